@@ -1,0 +1,39 @@
+# The two that a newcomer needs are `make up` and `make test`; both set this machine up first.
+PYTHON := .venv/bin/python
+JOBS ?= 4
+
+.PHONY: up down test lint format bench lock setup setup-test clean
+
+up: setup  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
+	.venv/bin/dromos up $(ARGS)
+
+down:  ## stop it, and every task and container that it runs
+	.venv/bin/dromos down $(ARGS)
+
+test: setup-test  ## all tests; ARGS='-k name' passes flags to pytest
+	$(PYTHON) scripts/run_tests.py $(ARGS)
+
+lint: setup-test  ## style, types, layers
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+format: setup-test
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: setup-test  ## the benchmarks, each printing a table
+	$(PYTHON) -m bench $(ARGS)
+
+lock: setup-test  ## pin requirements*.txt to requirements*.lock
+	scripts/lock.sh
+
+setup:
+	@python3 scripts/setup.py run
+
+setup-test:
+	@python3 scripts/setup.py test
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,46 @@
+"""Why a daemon is or is not healthy: named parts, each of which says so of itself."""
+
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Part:
+    healthy: bool
+    why: str
+    since: float  # epoch seconds of the last change of `healthy`
+
+
+@dataclass
+class Health:
+    """The parts of one daemon. A part that never reported counts as unhealthy, so that "ready" means ready.
+
+    `required` parts decide the answer of /health; others are shown but do not turn it red.
+    """
+
+    required: tuple[str, ...] = ()
+    _parts: dict[str, Part] = field(default_factory=dict)
+
+    def ok(self, part: str, why: str = "") -> None:
+        self._set(part, True, why)
+
+    def failing(self, part: str, why: str) -> None:
+        self._set(part, False, why)
+
+    def forget(self, part: str) -> None:
+        self._parts.pop(part, None)
+
+    @property
+    def healthy(self) -> bool:
+        return all(name in self._parts and self._parts[name].healthy for name in self.required)
+
+    def report(self) -> dict[str, object]:
+        """`{healthy, parts: {name: {healthy, why, since}}}`"""
+        parts = {name: {"healthy": False, "why": "has not reported yet", "since": 0.0} for name in self.required}
+        parts |= {name: {"healthy": p.healthy, "why": p.why, "since": p.since} for name, p in self._parts.items()}
+        return {"healthy": self.healthy, "parts": parts}
+
+    def _set(self, part: str, healthy: bool, why: str) -> None:
+        before = self._parts.get(part)
+        since = before.since if before and before.healthy == healthy else time.time()
+        self._parts[part] = Part(healthy, why, since)
