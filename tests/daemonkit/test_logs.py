@@ -1,0 +1,41 @@
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from daemonkit.logs import masked
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"password": "x"}, {"password": "***"}),
+        ({"DB_PASSWORD": "x", "host": "y"}, {"DB_PASSWORD": "***", "host": "y"}),
+        ({"headers": {"Authorization": "token=abc"}}, {"headers": {"Authorization": "***"}}),
+        ([{"api_key": "k"}], [{"api_key": "***"}]),
+        ("http://admin:hunter2@db:80/x", "http://admin:***@db:80/x"),
+        ({"secret": None, "use_token": True}, {"secret": None, "use_token": True}),
+        (7, 7),
+    ],
+)
+def test_secrets_are_masked_wherever_they_stand(value, shown):
+    assert masked(value) == shown
+
+
+def test_records_of_both_kinds_are_json_lines_with_the_daemon_and_without_secrets():
+    program = (
+        "import logging\n"
+        "from daemonkit import logs\n"
+        "logs.configure(daemon='registrator', format='json')\n"
+        "logs.get_logger('ours').info('hello', token='abc', port=1)\n"
+        "logging.getLogger('theirs').warning('from %s', 'http://u:pw@h/')\n"
+        "logs.get_logger('ours').debug('hidden')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["event"] for line in lines] == ["hello", "from http://u:***@h/"]
+    assert lines[0]["token"] == "***" and lines[0]["port"] == 1 and lines[0]["level"] == "info"
+    assert all(line["daemon"] == "registrator" and line["timestamp"].endswith("Z") for line in lines)
+    assert logging.getLogger("ours").name == lines[0]["logger"]
