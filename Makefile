@@ -11,7 +11,7 @@ down:  ## stop it, and every task and container that it runs
 	.venv/bin/dromos down $(ARGS)
 
 test: setup-test  ## all tests; ARGS='-k name' passes flags to pytest
-	$(PYTHON) scripts/run_tests.py $(ARGS)
+	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: setup-test  ## style, types, layers
 	.venv/bin/ruff check .

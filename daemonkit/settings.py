@@ -7,6 +7,7 @@ A daemon declares its settings as a subclass of `Settings` with a `section`:
         resync: Seconds = Field(600.0, gt=0, description="how often everything is compared, in seconds")
 
 `resync` is then the flag `--resync`, the variable `DROMOS_REGISTRATOR_RESYNC` and, in dromos.toml, `[registrator] resync = …`.
+Without a section a field is the variable `DROMOS_…` and a key above the first table.
 """
 
 import os
@@ -66,7 +67,8 @@ class Settings(BaseModel):
         values: dict[str, object] = {}
         sources: dict[str, str] = {}
         for name, value in _file_section(cls.section, config, environment).items():
-            values[name], sources[name] = value, f"key {cls.section}.{name} of the configuration file"
+            where = f"{cls.section}.{name}" if cls.section else name
+            values[name], sources[name] = value, f"key {where} of the configuration file"
         for name, field in cls.model_fields.items():
             variable = cls.variable(name)
             if variable in environment:
@@ -136,6 +138,8 @@ def _file_section(section: str, config: Path | None, environment: Mapping[str, s
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"configuration file {path} cannot be read: {error}") from None
+    if not section:
+        return {key.replace("-", "_"): value for key, value in document.items() if not isinstance(value, dict)}
     found = document.get(section, {})
     if not isinstance(found, dict):
         raise SettingsError(f"configuration file {path}: `{section}` is to be a table, [{section}]")

@@ -1,0 +1,3 @@
+from dromos.cli import main
+
+main()

@@ -1,0 +1,137 @@
+"""A client of Marathon's REST API, for the commands of this package; any Marathon answers it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from dromos.errors import CommandError, NotReachableError
+
+Json = dict[str, Any]
+VARIABLE = "DROMOS_API_URL"
+DEFAULT_URL = "http://127.0.0.1:8080"
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of the stream: its id (None from a Marathon), its type and its data."""
+
+    id: str | None
+    type: str
+    data: str
+
+
+def app_path(app_id: str) -> str:
+    """`/shop/web` or `shop/web` -> `/v2/apps/shop/web`, each segment quoted."""
+    return "/v2/apps/" + quote(app_id.strip("/"), safe="/")
+
+
+class Api:
+    """Calls with JSON in and out. Raises NotReachableError where nothing answers, CommandError with the server's own words else."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+
+    def get(self, path: str, **params: object) -> Any:
+        return self._call("GET", path, params)
+
+    def put(self, path: str, body: object, **params: object) -> Any:
+        return self._call("PUT", path, params, body)
+
+    def post(self, path: str, body: object = None, **params: object) -> Any:
+        return self._call("POST", path, params, body)
+
+    def delete(self, path: str, **params: object) -> Any:
+        return self._call("DELETE", path, params)
+
+    def get_or_none(self, path: str, **params: object) -> Any:
+        """As `get`; None where the server says 404."""
+        response = self._send("GET", path, params)
+        return None if response.status_code == 404 else self._json(response)
+
+    def events(self, types: tuple[str, ...] = (), last_id: str | None = None) -> Iterator[Event]:
+        """The event stream, until the server ends it."""
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+        response = self._send("GET", "/v2/events", {"event_type": list(types)}, headers=headers, stream=True)
+        if response.status_code != 200:
+            self._json(response)
+        response.encoding = "utf-8"  # what an event stream is, whatever its header says
+        fields: dict[str, str] = {}
+        try:
+            for line in response.iter_lines(chunk_size=1, decode_unicode=True):
+                if line:
+                    name, _, value = line.partition(":")
+                    fields[name] = value.removeprefix(" ")
+                elif "data" in fields:
+                    yield Event(fields.get("id"), fields.get("event", "message"), fields["data"])
+                    fields = {}
+        except requests.RequestException:
+            return
+
+    def _call(self, method: str, path: str, params: dict[str, object], body: object = None) -> Any:
+        return self._json(self._send(method, path, params, body))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: dict[str, object],
+        body: object = None,
+        headers: dict[str, str] | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        try:
+            return self._session.request(
+                method,
+                self.url + path,
+                params={key: _query(value) for key, value in params.items() if value is not None},
+                json=body,
+                headers=headers,
+                stream=stream,
+                timeout=(CONNECT_TIMEOUT, None if stream else READ_TIMEOUT),
+            )
+        except (requests.ConnectionError, requests.Timeout):
+            raise NotReachableError(
+                f"no API answers at {self.url}; is the platform up (`dromos status`)? Another one: --api-url or {VARIABLE}"
+            ) from None
+        except requests.RequestException as error:
+            raise NotReachableError(f"{self.url}: {error}") from None
+
+    def _json(self, response: requests.Response) -> Any:
+        if response.ok:
+            return response.json() if response.content else None
+        raise CommandError(_explain(response))
+
+
+def _query(value: object) -> str | list[str]:
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _explain(response: requests.Response) -> str:
+    """The server's message with its details, in one line."""
+    try:
+        body = response.json()
+    except ValueError:
+        return f"{response.status_code} {response.reason}: {response.text.strip()[:500]}"
+    if not isinstance(body, dict):
+        return f"{response.status_code} {response.reason}"
+    text = str(body.get("message", response.reason))
+    details = body.get("details")
+    if isinstance(details, list):
+        text += ": " + "; ".join(
+            f"{item.get('path', '')} {', '.join(map(str, item.get('errors', [])))}".strip()
+            for item in details
+            if isinstance(item, dict)
+        )
+    elif details:
+        text += f": {details}"
+    if isinstance(body.get("deployments"), list):
+        text += " (" + ", ".join(str(item.get("id")) for item in body["deployments"]) + ")"
+    return text

@@ -1,0 +1,147 @@
+"""The commands that show: apps, tasks, deployments, queue, events."""
+
+from typing import Any
+
+import click
+import orjson
+
+from dromos.api import Json, app_path
+from dromos.context import Context, pass_context
+
+
+@click.command()
+@click.option("--label", help="only apps whose labels match, e.g. 'team==shop'")
+@pass_context
+def apps(context: Context, label: str | None) -> None:
+    """The apps: how many instances are wanted, run and are healthy."""
+    found = sorted(
+        context.api.get("/v2/apps", label=label, embed="apps.counts")["apps"], key=lambda app: str(app["id"])
+    )
+    rows = [
+        (
+            app["id"],
+            app["instances"],
+            app["tasksRunning"],
+            _health(app),
+            app["cpus"],
+            app["mem"],
+            status_of(app),
+            app["version"],
+        )
+        for app in found
+    ]
+    context.show(rows, ("APP", "INSTANCES", "RUNNING", "HEALTHY", "CPUS", "MEM", "STATUS", "VERSION"), found)
+
+
+@click.command()
+@click.argument("app", required=False)
+@pass_context
+def tasks(context: Context, app: str | None) -> None:
+    """The tasks of APP, or of all apps."""
+    found: list[Json] = context.api.get(app_path(app) + "/tasks" if app else "/v2/tasks")["tasks"]
+    rows = [
+        (
+            task["id"],
+            task["appId"],
+            task.get("host"),
+            " ".join(map(str, task.get("ports") or [])),
+            task.get("state"),
+            _task_health(task),
+            task.get("startedAt") or task.get("stagedAt"),
+        )
+        for task in sorted(found, key=lambda task: (str(task["appId"]), str(task["id"])))
+    ]
+    context.show(rows, ("TASK", "APP", "HOST", "PORTS", "STATE", "HEALTH", "SINCE"), found)
+
+
+@click.command()
+@pass_context
+def deployments(context: Context) -> None:
+    """The deployments that are running."""
+    found: list[Json] = context.api.get("/v2/deployments")
+    rows = [
+        (
+            item["id"],
+            " ".join(item.get("affectedApps") or []),
+            f"{item.get('currentStep')}/{item.get('totalSteps')}",
+            ", ".join(f"{action['action']} {action.get('app', '')}" for action in item.get("currentActions") or []),
+            item["version"],
+        )
+        for item in found
+    ]
+    context.show(rows, ("DEPLOYMENT", "APPS", "STEP", "DOING", "VERSION"), found)
+
+
+@click.command()
+@pass_context
+def queue(context: Context) -> None:
+    """What waits for resources or for its back-off, and which offers were refused why."""
+    found: list[Json] = context.api.get("/v2/queue")["queue"]
+    rows = []
+    for item in found:
+        summary = item.get("processedOffersSummary") or {}
+        refused = [
+            f"{entry['reason']} {entry['declined']}×"
+            for entry in summary.get("rejectSummaryLastOffers") or []
+            if entry.get("declined")
+        ]
+        rows.append(
+            (
+                (item.get("app") or item.get("pod") or {}).get("id"),
+                item.get("count"),
+                item.get("since"),
+                f"{(item.get('delay') or {}).get('timeLeftSeconds', 0)} s",
+                summary.get("processedOffersCount", 0),
+                ", ".join(refused),
+            )
+        )
+    context.show(rows, ("APP", "WAITING", "SINCE", "DELAY", "OFFERS", "REFUSED"), found)
+
+
+@click.command()
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="only events of this type; repeatable")
+@click.option("--after", metavar="ID", help="first those that came after the event with this id")
+@pass_context
+def events(context: Context, types: tuple[str, ...], after: str | None) -> None:
+    """Follow the event stream until interrupted."""
+    for event in context.api.events(types, after):
+        if context.as_json:
+            click.echo(event.data)
+            continue
+        data = orjson.loads(event.data)
+        subject = next(
+            (
+                str(data[key])
+                for key in ("taskId", "instanceId", "appId", "runSpecId", "id", "groupId")
+                if data.get(key)
+            ),
+            "",
+        )
+        detail = next(
+            (str(data[key]) for key in ("taskStatus", "condition", "message", "reason", "uri") if data.get(key)), ""
+        )
+        click.echo(f"{data.get('timestamp', '')}  {event.type:<34} {subject}  {detail}".rstrip())
+
+
+def status_of(app: Json) -> str:
+    """The word that Marathon's UI would show."""
+    if app.get("deployments"):
+        return "Deploying"
+    if app["instances"] == 0:
+        return "Suspended"
+    if app["tasksRunning"] < app["instances"]:
+        return "Waiting"
+    return "Running" if not app["tasksUnhealthy"] else "Unhealthy"
+
+
+def _health(app: Json) -> object:
+    return app["tasksHealthy"] if app.get("healthChecks") else "-"
+
+
+def _task_health(task: dict[str, Any]) -> str:
+    if task.get("draining"):
+        return "draining"
+    results = task.get("healthCheckResults") or []
+    if not results:
+        return "-"
+    return "healthy" if all(result.get("alive") for result in results) else "unhealthy"

@@ -1,0 +1,70 @@
+"""The state directory: where the daemons keep theirs, and where the platform remembers that it runs."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dromos.errors import CommandError
+from dromos.up.process import PidFile
+
+
+@dataclass(frozen=True)
+class StateDir:
+    path: Path
+
+    @property
+    def supervisor(self) -> PidFile:
+        return PidFile(self.path / "run" / "supervisor.json")
+
+    def pid_file(self, daemon: str) -> PidFile:
+        return PidFile(self.path / "run" / f"{daemon}.json")
+
+    def log(self, daemon: str) -> Path:
+        return self.path / "logs" / f"{daemon}.log"
+
+    def create(self) -> None:
+        """Raises CommandError where it cannot be written."""
+        try:
+            for folder in ("run", "logs"):
+                (self.path / folder).mkdir(parents=True, exist_ok=True, mode=0o755)
+            probe = self.path / "run" / ".probe"
+            probe.write_bytes(b"x" * 4096)
+            probe.unlink()
+        except OSError as error:
+            raise CommandError(
+                f"state directory {self.path} cannot be written: {error.strerror}; choose another with --state-dir"
+            ) from None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Held by the one supervisor of this directory. Raises CommandError if another has it."""
+        with (self.path / "run" / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CommandError(
+                    f"a platform already runs with state directory {self.path}; see `dromos status`, or give another --state-dir"
+                ) from None
+            yield
+
+    def remember(self, facts: dict[str, Any]) -> None:
+        """What `status` and `down` need to know of the platform that runs here."""
+        part = self.path / "run" / "platform.part"
+        part.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
+        os.replace(part, self.path / "run" / "platform.json")
+
+    def recall(self) -> dict[str, Any] | None:
+        try:
+            facts = orjson.loads((self.path / "run" / "platform.json").read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return None
+        return facts if isinstance(facts, dict) else None
+
+    def forget(self) -> None:
+        (self.path / "run" / "platform.json").unlink(missing_ok=True)
