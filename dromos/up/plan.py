@@ -33,7 +33,13 @@ def plan(settings: UpSettings, machine: Machine) -> list[Daemon]:
         daemons.append(_mesos(settings, machine))
     if settings.consul_addr is None:
         daemons.append(_consul(settings, machine))
-    return [*daemons, _framework(settings, machine), _registrator(settings, machine), _edge(settings), _autoscale(settings)]
+    return [
+        *daemons,
+        _framework(settings, machine),
+        _registrator(settings, machine),
+        _edge(settings),
+        _autoscale(settings),
+    ]
 
 
 def mesos_address(settings: UpSettings) -> str:
@@ -156,7 +162,10 @@ def _edge(settings: UpSettings) -> Daemon:
             state_dir=settings.state_dir / "edge",
         ),
         health=f"{url}/health",
-        urls=(("Edge", edge_url(settings)), ("Edge status", f"http://{settings.host}:{settings.edge_status_port}/status")),
+        urls=(
+            ("Edge", edge_url(settings)),
+            ("Edge status", f"http://{settings.host}:{settings.edge_status_port}/status"),
+        ),
         ports=(
             (settings.edge_port, "--edge-port"),
             (settings.edge_status_port, "--edge-status-port"),

@@ -26,11 +26,17 @@ class UpSettings(Settings):
     state_dir: Expanded = Field(Path("~/.dromos"), validate_default=True, description="where all state is kept")
     agents: int = Field(1, ge=1, description="how many agents the embedded Mesos has")
     simulate: bool = Field(False, description="agents whose tasks are entries, not processes")
-    mesos_master: str | None = Field(None, description="a Mesos that runs already, HOST:PORT or zk://…, instead of the embedded one")
-    consul_addr: str | None = Field(None, description="a Consul that runs already, HOST:PORT, instead of one of our own")
+    mesos_master: str | None = Field(
+        None, description="a Mesos that runs already, HOST:PORT or zk://…, instead of the embedded one"
+    )
+    consul_addr: str | None = Field(
+        None, description="a Consul that runs already, HOST:PORT, instead of one of our own"
+    )
     embedded_consul: bool = Field(False, description="the embedded Consul, even where a `consul` program is installed")
     sample: bool = Field(True, description="deploy the sample app if there is no app yet")
-    start_timeout: Seconds = Field(60.0, gt=0, description="how long the daemons may take to become healthy, in seconds")
+    start_timeout: Seconds = Field(
+        60.0, gt=0, description="how long the daemons may take to become healthy, in seconds"
+    )
     log_limit: int = Field(50, ge=1, description="megabytes that a daemon's log may reach before it is rotated")
 
     # These settings of the command line alone are nobody's key in a shared dromos.toml.

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +56,7 @@ class StateDir:
         """What `status` and `down` need to know of the platform that runs here."""
         part = self.path / "run" / "platform.part"
         part.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
-        os.replace(part, self.path / "run" / "platform.json")
+        part.replace(self.path / "run" / "platform.json")
 
     def recall(self) -> dict[str, Any] | None:
         try:

@@ -68,9 +68,7 @@ class Supervisor:
                 one.child.wait()
 
     def _look_after(self, one: Supervised, now: float) -> None:
-        if one.child and one.child.poll() is not None:
-            one.process = None
-        elif one.process and not one.child and not one.process.alive:
+        if (one.child and one.child.poll() is not None) or (one.process and not one.child and not one.process.alive):
             one.process = None
         if one.process is not None:
             process.rotate(self._state.log(one.daemon.name), self._log_limit)

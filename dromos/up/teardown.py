@@ -1,0 +1,56 @@
+"""Ends a platform without a trace: daemons, nginx, tasks, containers, cgroups. Works from the state directory alone,
+so it also clears up after a crash."""
+
+from daemonkit.logs import get_logger
+from dromos.up.process import Process
+from dromos.up.state import StateDir
+
+log = get_logger(__name__)
+
+# In this order: nobody who would start something again is alive when what he started is ended.
+DAEMONS = ("autoscale", "framework", "registrator", "edge", "mesos", "consul")
+SUPERVISOR_GRACE = 60.0
+DAEMON_GRACE = 10.0
+
+
+def stop_supervisor(state: StateDir) -> bool:
+    """True if one ran. It tears down by itself when it is told to end."""
+    supervisor = state.supervisor.read()
+    if supervisor is None:
+        return False
+    supervisor.stop(SUPERVISOR_GRACE)
+    state.supervisor.remove()
+    return True
+
+
+def tear_down(state: StateDir) -> list[str]:
+    """What had to be ended, in words."""
+    ended = []
+    left: list[tuple[str, Process]] = []
+    for name in DAEMONS:
+        process = state.pid_file(name).read()
+        if process:
+            left.append((name, process))
+    for name, process in left:
+        process.stop(DAEMON_GRACE)
+        ended.append(f"daemon {name}")
+        state.pid_file(name).remove()
+    ended += _stop_nginx(state)
+    ended += _clean_mesos(state)
+    state.forget()
+    return ended
+
+
+def _stop_nginx(state: StateDir) -> list[str]:
+    from nginx.process import stop
+
+    return ["nginx"] if stop(state.path / "edge") else []
+
+
+def _clean_mesos(state: StateDir) -> list[str]:
+    from embedded.mesos.cleanup import clean
+
+    work_dir = state.path / "mesos"
+    if not work_dir.exists():
+        return []
+    return list(clean(work_dir))
