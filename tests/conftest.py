@@ -1,0 +1,5 @@
+"""Fixtures that any test may ask for; each is defined, and described, in `tests/support`."""
+
+from tests.support.consul import own_real_consul as own_real_consul
+from tests.support.consul import real_consul as real_consul
+from tests.support.consul import shared_real_consul as shared_real_consul

@@ -1,0 +1,233 @@
+"""A Consul for tests, real or embedded, behind one handle; and the fixtures that give one.
+
+real_consul        one dev agent for the test run, emptied after each test
+own_real_consul    a server of the test's own with its data on disk, which it may stop, kill and start again
+"""
+
+import contextlib
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.real_consul.install import real_consul_program
+from tests.support.processes import free_port, running
+from tests.support.waiting import eventually
+
+NODE = "test-node"
+
+
+class Http:
+    """Consul's HTTP API at one address, for a test's own steps and looks."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        if token:
+            self.session.headers["X-Consul-Token"] = token
+
+    def get(self, path: str, **params: Any) -> requests.Response:
+        return self.session.get(f"{self.url}/v1/{path}", params=params, timeout=30)
+
+    def put(self, path: str, json: Any = None, *, data: bytes | str | None = None, **params: Any) -> requests.Response:
+        return self.session.put(f"{self.url}/v1/{path}", params=params, json=json, data=data, timeout=30)
+
+    def delete(self, path: str, **params: Any) -> requests.Response:
+        return self.session.delete(f"{self.url}/v1/{path}", params=params, timeout=30)
+
+
+@dataclass
+class ConsulServer:
+    """One Consul with one node. `http` talks to it; `register`, `put` and their like are the steps that tests take most."""
+
+    host: str
+    port: int
+    kind: str  # "real" or "embedded"
+    token: str | None = None
+    http: Http = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.http = Http(self.url, self.token)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def name(self, stem: str = "svc") -> str:
+        """A name that no other test uses."""
+        return f"{stem}-{uuid.uuid4().hex[:8]}"
+
+    def register(
+        self,
+        name: str,
+        id: str | None = None,
+        *,
+        port: int = 0,
+        address: str = "",
+        status: str | None = None,
+        **more: Any,
+    ) -> str:
+        """Registers a service at the agent (`more` in Consul's own words, `Tags=[…]`); with `status`, a TTL check that says so."""
+        body: dict[str, Any] = {"Name": name, "ID": id or name, "Port": port, "Address": address, **more}
+        if status:
+            body["Check"] = {"CheckID": f"service:{id or name}", "TTL": "1h", "Status": status}
+        self.http.put("agent/service/register", body).raise_for_status()
+        return id or name
+
+    def deregister(self, id: str) -> None:
+        self.http.put(f"agent/service/deregister/{id}").raise_for_status()
+
+    def set_status(self, id: str, status: str, output: str = "") -> None:
+        """Sets the TTL check that `register(…, status=…)` made."""
+        body = {"Status": status, "Output": output}
+        self.http.put(f"agent/check/update/service:{id}", body).raise_for_status()
+
+    def healthy(self, name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.http.get(f"health/service/{name}", passing=1).json()
+        return found
+
+    def put(self, key: str, value: str | bytes) -> None:
+        assert self.http.put(f"kv/{key}", data=value).json() is True
+
+    def value(self, key: str) -> bytes | None:
+        answer = self.http.get(f"kv/{key}", raw="")
+        return answer.content if answer.status_code == 200 else None
+
+    def is_ready(self) -> bool:
+        """It has a leader that answers, and its own node is in the catalog."""
+        return bool(self.http.get("health/service/consul", passing=1).json())
+
+    def empty(self) -> None:
+        """Removes all that tests have put there."""
+        node = self.http.get("agent/self").json()["Config"]["NodeName"]
+        for id in self.http.get("agent/services").json():
+            self.http.put(f"agent/service/deregister/{id}")
+        for id in self.http.get("agent/checks").json():
+            self.http.put(f"agent/check/deregister/{id}")
+        for session in self.http.get("session/list").json():
+            self.http.put(f"session/destroy/{session['ID']}")
+        for other in self.http.get("catalog/nodes").json():
+            if other["Node"] != node:
+                self.http.put("catalog/deregister", {"Node": other["Node"]})
+        for id in self.http.get(f"catalog/node/{node}").json()["Services"]:
+            if id != "consul":
+                self.http.put("catalog/deregister", {"Node": node, "ServiceID": id})
+        if self.http.get("kv/", keys="", separator="/").status_code == 200:
+            self.http.delete("kv/", recurse="")
+
+
+@dataclass
+class OwnConsul(ConsulServer):
+    """A Consul in a process of its own, which the test may stop, kill and start again on the same port and data."""
+
+    command: tuple[str, ...] = ()
+    log: Path = Path("consul.log")
+    _process: subprocess.Popen[bytes] | None = None
+    _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def start(self, timeout: float = 20.0) -> None:
+        """Starts it and waits until it is ready."""
+        self._process = self._running.enter_context(running(self.command, log=self.log))
+        eventually(
+            lambda: self.ended or self.is_ready(), timeout, 0.02, what=f"consul at {self.address} ready, log {self.log}"
+        )
+        if self.ended:
+            raise RuntimeError(f"consul ended at once: {self.log.read_text(errors='replace')[-2000:]}")
+
+    def stop(self) -> None:
+        """SIGTERM, and what is left after the grace period is killed."""
+        self._running.close()
+        self._process = None
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        if self._process:
+            self._process.kill()
+        self.stop()
+
+    def __enter__(self) -> "OwnConsul":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def real_consul_command(
+    program: Path, directory: Path, port: int, *, dev: bool = True, hcl: str = "", datacenter: str = "dc1"
+) -> tuple[str, ...]:
+    """The command of an agent on loopback alone, with free ports. `dev` keeps all in memory; else its data is below `directory`."""
+    command = [str(program), "agent", "-bind=127.0.0.1", "-client=127.0.0.1", f"-http-port={port}", f"-node={NODE}"]
+    command += [f"-datacenter={datacenter}", "-disable-host-node-id", "-log-level=info"]
+    command += ["-dns-port=-1", "-grpc-port=-1", "-serf-wan-port=-1"]
+    command += [f"-server-port={free_port()}", f"-serf-lan-port={free_port()}"]
+    command += ["-hcl=disable_update_check = true"]
+    if dev:
+        command += ["-dev"]
+    else:
+        command += ["-server", "-bootstrap", f"-data-dir={directory / 'consul-data'}"]
+        command += ["-hcl=performance { raft_multiplier = 1 }"]
+    return tuple(command + ([f"-hcl={hcl}"] if hcl else []))
+
+
+@contextlib.contextmanager
+def running_real_consul(
+    directory: Path, *, dev: bool = True, hcl: str = "", datacenter: str = "dc1", token: str | None = None
+) -> Iterator[OwnConsul]:
+    """A real Consul inside the block; `hcl` is more configuration."""
+    program = real_consul_program()
+    for attempt in range(5):  # a port that was free may be taken by the time Consul binds it
+        port = free_port()
+        command = real_consul_command(program, directory, port, dev=dev, hcl=hcl, datacenter=datacenter)
+        log = directory / f"consul-{port}.log"
+        server = OwnConsul("127.0.0.1", port, "real", token, command=command, log=log)
+        try:
+            server.start()
+            break
+        except RuntimeError as error:
+            server.kill()
+            if attempt == 4 or "address already in use" not in str(error):
+                raise
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_real_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
+    with running_real_consul(tmp_path_factory.mktemp("real-consul")) as server:
+        yield server
+
+
+@pytest.fixture
+def real_consul(shared_real_consul: ConsulServer) -> Iterator[ConsulServer]:
+    """A real Consul 1.8.7 (dev agent) that is empty at the start of the test. Not to be stopped: others use it next."""
+    yield shared_real_consul
+    shared_real_consul.empty()
+
+
+@pytest.fixture
+def own_real_consul(tmp_path: Path) -> Iterator[OwnConsul]:
+    """A real Consul 1.8.7 of the test's own, with its data on disk: `stop()`, `kill()`, `start()`."""
+    with running_real_consul(tmp_path, dev=False) as server:
+        yield server
