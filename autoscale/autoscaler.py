@@ -1,0 +1,107 @@
+"""One round: read the edge, look at the apps, decide for each, act, and keep why."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prometheus_client import Counter, Gauge
+
+from autoscale import policy as policies
+from autoscale.api import Api, App
+from autoscale.decide import Decision, History, Situation, decide
+from autoscale.errors import ApiError, MetricsError, PolicyError
+from autoscale.metrics import edge
+from autoscale.sample import Readings
+from autoscale.settings import AutoscaleSettings
+from daemonkit.health import Health
+from daemonkit.logs import get_logger
+
+log = get_logger(__name__)
+
+DECISIONS = Counter("dromos_autoscale_decisions", "Decisions by what became of them", ["outcome"])
+WANTED = Gauge("dromos_autoscale_wanted_instances", "Instances decided on", ["app"])
+RATE = Gauge("dromos_autoscale_requests_per_second", "Measured request rate", ["app"])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal."""
+
+    at: float
+    app: str
+    instances: int
+    decided: int
+    reason: str
+    outcome: str  # held | scaled | refused | ignored
+
+
+@dataclass
+class Autoscaler:
+    settings: AutoscaleSettings
+    api: Api
+    health: Health
+    clock: Callable[[], float] = time.time
+    histories: dict[str, History] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.readings = Readings(self.settings.window)
+        self.journal: deque[Entry] = deque(maxlen=self.settings.journal_entries)
+
+    def round(self) -> None:
+        """Blocking; called from a thread. Errors of neighbours are told by /health and the journal, and end nothing."""
+        now = self.clock()
+        try:
+            reading = edge.read(self.settings.edge, now=now, timeout=self.settings.timeout)
+            self.readings = self.readings.with_reading(reading)
+            self.health.ok("metrics")
+        except MetricsError as error:
+            self.health.failing("metrics", str(error))
+        try:
+            apps = self.api.apps()
+            self.health.ok("api")
+        except ApiError as error:
+            self.health.failing("api", str(error))
+            return
+        self.histories = {app.id: self.histories[app.id] for app in apps if app.id in self.histories}
+        for app in apps:
+            self._decide_for(app, now)
+
+    def _decide_for(self, app: App, now: float) -> None:
+        try:
+            policy = policies.from_labels(app.labels)
+        except PolicyError as error:
+            self._note(Entry(now, app.id, app.instances, app.instances, str(error), "ignored"))
+            return
+        if policy is None or (app.instances == 0 and policy.min > 0):  # suspended by an operator: stays so
+            return
+        sample = self.readings.sample(app.id, now, fresh_for=2.5 * self.settings.interval)
+        history = self.histories.get(app.id, History())
+        decision = decide(policy, Situation(app.instances, app.deploying), sample, history, now)
+        self.histories[app.id] = decision.history
+        RATE.labels(app.id).set(sample.rate)
+        WANTED.labels(app.id).set(decision.instances)
+        self._act(app, decision, now)
+
+    def _act(self, app: App, decision: Decision, now: float) -> None:
+        outcome, reason = "held", decision.reason
+        if decision.instances != app.instances:
+            try:
+                self.api.scale(app.id, decision.instances)
+                outcome = "scaled"
+            except ApiError as error:
+                outcome, reason = "refused", f"{reason}; {error}"
+        self._note(Entry(now, app.id, app.instances, decision.instances, reason, outcome))
+
+    def _note(self, entry: Entry) -> None:
+        DECISIONS.labels(entry.outcome).inc()
+        self.journal.append(entry)
+        say = log.debug if entry.outcome == "held" else log.info
+        say(
+            "decided",
+            app=entry.app,
+            instances=entry.instances,
+            decided=entry.decided,
+            why=entry.reason,
+            outcome=entry.outcome,
+        )
