@@ -1,0 +1,127 @@
+"""The whole platform as an operator runs it: `dromos up` on free ports, used through its command line, its API and its edge."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.support.processes import free_port
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+DROMOS = (sys.executable, "-m", "dromos")
+PORTS = ("api", "mesos", "consul", "edge", "edge-status", "edge-daemon", "autoscale", "registrator")
+
+
+@dataclass
+class Platform:
+    state_dir: Path
+    up_flags: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['api']}"
+
+    @property
+    def edge_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['edge']}"
+
+    def up(self, *flags: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        port_flags = [part for name, port in self.ports.items() for part in (f"--{name}-port", str(port))]
+        return self.run("up", "--detach", *port_flags, *self.up_flags, *flags, timeout=timeout)
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        return self.run("down", "--state-dir", str(self.state_dir))
+
+    def run(self, *args: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "DROMOS_API_URL": self.api_url,
+            "DROMOS_STATE_DIR": str(self.state_dir),
+            "COLUMNS": "200",
+            **self.environment,
+        }
+        return subprocess.run(
+            [*DROMOS, *args], input=stdin, capture_output=True, text=True, timeout=timeout, env=environment, cwd=ROOT, check=False
+        )
+
+    def ok(self, *args: str, stdin: str | None = None, timeout: float = 120) -> str:
+        done = self.run(*args, stdin=stdin, timeout=timeout)
+        assert done.returncode == 0, f"dromos {' '.join(args)} -> {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def json(self, *args: str) -> Any:
+        return json.loads(self.ok("--json", *args))
+
+    def deploy(self, app: dict[str, Any], *flags: str) -> None:
+        self.ok("deploy", "-", *flags, stdin=json.dumps(app))
+
+    def get(self, path: str) -> Any:
+        response = requests.get(self.api_url + path, timeout=10)
+        response.raise_for_status()
+        return response.json()
+
+    def tasks(self, app_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/v2/apps{app_id}/tasks")["tasks"]
+        return found
+
+    def edge(self, host: str, path: str = "/") -> requests.Response:
+        return requests.get(self.edge_url + path, headers={"Host": host}, timeout=5)
+
+    def answers(self, host: str, asked: int = 12) -> set[str]:
+        """The different bodies of `asked` requests that were answered with 200."""
+        responses = [self.edge(host) for _ in range(asked)]
+        return {response.text for response in responses if response.status_code == 200}
+
+    def daemon_pid(self, name: str) -> int:
+        return int(json.loads((self.state_dir / "run" / f"{name}.json").read_text())["pid"])
+
+    def kill_daemon(self, name: str) -> int:
+        """kill -9; the pid that it had."""
+        pid = self.daemon_pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait_until_healthy(self, timeout: float = 30) -> None:
+        eventually(lambda: self.run("status").returncode == 0, timeout, what="all daemons are healthy")
+
+    def logs(self) -> str:
+        """The end of every daemon's log, for a failure's report."""
+        parts = []
+        for path in sorted((self.state_dir / "logs").glob("*.log")):
+            parts.append(f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-40:]))
+        return "\n".join(parts)
+
+
+@contextlib.contextmanager
+def platform(state_dir: Path, *up_flags: str, **environment: str) -> Iterator[Platform]:
+    """A platform that is up inside the block, and gone without a trace after it."""
+    one = Platform(state_dir, ("--no-sample", "--embedded-consul", *up_flags), environment)
+    try:
+        done = one.up()
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{one.logs()}"
+        yield one
+    finally:
+        done = one.down()
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+def pids_of_task(task_id: str) -> list[int]:
+    """The processes that have this MESOS_TASK_ID in their environment: the task's own, in a container or not."""
+    wanted = f"MESOS_TASK_ID={task_id}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
