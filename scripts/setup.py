@@ -104,7 +104,7 @@ def install_requirements(lock: Path) -> None:
     run(*pip, "--no-deps", "--require-hashes", "-r", str(lock))
     run(*pip, "--no-deps", str(ROOT / "compat" / "http-parser"))
     # compat mode: a plain path entry, which type checkers and import hooks understand
-    run(*pip, "--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat", "--editable", str(ROOT))
+    run(*pip, "--no-deps", "--config-settings", "editable_mode=compat", "--editable", str(ROOT))
     stamp.write_text(wanted)
 
 
