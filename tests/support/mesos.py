@@ -1,0 +1,155 @@
+"""Mesos for tests: the embedded one and a real Apache Mesos, each as a process of its own on a free port.
+
+Both are reached over HTTP alone, so a test that takes a `Mesos` runs on either:
+
+    def test_something(embedded_mesos):
+        mesos = embedded_mesos(agents=2, simulate=True)
+        ... mesos.url, mesos.address ...
+
+A factory may be called several times in a test; all its servers end with the test. What they wrote is in `mesos.log`.
+"""
+
+import contextlib
+import itertools
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.real_mesos.build import built_mesos
+from tests.support.processes import free_port, running
+from tests.support.waiting import eventually
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REAL_MESOS = REPOSITORY / "tests" / "real_mesos"
+RESOURCES = "cpus:4;mem:4096;disk:4096;ports:[31000-31999]"
+START_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Mesos:
+    """A running master with its agents."""
+
+    host: str
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+    real: bool
+
+    @property
+    def address(self) -> str:
+        """`HOST:PORT`, as frameworks take it."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def get(self, path: str, timeout: float = 10.0) -> dict[str, Any]:
+        """The JSON that a read endpoint answers."""
+        with urllib.request.urlopen(self.url + path, timeout=timeout) as response:
+            answer = orjson.loads(response.read())
+        assert isinstance(answer, dict)
+        return answer
+
+
+MesosFactory = Callable[..., Mesos]
+
+
+@contextlib.contextmanager
+def running_embedded_mesos(
+    directory: Path, *, agents: int = 1, simulate: bool = False, resources: str = RESOURCES, **settings: object
+) -> Iterator[Mesos]:
+    """`dromos mesos` as a process. Further `settings` are its flags: `start_lag=0.1` is `--start-lag 0.1`.
+
+    State is below `directory`, so a second call with the same one restarts the same Mesos (give it the same `port`).
+    """
+    port = settings.pop("port", None) or free_port()
+    flags = {"port": port, "agents": agents, "resources": resources, "state_dir": directory, **settings}
+    command = [sys.executable, "-m", "embedded.mesos.daemon", "--host", "127.0.0.1"]
+    for name, value in flags.items():
+        command += ["--" + name.replace("_", "-"), str(value)]
+    if simulate:
+        command.append("--simulate")
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / f"mesos-{port}.log"
+    with running(command, log=log, env={"PYTHONPATH": str(REPOSITORY)}) as process:
+        mesos = Mesos("127.0.0.1", int(str(port)), log, process, real=False)
+        _wait_until_ready(mesos, agents)
+        yield mesos
+
+
+@contextlib.contextmanager
+def running_real_mesos(
+    directory: Path, *, agents: int = 1, resources: str = RESOURCES, port: int | None = None, **flags: object
+) -> Iterator[Mesos]:
+    """Apache Mesos 1.11.0, master and agents in one process. Further `flags` are Mesos flags: `attributes="rack:1"`."""
+    libraries = built_mesos()
+    port = port or free_port()
+    directory.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "LD_LIBRARY_PATH": str(libraries),
+        "LIBPROCESS_IP": "127.0.0.1",
+        "LIBPROCESS_PORT": str(port),
+        "MESOS_LAUNCHER_DIR": str(REAL_MESOS / "helpers"),
+        "MESOS_LAUNCHER": "posix",
+        "MESOS_SYSTEMD_ENABLE_SUPPORT": "false",
+        "MESOS_CONTAINERIZERS": "mesos",
+        "MESOS_REGISTRY": "in_memory",
+        "MESOS_HOSTNAME": "127.0.0.1",
+        "MESOS_ISOLATION": "posix/cpu,posix/mem",
+        "MESOS_RESOURCES": resources,
+        **{f"MESOS_{name.upper()}": str(value) for name, value in flags.items()},
+    }
+    # The helpers' paths of containers run long; the agent's own limit is that of a UNIX socket.
+    with tempfile.TemporaryDirectory(prefix="mesos-", ignore_cleanup_errors=True) as work:
+        command = [sys.executable, str(REAL_MESOS / "local_master.py"), str(libraries), work, str(agents)]
+        log = directory / f"real-mesos-{port}.log"
+        with running(command, log=log, env=environment) as process:
+            mesos = Mesos("127.0.0.1", port, log, process, real=True)
+            _wait_until_ready(mesos, agents)
+            yield mesos
+
+
+def _wait_until_ready(mesos: Mesos, agents: int) -> None:
+    def ready() -> bool:
+        if mesos.process.poll() is not None:
+            return True
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            return sum(agent["active"] for agent in mesos.get("/slaves")["slaves"]) == agents
+        return False
+
+    with contextlib.suppress(AssertionError):
+        eventually(ready, timeout=START_TIMEOUT, interval=0.02)
+    if mesos.process.poll() is not None or not ready():
+        last = mesos.log.read_text(errors="replace").splitlines()[-15:]
+        kind = "Apache Mesos" if mesos.real else "the embedded Mesos"
+        raise AssertionError(f"{kind} did not come up on {mesos.address}; the end of {mesos.log}:\n" + "\n".join(last))
+
+
+@pytest.fixture
+def real_mesos(tmp_path: Path) -> Iterator[MesosFactory]:
+    """A factory of real masters with agents: `real_mesos(agents=2, resources="cpus:1;mem:128", roles=…)`."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(running_real_mesos(tmp_path, **settings))
+
+
+@pytest.fixture
+def embedded_mesos(tmp_path: Path) -> Iterator[MesosFactory]:
+    """A factory of embedded masters with agents: `embedded_mesos(agents=2, simulate=True, start_lag=0.1)`."""
+    with contextlib.ExitStack() as stack:
+        count = itertools.count()
+
+        def start(*, directory: Path | None = None, **settings: Any) -> Mesos:
+            where = directory or tmp_path / f"mesos-{next(count)}"
+            return stack.enter_context(running_embedded_mesos(where, **settings))
+
+        yield start
