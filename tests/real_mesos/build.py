@@ -194,10 +194,8 @@ def _compile(soname: str, source: str, work: Path, lib: Path, *, versions: str =
     if versions:
         (work / f"{soname}.map").write_text(versions)
         script = [f"-Wl,--version-script={work / f'{soname}.map'}"]
-    _run(
-        ["gcc", "-w", "-O1", "-fPIC", "-shared", f"-Wl,-soname,{soname}", *script]
-        + ["-o", str(lib / soname), str(code), *flags]
-    )
+    output = ["-o", str(lib / soname), str(code)]
+    _run(["gcc", "-w", "-O1", "-fPIC", "-shared", f"-Wl,-soname,{soname}", *script, *output, *flags])
 
 
 def _run(command: Sequence[str], cwd: Path | None = None) -> str:

@@ -14,7 +14,7 @@ Json = dict[str, Any]
 TIMEOUT = 10.0
 
 
-class Rejected(Exception):
+class CallError(Exception):
     """A call that was not answered 200 or 202."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -71,7 +71,7 @@ class Scheduler:
         self._reader: asyncio.Task[None] | None = None
 
     async def subscribe(self, framework_id: str | None = None, **fields: Any) -> Json:
-        """Opens the stream; the SUBSCRIBED event's content. Raises Rejected."""
+        """Opens the stream; the SUBSCRIBED event's content. Raises CallError."""
         await self.open(framework_id, **fields)
         event = await self.next("SUBSCRIBED")
         self.subscribed = event["subscribed"]
@@ -90,7 +90,7 @@ class Scheduler:
             headers={"Content-Type": "application/json", "Accept": "application/json"},
         )
         if response.status != 200:
-            raise Rejected(response.status, await response.text())
+            raise CallError(response.status, await response.text())
         self.stream_id = response.headers["Mesos-Stream-Id"]
         self.closed = False
         self._reader = asyncio.create_task(self._read(response))
@@ -124,10 +124,10 @@ class Scheduler:
             return response.status, await response.text()
 
     async def call(self, type: str, **fields: Any) -> None:
-        """`call("KILL", kill={…})`; raises Rejected unless it is accepted."""
+        """`call("KILL", kill={…})`; raises CallError unless it is accepted."""
         status, text = await self.post({"type": type, "framework_id": {"value": self.framework_id}, **fields})
         if status != 202:
-            raise Rejected(status, text)
+            raise CallError(status, text)
 
     async def next(
         self, type: str, where: Callable[[Json], bool] = lambda event: True, timeout: float = TIMEOUT
@@ -276,6 +276,6 @@ async def scheduling(url: str, *, subscribe: bool = True, **info: Any) -> AsyncI
             yield scheduler
         finally:
             if scheduler.framework_id and not scheduler.closed:
-                with contextlib.suppress(Rejected):
+                with contextlib.suppress(CallError):
                     await scheduler.teardown()
             await scheduler.disconnect()
