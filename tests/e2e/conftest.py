@@ -1,0 +1,78 @@
+"""The platforms that the end-to-end tests run on: with the embedded Mesos and Consul, and with the real ones."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.support.consul import ConsulServer
+from tests.support.platform import ROOT, Platform, platform
+
+VHOST = "hello.localhost"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A platform and the kind of tasks that are tried on it."""
+
+    platform: Platform
+    docker_image: str | None
+
+    def app(self, app_id: str, *, version: str = "1", instances: int = 2, **labels: str) -> dict[str, Any]:
+        """`marathon_apps/hello.json` (or hello-docker.json), renamed, with a host name of its own."""
+        name = "hello-docker.json" if self.docker_image else "hello.json"
+        app: dict[str, Any] = orjson.loads((ROOT / "marathon_apps" / name).read_bytes())
+        app |= {"id": app_id, "instances": instances, "cmd": app["cmd"].replace("version 1", f"version {version}")}
+        if self.docker_image:
+            app["container"]["docker"]["image"] = self.docker_image
+        app["labels"] = {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": self.host(app_id), **labels}
+        return app
+
+    def host(self, app_id: str) -> str:
+        return f"{app_id.strip('/').replace('/', '-')}.localhost"
+
+
+@pytest.fixture(scope="module")
+def embedded_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with platform(tmp_path_factory.mktemp("embedded")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def real_platform(
+    tmp_path_factory: pytest.TempPathFactory, real_mesos_for_platform: str, consul_for_platform: ConsulServer
+) -> Iterator[Platform]:
+    consul = f"127.0.0.1:{consul_for_platform.port}"
+    with platform(
+        tmp_path_factory.mktemp("real"), "--mesos-master", real_mesos_for_platform, "--consul-addr", consul
+    ) as one:
+        yield one
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("embedded-command", marks=pytest.mark.xdist_group("e2e-embedded-command")),
+        pytest.param("embedded-docker", marks=pytest.mark.xdist_group("e2e-embedded-docker")),
+        pytest.param("real-command", marks=pytest.mark.xdist_group("e2e-real-command")),
+    ],
+)
+def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kind]:
+    if request.param == "real-command":
+        yield Kind(request.getfixturevalue("real_platform"), None)
+    elif request.param == "embedded-docker":
+        yield Kind(request.getfixturevalue("embedded_platform"), request.getfixturevalue("busybox"))
+    else:
+        yield Kind(request.getfixturevalue("embedded_platform"), None)
+
+
+@pytest.fixture(scope="module")
+def embedded_kind(embedded_platform: Platform) -> Kind:
+    return Kind(embedded_platform, None)
+
+
+def path_of(name: str) -> Path:
+    return ROOT / "marathon_apps" / name

@@ -1,0 +1,173 @@
+"""What goes wrong is said once, clearly, in the API, the command line and the log; nothing is lost, and what can recover does."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from tests.support.platform import DROMOS, Platform, platform
+from tests.support.processes import free_port, running
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+on_embedded = pytest.mark.xdist_group("e2e-bad-input")
+
+SLEEPER = {"cmd": "exec sleep 1000", "cpus": 0.01, "mem": 16}
+
+
+@on_embedded
+def test_malformed_json(embedded_platform, tmp_path):
+    answer = requests.post(
+        f"{embedded_platform.api_url}/v2/apps", data='{"id": ', headers={"Content-Type": "application/json"}, timeout=5
+    )
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "Invalid JSON" and answer.json()["details"]
+    file = tmp_path / "app.json"
+    file.write_text('{"id": "/x",\n  "cmd": }')
+    done = embedded_platform.run("deploy", str(file))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {file}, line 2, column ")
+
+
+@on_embedded
+def test_a_field_of_the_wrong_type(embedded_platform):
+    wrong = {"id": "/wrong", "cmd": "true", "instances": "two", "cpus": -1}
+    answer = requests.post(f"{embedded_platform.api_url}/v2/apps", json=wrong, timeout=5)
+    assert answer.status_code == 422
+    assert "/instances" in [detail["path"] for detail in answer.json()["details"]]
+    done = embedded_platform.run("deploy", "-", stdin=json.dumps(wrong))
+    assert done.returncode == 1 and "/instances" in done.stderr and done.stderr.count("\n") == 1
+    assert requests.get(f"{embedded_platform.api_url}/v2/apps/wrong", timeout=5).status_code == 404
+
+
+@on_embedded
+def test_a_port_that_another_app_has(embedded_platform):
+    port = {"portDefinitions": [{"port": 31999}], "requirePorts": True, **SLEEPER}
+    embedded_platform.deploy({"id": "/first", **port}, "--wait")
+    done = embedded_platform.run(
+        "deploy", "-", "--wait", "--timeout", "6s", stdin=json.dumps({"id": "/second", **port})
+    )
+    assert done.returncode == 4
+    assert "/second waits for 1 instances (offers refused: InsufficientPorts" in done.stderr
+    assert "InsufficientPorts" in embedded_platform.ok("queue")
+    embedded_platform.ok("destroy", "/first", "--wait")
+    eventually(lambda: len(embedded_platform.tasks("/second")) == 1, timeout=30)
+    embedded_platform.ok("destroy", "/second", "--wait")
+
+
+@on_embedded
+def test_a_missing_image(embedded_platform, dockerd):
+    app = {
+        "id": "/no-image",
+        "container": {"type": "DOCKER", "docker": {"image": "dromos.invalid/no-such-image"}},
+        "cpus": 0.01,
+        "mem": 16,
+    }
+    done = embedded_platform.run("deploy", "-", "--wait", "--timeout", "10s", stdin=json.dumps(app))
+    assert done.returncode == 4
+    assert "TASK_FAILED" in done.stderr and "no-such-image" in done.stderr
+    embedded_platform.ok("destroy", "/no-image", "--wait")
+
+
+@on_embedded
+def test_a_command_that_dies_at_once_is_not_started_in_a_hurry(embedded_platform):
+    app = {"id": "/dies", "cmd": "echo dying; exit 3", "cpus": 0.01, "mem": 16, "backoffSeconds": 2, "backoffFactor": 2}
+    done = embedded_platform.run("deploy", "-", "--wait", "--timeout", "10s", stdin=json.dumps(app))
+    assert done.returncode == 4
+    assert "/dies: last failure TASK_FAILED: Command exited with status 3" in done.stderr
+    item = next(item for item in embedded_platform.get("/v2/queue")["queue"] if item["app"]["id"] == "/dies")
+    assert item["delay"]["overdue"] is False or item["delay"]["timeLeftSeconds"] == 0
+    embedded_platform.ok("destroy", "/dies", "--wait")
+
+
+@pytest.mark.xdist_group("e2e-bad-input")
+def test_a_full_disk_refuses_changes_keeps_tasks_and_recovers(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], check=True)
+    try:
+        with platform(disk / "state") as one:
+            one.deploy({"id": "/before", **SLEEPER}, "--wait")
+            fill(disk)
+            refused = eventually(
+                lambda: (
+                    (done := one.run("deploy", "-", stdin=json.dumps({"id": "/during", **SLEEPER}))).returncode and done
+                )
+            )
+            assert refused.returncode == 1 and "space" in refused.stderr, refused.stderr
+            assert len(one.tasks("/before")) == 1
+            assert requests.get(f"{one.api_url}/v2/apps/during", timeout=5).status_code == 404
+            (disk / "filler").unlink()
+            eventually(
+                lambda: one.run("deploy", "-", stdin=json.dumps({"id": "/after", **SLEEPER})).returncode == 0,
+                timeout=30,
+            )
+            eventually(lambda: len(one.tasks("/after")) == 1, timeout=30)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.xdist_group("e2e-away")
+def test_consul_away_the_edge_serves_on_and_what_changed_meanwhile_follows(tmp_path, own_real_consul):
+    with platform(tmp_path / "state", "--consul-addr", f"127.0.0.1:{own_real_consul.port}") as one:
+        deploy_hello(one)
+        own_real_consul.kill()
+        assert {one.edge("away.localhost").status_code for _ in range(20)} == {200}
+        one.ok("scale", "/away", "4", "--wait")
+        assert one.run("status").returncode == 1, "the registrator and the edge say that Consul is away"
+        assert one.edge("away.localhost").status_code == 200
+        own_real_consul.start()
+        eventually(lambda: len(one.answers("away.localhost", asked=40)) == 4, timeout=40)
+        one.wait_until_healthy()
+
+
+@pytest.mark.xdist_group("e2e-away")
+def test_mesos_away_reads_and_changes_are_taken_and_done_when_it_is_back(tmp_path):
+    port = free_port()
+    mesos = [*DROMOS, "mesos", "--port", str(port), "--work-dir", str(tmp_path / "mesos")]
+    with running(mesos, log=tmp_path / "mesos.log") as first:
+        eventually(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=1).ok)
+        with platform(tmp_path / "state", "--mesos-master", f"127.0.0.1:{port}") as one:
+            deploy_hello(one)
+            before = {task["id"] for task in one.tasks("/away")}
+            first.kill()
+            first.wait()
+            eventually(lambda: one.run("status").returncode == 1, timeout=20)
+            assert {task["id"] for task in one.tasks("/away")} == before
+            one.ok("scale", "/away", "3")
+            assert one.edge("away.localhost").status_code == 200
+            with running(mesos, log=tmp_path / "mesos.log"):
+                eventually(lambda: len(one.tasks("/away")) == 3, timeout=60)
+                assert before <= {task["id"] for task in one.tasks("/away")}
+                one.ok("destroy", "/away", "--wait")
+
+
+def deploy_hello(one: Platform) -> None:
+    server = f"exec {sys.executable} -m http.server $PORT0"
+    cmd = f"mkdir -p www && echo $MESOS_TASK_ID > www/index.html && cd www && {server}"
+    labels = {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "away.localhost"}
+    one.deploy(
+        {
+            "id": "/away",
+            "cmd": cmd,
+            "cpus": 0.1,
+            "mem": 64,
+            "instances": 2,
+            "portDefinitions": [{"port": 0}],
+            "labels": labels,
+        },
+        "--wait",
+    )
+    eventually(lambda: len(one.answers("away.localhost")) == 2, timeout=20)
+
+
+def fill(disk) -> None:
+    with (disk / "filler").open("wb") as file:
+        try:
+            while True:
+                file.write(b"\0" * 65536)
+                file.flush()
+        except OSError:
+            pass

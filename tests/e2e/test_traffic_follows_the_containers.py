@@ -1,0 +1,82 @@
+"""The platform's main job, as a user sees it: an app is deployed, reached, loses an instance, is scaled, updated and destroyed."""
+
+import time
+
+import pytest
+
+from tests.support.load import under_load
+from tests.support.platform import pids_of_task
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def test_an_app_is_reached_through_the_edge_on_all_its_instances(kind):
+    platform, host = kind.platform, kind.host("/reached")
+    platform.deploy(kind.app("/reached"))
+    bodies = eventually(lambda: len(found := platform.answers(host)) == 2 and found, timeout=15)
+    assert all(body.startswith("hello, version 1, from reached.instance-") for body in bodies)
+    assert {body.split()[-1] for body in bodies} == {task["id"] for task in platform.tasks("/reached")}
+
+
+def test_a_killed_process_is_replaced_and_users_hardly_notice(kind):
+    platform, host = kind.platform, kind.host("/killed")
+    platform.deploy(kind.app("/killed"), "--wait")
+    eventually(lambda: len(platform.answers(host)) == 2, timeout=15)
+    victim = platform.tasks("/killed")[0]["id"]
+    with under_load(platform.edge_url, host, rate=100) as load:
+        load.wait_for(50)
+        killed_at = time.monotonic()
+        kill_task(victim)
+        ids = eventually(
+            lambda: len(now := [t["id"] for t in platform.tasks("/killed")]) == 2 and victim not in now and now,
+            timeout=10,
+        )
+        eventually(lambda: {body.split()[-1] for body in platform.answers(host)} == set(ids), timeout=10)
+        assert time.monotonic() - killed_at < 10
+    assert load.requests > 100
+    assert [failure for failure in load.failures if failure.at > killed_at + 1] == []
+
+
+def test_load_raises_the_number_of_instances_and_calm_lowers_it(kind):
+    platform, host = kind.platform, kind.host("/scaled")
+    bounds = {"TARGET": "20", "MIN": "2", "MAX": "6", "DOWN_AFTER": "15"}
+    labels = {f"DROMOS_AUTOSCALE_{name}": value for name, value in bounds.items()}
+    platform.deploy(kind.app("/scaled", **labels), "--wait")
+    eventually(lambda: len(platform.answers(host)) == 2, timeout=15)
+    with under_load(platform.edge_url, host, rate=120):
+        eventually(lambda: platform.get("/v2/apps/scaled")["app"]["instances"] >= 6, timeout=30)
+        eventually(lambda: len(platform.answers(host, asked=60)) == 6, timeout=30)
+    eventually(lambda: platform.get("/v2/apps/scaled")["app"]["instances"] == 2, timeout=60)
+    eventually(lambda: len(platform.tasks("/scaled")) == 2, timeout=20)
+
+
+def test_a_rolling_update_under_load_changes_the_answer_and_fails_no_request(kind):
+    platform, host = kind.platform, kind.host("/updated")
+    platform.deploy(kind.app("/updated"), "--wait")
+    eventually(lambda: len(platform.answers(host)) == 2, timeout=15)
+    with under_load(platform.edge_url, host, rate=60) as load:
+        load.wait_for(30)
+        platform.deploy(kind.app("/updated", version="2"), "--wait")
+        eventually(lambda: all("version 2" in body for body in platform.answers(host)), timeout=15)
+    assert load.failures == []
+    assert {body.split(",")[1] for body in load.bodies} == {" version 1", " version 2"}
+
+
+def test_destroying_an_app_removes_its_service_and_its_upstream(kind):
+    platform, host = kind.platform, kind.host("/gone")
+    platform.deploy(kind.app("/gone"), "--wait")
+    eventually(lambda: platform.edge(host).status_code == 200, timeout=15)
+    platform.ok("destroy", "/gone", "--wait")
+    eventually(lambda: platform.edge(host).status_code == 404, timeout=15)
+    assert platform.run("tasks", "/gone").returncode == 1
+
+
+def kill_task(task_id: str) -> None:
+    import os
+    import signal
+
+    pids = pids_of_task(task_id)
+    assert pids, f"no process of {task_id}"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
