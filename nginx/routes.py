@@ -1,0 +1,263 @@
+"""Consul's services -> the routing model. Pure: same instances, policy and claims, same model.
+
+Which instance's labels speak for a service: those of the newest app version (`dromos-version`), so that during a rolling update the
+new definition holds from its first healthy instance on.
+
+Who gets a host and path that two services want: the higher PRIORITY, then the one that had it before, then the first by name. The
+loser is reported.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from nginx import names, options
+from nginx.errors import RefusedError
+from nginx.model import Canary, Endpoint, Instance, Model, Options, Refusal, Route, Service, StreamRoute
+
+APP = "dromos-app"
+PORT_INDEX = "dromos-port-index"
+VERSION = "dromos-version"
+MAX_APP_ID = 256
+
+# What a route occupies: (host or "", path), or ("tcp"/"udp", port).
+Claim = tuple[str, str | int]
+Claims = Mapping[Claim, str]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`groups`: only services of these groups (none: all). `expose_all`: route services without any label too, at `/` + name.
+
+    `stream_ports`: the range of TCP and UDP ports that labels may open. `addresses`: host name -> IP address, as resolved.
+    """
+
+    groups: frozenset[str] = frozenset()
+    expose_all: bool = False
+    stream_ports: tuple[int, int] = (10000, 20000)
+    addresses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass
+class _Candidate:
+    """A service on its way into the model."""
+
+    name: str
+    app: str
+    index: int
+    version: str
+    options: Options
+    endpoints: tuple[Endpoint, ...]
+
+
+def build(services: Mapping[str, Sequence[Instance]], policy: Policy, claims: Claims | None = None) -> Model:
+    """`services`: name -> all instances that Consul knows, healthy or not. `claims`: of the model before (see `claims_of`)."""
+    refusals: list[Refusal] = []
+    candidates = [
+        found for name in sorted(services) if (found := _candidate(name, services[name], policy, refusals)) is not None
+    ]
+    candidates = _merge_deployment_groups(candidates)
+    by_name = {candidate.name: candidate for candidate in candidates}
+    canaries = _canaries(by_name, refusals)
+    _check_references(by_name, refusals)
+    routes, streams = _routes(candidates, policy, claims or {}, refusals)
+    return Model(
+        routes=tuple(sorted(routes, key=lambda route: (route.hosts, route.path))),
+        streams=tuple(sorted(streams, key=lambda stream: (stream.protocol, stream.port))),
+        services=MappingProxyType(
+            {candidate.name: _service(candidate, canaries.get(candidate.name, ())) for candidate in candidates}
+        ),
+        refusals=tuple(sorted(set(refusals))),
+    )
+
+
+def claims_of(model: Model) -> dict[Claim, str]:
+    """What the routes of a model occupy, and whose it is."""
+    found: dict[Claim, str] = {}
+    for route in model.routes:
+        for host in route.hosts or ("",):
+            found[(host, route.path)] = route.service
+    for stream in model.streams:
+        found[(stream.protocol, stream.port)] = stream.service
+    return found
+
+
+def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusals: list[Refusal]) -> _Candidate | None:
+    if not instances:
+        return None
+    try:
+        names.service_name(name)
+    except RefusedError as refused:
+        refusals.append(Refusal(ascii(name)[:80], "name", str(refused)))
+        return None
+    spokesman = max(instances, key=lambda one: (one.healthy, one.meta.get(VERSION, ""), one.id))
+    asks = APP in spokesman.meta or options.speaks_to_the_edge(spokesman.meta)
+    if not (asks or policy.expose_all):
+        return None
+    try:
+        index = names.integer(spokesman.meta.get(PORT_INDEX, "0"), 0, 10_000)
+        app = _app_id(spokesman.meta.get(APP, ""))
+    except RefusedError as refused:
+        refusals.append(Refusal(name, "meta", str(refused)))
+        return None
+    parsed = options.parse(spokesman.meta, index)
+    refusals += [Refusal(name, key, why) for key, why in parsed.problems]
+    if parsed.closed:
+        refusals.append(Refusal(name, "route", "is closed: a label that limits access cannot be read"))
+        return None
+    wanted = not policy.groups or parsed.options.group in policy.groups
+    if not parsed.options.enabled or not wanted:
+        return None
+    endpoints = _endpoints(name, instances, index, policy, refusals)
+    return _Candidate(name, app, index, spokesman.meta.get(VERSION, ""), parsed.options, endpoints)
+
+
+def _app_id(value: str) -> str:
+    """`/group/app`, or "" for a service that no app stands behind."""
+    if not value:
+        return ""
+    if len(value) > MAX_APP_ID:
+        raise RefusedError(f"the app id is longer than {MAX_APP_ID} characters")
+    return names.path(value if value.startswith("/") else f"/{value}")
+
+
+def _endpoints(
+    name: str, instances: Sequence[Instance], index: int, policy: Policy, refusals: list[Refusal]
+) -> tuple[Endpoint, ...]:
+    found: dict[tuple[str, int], Endpoint] = {}
+    for instance in sorted(instances, key=lambda one: one.id):
+        if not instance.healthy:
+            continue
+        try:
+            address = names.address(policy.addresses.get(instance.address, instance.address))
+            port = names.port(instance.port)
+        except RefusedError as refused:
+            refusals.append(Refusal(name, f"endpoint {ascii(instance.id)[:80]}", str(refused)))
+            continue
+        weight = options.weight(instance.meta, index, min(max(instance.weight, 0), 1000))
+        found.setdefault((address, port), Endpoint(address, port, weight, instance.id))
+    return tuple(sorted(found.values()))
+
+
+def _merge_deployment_groups(candidates: list[_Candidate]) -> list[_Candidate]:
+    """Blue and green of one deployment group are one service: the newest app's, with the endpoints of all."""
+    groups: defaultdict[tuple[str, int], list[_Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        if candidate.options.deployment_group:
+            groups[candidate.options.deployment_group, candidate.index].append(candidate)
+    merged_away: set[str] = set()
+    for members in groups.values():
+        newest = max(members, key=lambda one: (one.version, one.name))
+        addresses = {(endpoint.address, endpoint.port): endpoint for one in members for endpoint in one.endpoints}
+        newest.endpoints = tuple(sorted(addresses.values()))
+        merged_away |= {one.name for one in members if one is not newest}
+    return [candidate for candidate in candidates if candidate.name not in merged_away]
+
+
+def _canaries(by_name: Mapping[str, _Candidate], refusals: list[Refusal]) -> dict[str, tuple[tuple[str, Canary], ...]]:
+    """Primary -> its canaries. A canary of a canary, or of nobody, is refused; so is more than 100 % of weight."""
+    found: defaultdict[str, list[tuple[str, Canary]]] = defaultdict(list)
+    for name, candidate in by_name.items():
+        canary = candidate.options.canary
+        if canary is None:
+            continue
+        primary = by_name.get(canary.of)
+        if primary is None or primary.options.canary is not None:
+            refusals.append(Refusal(name, "CANARY_OF", f"{canary.of} is no service with a route of its own"))
+        elif sum(other.weight for _, other in found[canary.of]) + canary.weight > 100:
+            refusals.append(Refusal(name, "CANARY_WEIGHT", f"the canaries of {canary.of} ask for more than 100 %"))
+        else:
+            found[canary.of].append((name, canary))
+    return {primary: tuple(canaries) for primary, canaries in found.items()}
+
+
+def _check_references(by_name: dict[str, _Candidate], refusals: list[Refusal]) -> None:
+    """A mirror or standby that does not exist (yet) is left out until it does."""
+    for name, candidate in by_name.items():
+        mirror = candidate.options.mirror
+        if mirror and mirror not in by_name:
+            refusals.append(Refusal(name, "MIRROR", f"there is no service {mirror}"))
+            candidate.options = replace(candidate.options, mirror="")
+        standby = candidate.options.standby
+        if standby and standby.service not in by_name:
+            refusals.append(Refusal(name, "STANDBY", f"there is no service {standby.service}"))
+            candidate.options = replace(candidate.options, standby=None)
+
+
+def _routes(
+    candidates: Sequence[_Candidate], policy: Policy, claims: Claims, refusals: list[Refusal]
+) -> tuple[list[Route], list[StreamRoute]]:
+    taken: dict[Claim, str] = {}
+
+    def claim(claimed: Claim, name: str) -> bool:
+        return taken.setdefault(claimed, name) == name
+
+    def rank(candidate: _Candidate, claimed: Claim) -> tuple[int, bool, str]:
+        return (-candidate.options.priority, claims.get(claimed) != candidate.name, candidate.name)
+
+    wishes: list[tuple[_Candidate, Claim]] = [
+        (candidate, claimed) for candidate in candidates for claimed in _wishes(candidate, policy, refusals)
+    ]
+    for candidate, claimed in sorted(wishes, key=lambda wish: rank(*wish)):
+        if not claim(claimed, candidate.name):
+            where, at = claimed
+            wish = f"{where or '*'}{at}" if isinstance(at, str) else f"{where} port {at}"
+            refusals.append(Refusal(candidate.name, "route", f"{wish} belongs to {taken[claimed]}"))
+
+    routes: list[Route] = []
+    streams: list[StreamRoute] = []
+    for candidate in candidates:
+        mine = [claimed for claimed, name in taken.items() if name == candidate.name]
+        hosts_of: defaultdict[str, list[str]] = defaultdict(list)
+        for where, what in mine:
+            if isinstance(what, int):
+                streams.append(StreamRoute(candidate.name, what, "tcp" if where == "tcp" else "udp", candidate.options))
+            else:
+                hosts_of[what] += [where] if where else []
+        for path, hosts in hosts_of.items():
+            routes.append(Route(candidate.name, tuple(sorted(hosts)), path, _with_default_rewrite(candidate)))
+    return routes, streams
+
+
+def _wishes(candidate: _Candidate, policy: Policy, refusals: list[Refusal]) -> list[Claim]:
+    wanted = candidate.options
+    if wanted.canary is not None:
+        return []
+    if wanted.protocol in ("tcp", "udp"):
+        least, most = policy.stream_ports
+        if not least <= wanted.port <= most:
+            why = f"{wanted.protocol} needs a port from {least} to {most}" + (
+                f", not {wanted.port}" * bool(wanted.port)
+            )
+            refusals.append(Refusal(candidate.name, "PORT", why))
+            return []
+        return [(wanted.protocol, wanted.port)]
+    if wanted.hosts or wanted.paths:
+        return [(host, path) for host in wanted.hosts or ("",) for path in wanted.paths or ("/",)]
+    if candidate.index != 0:
+        return []  # further ports of an app are reached only where a label says so
+    return [("", candidate.app or f"/{candidate.name}")]
+
+
+def _with_default_rewrite(candidate: _Candidate) -> Options:
+    """Below the path that an app gets for want of labels, it sees its own paths: nobody told it of the prefix."""
+    wanted = candidate.options
+    if wanted.hosts or wanted.paths or wanted.rewrite is not None:
+        return wanted
+    return replace(wanted, rewrite="/")
+
+
+def _service(candidate: _Candidate, canaries: tuple[tuple[str, Canary], ...]) -> Service:
+    wanted = candidate.options
+    return Service(
+        name=candidate.name,
+        app=candidate.app,
+        endpoints=candidate.endpoints,
+        balancing=wanted.balancing,
+        retries=wanted.retries,
+        timeouts=wanted.timeouts,
+        canaries=canaries,
+        standby=wanted.standby,
+        maintenance=wanted.maintenance,
+    )
