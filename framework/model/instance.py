@@ -1,0 +1,150 @@
+"""An instance: one run of an app or a pod on an agent, as it is observed. Frozen; the engine replaces it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Condition(StrEnum):
+    """Marathon's conditions. An instance exists from PROVISIONED on; SCHEDULED ones are the count in the queue."""
+
+    SCHEDULED = "Scheduled"
+    PROVISIONED = "Provisioned"  # durable, its ACCEPT may have left
+    STAGING = "Staging"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    KILLING = "Killing"
+    UNREACHABLE = "Unreachable"
+    UNREACHABLE_INACTIVE = "UnreachableInactive"
+    FINISHED = "Finished"
+    KILLED = "Killed"
+    FAILED = "Failed"
+    ERROR = "Error"
+    GONE = "Gone"
+    DROPPED = "Dropped"
+    UNKNOWN = "Unknown"
+
+
+TERMINAL = frozenset(
+    {
+        Condition.FINISHED,
+        Condition.KILLED,
+        Condition.FAILED,
+        Condition.ERROR,
+        Condition.GONE,
+        Condition.DROPPED,
+        Condition.UNKNOWN,
+    }
+)
+
+
+class Goal(StrEnum):
+    RUNNING = "Running"
+    STOPPED = "Stopped"
+    DECOMMISSIONED = "Decommissioned"
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The agent that an instance runs on, as its offer described it. `attributes` are (name, value as text) pairs."""
+
+    id: str
+    host: str
+    attributes: tuple[tuple[str, str], ...] = ()
+    region: str | None = None
+    zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IpAddress:
+    ip_address: str
+    protocol: str = "IPv4"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What Mesos last said of one task: an app's instance has one, a pod's one for each container (`container` is its name)."""
+
+    id: str
+    container: str | None = None
+    mesos_state: str = "TASK_STAGING"
+    reason: str | None = None
+    message: str | None = None
+    staged_at: float = 0.0
+    started_at: float | None = None
+    healthy: bool | None = None  # as Mesos checked it; None: no check of Mesos, or no result yet
+    host_ports: tuple[int, ...] = ()
+    ip_addresses: tuple[IpAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """All times are epoch seconds.
+
+    `id` is `grp_app.instance-<uuid>`. `config_version` is the spec's lastConfigChangeAt at launch: an instance is outdated when
+    it differs from the spec's. `healthy` is the verdict over all checks, None before the first result (or with no check).
+    `draining_since` is set from the decision to kill until the kill leaves; `kill_reason` tells why.
+    """
+
+    id: str
+    spec_id: str
+    spec_version: str
+    config_version: str
+    role: str
+    agent: Agent
+    tasks: tuple[Task, ...]
+    condition: Condition = Condition.PROVISIONED
+    goal: Goal = Goal.RUNNING
+    incarnation: int = 1
+    healthy: bool | None = None
+    ready: bool = True
+    provisioned_at: float = 0.0
+    since: float = 0.0
+    active_since: float | None = None
+    unreachable_since: float | None = None
+    draining_since: float | None = None
+    kill_reason: str | None = None
+    wipe: bool = False
+
+    @property
+    def host_ports(self) -> tuple[int, ...]:
+        return tuple(port for task in self.tasks for port in task.host_ports)
+
+    @property
+    def terminal(self) -> bool:
+        return self.condition in TERMINAL
+
+    @property
+    def leaving(self) -> bool:
+        """Decided to be killed: draining, or the kill has left."""
+        return self.goal is not Goal.RUNNING
+
+    @property
+    def running(self) -> bool:
+        return self.condition is Condition.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class HealthResult:
+    """Of one health check of one instance: Marathon's healthCheckResults."""
+
+    instance_id: str
+    alive: bool = False
+    consecutive_failures: int = 0
+    first_success: float | None = None
+    last_success: float | None = None
+    last_failure: float | None = None
+    last_failure_cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailure:
+    """The last failure of an app: Marathon's lastTaskFailure."""
+
+    app_id: str
+    task_id: str
+    state: str  # TASK_FAILED, ...
+    message: str
+    host: str
+    agent_id: str
+    version: str
+    at: float
