@@ -9,7 +9,6 @@ from framework.model.group import Declared, Group
 from framework.model.pod import Pod
 from framework.model.values import FrozenMap
 
-
 V = TypeVar("V")
 
 
