@@ -1,39 +1,35 @@
 """What the API may ask of the engine: values, carried out one after another by the one writer.
 
-    result = await engine.execute(Declare(change, force=force))
+    result = await engine.execute(Declare(edit, force=force))
 
 Every command either takes effect as a whole (and is durable when `execute` returns) or raises and changes nothing: see `errors`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from framework.model.change import Edit
 from framework.model.deployment import Deployment
 from framework.model.group import Declared
 from framework.model.instance import Instance
 
-Transform = Callable[[Declared, str], Declared]
-
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """Changes what is declared: create, update, partial update, scale, delete, of apps, pods and groups, all in one form.
+    """Changes what is declared: create, update, partial update, scale, restart, delete, of apps, pods and groups, all in one form.
 
-    `change(declared, now)` gets what is declared at the moment the writer takes the command up, so that no update is lost, and
-    gives what shall be declared (`now` is the version-to-be, a timestamp). It is pure, and raises what the API shall answer.
-    Validation, defaults and service ports are its matter; the engine stamps `version` and `version_info` (of specs that differ
-    from before only) and the groups' versions, makes the plan, and starts it.
+    `edit(declared)` gets what is declared at the moment the writer takes the command up, so that no update is lost, and gives the
+    Change. It is pure, and raises what the API shall answer. Validation, defaults and service ports are its matter; the engine
+    stamps `version` and `version_info` (of specs that differ from before, or are in `restart`), and the groups' versions, makes the
+    plan, and starts it.
 
-    `restart`: ids that get a new config version though they do not differ.
     `group`: what the caller changed, for the group_change events.
     `deadline`: seconds that the deployment may take, None without limit; `on_failure` says what happens then.
     `dry_run`: answers with the plan and changes nothing.
     """
 
-    change: Transform
+    edit: Edit
     force: bool = False
-    restart: frozenset[str] = frozenset()
     group: str = "/"
     deadline: float | None = None
     on_failure: Literal["stop", "rollback"] = "stop"

@@ -11,7 +11,7 @@ EngineError
 │   └── StoreUnavailable    the store cannot write (disk full, …)
 └── InvalidTransition       a bug: an event that cannot happen in this state; carries the story
 
-A command's own `change` may raise anything; that exception is what the caller of `execute` gets.
+A command's own `edit` may raise anything; that exception is what the caller of `execute` gets.
 """
 
 from collections.abc import Iterable

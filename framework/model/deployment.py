@@ -32,7 +32,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SpecChange:
     """`before` None: it is new. `after` None: it goes."""
 
     before: RunSpec | None
@@ -58,7 +58,7 @@ class Deployment:
     id: str
     version: str
     steps: tuple[Step, ...]
-    changes: Mapping[str, Change]
+    changes: Mapping[str, SpecChange]
     group_id: str = "/"
     current_step: int = 0
     started_at: float = 0.0
