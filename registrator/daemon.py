@@ -1,0 +1,119 @@
+"""`dromos registrator`: wires the sources, the loop and the status endpoint together."""
+
+import asyncio
+from collections.abc import Iterator
+
+import aiohttp
+import click
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from daemonkit import lifecycle, logs
+from daemonkit.health import Health
+from daemonkit.http import Json, bind, serving, status_app
+from registrator.apply import Applier
+from registrator.checks import CheckPolicy
+from registrator.consul import Consul
+from registrator.diff import Limits
+from registrator.merge import Patience
+from registrator.metrics import Metrics
+from registrator.naming import Naming
+from registrator.observe import Observer
+from registrator.settings import RegistratorSettings
+from registrator.sources.base import Source
+from registrator.sources.framework import FrameworkSource
+from registrator.sources.mesos import MesosSource
+from registrator.sync import Sync
+
+
+@click.command()
+@RegistratorSettings.options()
+def command(**flags: object) -> None:
+    """Containers and tasks, registered in Consul."""
+    settings = RegistratorSettings.load(flags)
+    logs.configure(daemon="registrator", level=settings.log_level, format=settings.log_format)
+    lifecycle.run(lambda stop: run(settings, stop))
+
+
+async def run(settings: RegistratorSettings, stop: asyncio.Event) -> None:
+    """Until `stop`. What is registered stays: a registrator that is stopped takes no traffic away."""
+    health = Health(required=("consul", *settings.sources))
+    metrics = Metrics()
+    consul = Consul(
+        settings.consul,
+        token=settings.consul_token.get_secret_value() if settings.consul_token else None,
+        timeout=settings.timeout,
+        concurrency=settings.write_concurrency,
+    )
+    observer = Observer(list(sources_of(settings)), resync=settings.resync, metrics=metrics, health=health)
+    sync = Sync(
+        observer,
+        Applier(consul, verify=settings.verify, metrics=metrics),
+        naming=naming_of(settings),
+        limits=Limits(
+            settings.confirm_after, settings.empty_hold, float(settings.removal_burst), settings.removal_rate
+        ),
+        patience=Patience(settings.framework_grace, settings.unreachable_hold),
+        debounce=settings.debounce,
+        metrics=metrics,
+        health=health,
+    )
+
+    async def status(_request: Request) -> Response:
+        return Json(sync.status())
+
+    sock = bind(settings.host, settings.port, what="the registrator", mend="choose another port with --port")
+    try:
+        async with serving(status_app(health, Route("/status", status), registry=metrics.registry), sock):
+            await sync.run(stop)
+    finally:
+        await observer.close()
+        await consul.close()
+
+
+def sources_of(settings: RegistratorSettings) -> Iterator[Source]:
+    if "mesos" in settings.sources:
+        yield MesosSource(
+            settings.mesos,
+            timeout=settings.timeout,
+            resubscribe=settings.resync,
+            poll=settings.poll,
+            most_ended=settings.remembered,
+            max_bytes=settings.max_answer_bytes,
+            auth=_auth(settings.mesos_credentials),
+        )
+    if "framework" in settings.sources:
+        yield FrameworkSource(
+            settings.framework,
+            timeout=settings.timeout,
+            silence=max(60.0, settings.resync),
+            most_ended=settings.remembered,
+            most_versions=settings.remembered,
+            max_bytes=settings.max_answer_bytes,
+            auth=_auth(settings.framework_credentials),
+        )
+
+
+def naming_of(settings: RegistratorSettings) -> Naming:
+    return Naming(
+        owner=settings.owner,
+        separator=settings.separator,
+        explicit=settings.explicit,
+        internal=settings.internal,
+        ip=settings.ip,
+        tags=settings.tags,
+        checks=CheckPolicy(settings.tcp_check_interval, settings.tcp_check_timeout, settings.ttl),
+    )
+
+
+def _auth(credentials: SecretStr | None) -> aiohttp.BasicAuth | None:
+    if credentials is None:
+        return None
+    name, _, secret = credentials.get_secret_value().partition(":")
+    return aiohttp.BasicAuth(name, secret)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,201 @@
+"""PURE: wanted services and those that an agent has -> the writes to make, and what has to be confirmed before it is removed.
+
+What is equal is not written. Only services with our owner's name in their meta are touched. Removal needs evidence: the task is
+known to have ended, is unhealthy, or no longer has this service; mere absence has to be seen twice, in two answers of its own, and
+absence of everything longer. What has ended is removed at once; all other removals share a rate.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from registrator.merge import Judged, Kind, Verdict
+from registrator.model import Registered, Service
+from registrator.naming import OWNER, TASK, key_of
+
+DRAINING = "dromos: draining"  # the reason by which our maintenance mode is told from an operator's
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds, and removals: at most `burst` at once and `rate` a second, those of ended instances not counted."""
+
+    confirm_after: float = 1.0
+    empty_hold: float = 5.0
+    burst: float = 50.0
+    rate: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A complete look of a kind's authority. `fresh`: the answer was asked for at `at`; `empty`: it shows no instance at all."""
+
+    at: float
+    fresh: bool
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one comparison hands on to the next: since when a service is absent, and the removals that may be made."""
+
+    absent: Mapping[str, float] = field(default_factory=dict)
+    tokens: float = 50.0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The writes, in the order in which they are made: what is new comes before what goes."""
+
+    register: tuple[Service, ...]
+    drop_checks: tuple[str, ...]
+    maintenance: tuple[tuple[str, bool], ...]
+    deregister: tuple[tuple[str, str], ...]  # (service id, why)
+    waiting: Mapping[str, str]  # service id -> why it is not removed yet
+    conflicts: Mapping[str, str]  # service id -> whose it is
+    look_again_in: float | None
+    memory: Memory
+
+    @property
+    def writes(self) -> int:
+        return len(self.register) + len(self.drop_checks) + len(self.maintenance) + len(self.deregister)
+
+
+def diff(
+    *,
+    judged: Mapping[str, Judged],
+    wanted: Mapping[str, tuple[Service, ...]],
+    unsure: frozenset[str],
+    ended: frozenset[str],
+    proofs: Mapping[Kind, Proof | None],
+    actual: Mapping[str, Registered],
+    owner: str,
+    memory: Memory,
+    now: float,
+    limits: Limits,
+) -> Plan:
+    """`judged` and `wanted` are by instance key; those in `unsure` may have more services than `wanted` could name.
+
+    `proofs` has None for a kind whose absence nothing proves at the moment.
+    """
+    ours = {id: found for id, found in actual.items() if found.meta.get(OWNER) == owner}
+    keys_there = {key_of(found.meta) for found in ours.values()}
+    register: list[Service] = []
+    drop_checks: list[str] = []
+    conflicts: dict[str, str] = {}
+    for key, judgement in sorted(judged.items()):
+        if judgement.verdict is Verdict.NEW_ONLY and key in keys_there:
+            continue
+        if judgement.verdict not in (Verdict.WANTED, Verdict.NEW_ONLY):
+            continue
+        for service in wanted.get(key, ()):
+            found = actual.get(service.id)
+            if found and service.id not in ours:
+                conflicts[service.id] = f"another owner has it: {found.meta.get(OWNER) or 'one without a mark'}"
+            elif not found or differs(service, found):
+                register.append(service)
+            if service.id in ours:
+                drop_checks += _surplus_checks(service, ours[service.id])
+    removal = _Removal(memory, now, limits)
+    deregister = []
+    for id, found in sorted(ours.items()):
+        if why := removal.decide(found, key_of(found.meta), judged, wanted, unsure, ended, proofs):
+            deregister.append((id, why))
+    gone = {id for id, _ in deregister}
+    return Plan(
+        register=tuple(register),
+        drop_checks=tuple(drop_checks),
+        maintenance=tuple(item for item in _maintenance(ours, judged) if item[0] not in gone),
+        deregister=tuple(deregister),
+        waiting=removal.waiting,
+        conflicts=conflicts,
+        look_again_in=removal.look_again_in,
+        memory=Memory(removal.absent, removal.tokens, now),
+    )
+
+
+def differs(service: Service, found: Registered) -> bool:
+    return (
+        (service.name, service.address, service.port) != (found.name, found.address, found.port)
+        or service.tags != tuple(sorted(found.tags))
+        or dict(service.meta) != dict(found.meta)
+        or not found.check_ids.issuperset(check.id for check in service.checks)
+    )
+
+
+class _Removal:
+    """Decides service by service, and keeps the count that the rate and the confirmations need."""
+
+    def __init__(self, memory: Memory, now: float, limits: Limits) -> None:
+        self._before = memory.absent
+        self._limits = limits
+        self.tokens = min(limits.burst, memory.tokens + max(0.0, now - memory.at) * limits.rate)
+        self.absent: dict[str, float] = {}
+        self.waiting: dict[str, str] = {}
+        self.look_again_in: float | None = None
+
+    def decide(
+        self,
+        found: Registered,
+        key: str,
+        judged: Mapping[str, Judged],
+        wanted: Mapping[str, tuple[Service, ...]],
+        unsure: frozenset[str],
+        ended: frozenset[str],
+        proofs: Mapping[Kind, Proof | None],
+    ) -> str:
+        """Why the service is to be removed now; "" if it is not."""
+        if key in ended:
+            return "its instance has ended"
+        judgement = judged.get(key)
+        if judgement is None:
+            return self._absent(found, proofs)
+        if judgement.verdict is Verdict.REMOVE:
+            return self._within_rate(found.id, f"its instance {judgement.why}")
+        superseded = found.id not in {service.id for service in wanted.get(key, ())}
+        if judgement.verdict is Verdict.WANTED and superseded and key not in unsure:
+            return self._within_rate(found.id, "its instance no longer has this service")
+        return ""
+
+    def _absent(self, found: Registered, proofs: Mapping[Kind, Proof | None]) -> str:
+        proof = proofs.get("task" if TASK in found.meta else "container")
+        if proof is None:
+            self.waiting[found.id] = "absent, but the source that would know fails or is incomplete"
+            return ""
+        first = self.absent[found.id] = self._before.get(found.id, proof.at)
+        hold = self._limits.empty_hold if proof.empty else self._limits.confirm_after
+        if proof.fresh and proof.at - first >= hold:
+            return self._within_rate(found.id, "its instance is absent, and was before")
+        self.waiting[found.id] = "absent; to be confirmed by a second answer"
+        self._again(max(0.0, first + hold - proof.at))
+        return ""
+
+    def _within_rate(self, id: str, why: str) -> str:
+        if self.tokens >= 1.0:
+            self.tokens -= 1.0
+            return why
+        self.waiting[id] = f"{why}, but the rate of removals is reached"
+        self._again((1.0 - self.tokens) / self._limits.rate)
+        return ""
+
+    def _again(self, seconds: float) -> None:
+        self.look_again_in = seconds if self.look_again_in is None else min(seconds, self.look_again_in)
+
+
+def _maintenance(ours: Mapping[str, Registered], judged: Mapping[str, Judged]) -> Iterator[tuple[str, bool]]:
+    for id, found in sorted(ours.items()):
+        judgement = judged.get(key_of(found.meta))
+        if judgement is None:
+            continue
+        if judgement.drain and found.maintenance is None:
+            yield id, True
+        elif not judgement.drain and found.maintenance == DRAINING:
+            yield id, False
+
+
+def _surplus_checks(service: Service, found: Registered) -> Iterator[str]:
+    """Checks that an earlier registration of ours left; those that others have added to the service stay."""
+    wanted = {check.id for check in service.checks}
+    for id in sorted(found.check_ids - wanted):
+        if id.startswith(f"service:{service.id}:"):
+            yield id

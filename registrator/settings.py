@@ -1,0 +1,123 @@
+"""The settings of the registrator: section `registrator`, variables DROMOS_REGISTRATOR_…."""
+
+import ipaddress
+import re
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from daemonkit.settings import Seconds, Settings
+
+
+class RegistratorSettings(Settings):
+    section: ClassVar[str] = "registrator"
+
+    host: str = Field("127.0.0.1", description="the address that the daemon listens on")
+    port: int = Field(8083, ge=0, le=65535, description="its port, for /health, /metrics and /status")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="json, text, or auto: text on a terminal")
+
+    sources: tuple[Literal["mesos", "framework", "docker"], ...] = Field(
+        ("mesos", "framework"), description="where it learns what runs: mesos, framework, docker; repeatable"
+    )
+    mesos: tuple[str, ...] = Field(("http://127.0.0.1:5050",), description="URLs of the Mesos masters; repeatable")
+    mesos_credentials: SecretStr | None = Field(None, description="principal:secret for the masters")
+    framework: tuple[str, ...] = Field(("http://127.0.0.1:8080",), description="URLs of the Marathon API; repeatable")
+    framework_credentials: SecretStr | None = Field(None, description="user:password for the Marathon API")
+    docker: str = Field("unix:///var/run/docker.sock", description="the Docker daemon")
+    docker_all: bool | None = Field(
+        None,
+        description="also containers that neither are Mesos tasks nor ask by SERVICE_NAME; default: only where docker is the one source",
+    )
+
+    consul: str = Field("http://127.0.0.1:8500", description="the Consul agent that gets the services")
+    consul_token: SecretStr | None = Field(None, description="its ACL token")
+    owner: str = Field(
+        "dromos", description="the name that marks this registrator's services; one per registrator and agent"
+    )
+
+    separator: str = Field(".", description="what stands for the / of an app id in a service name")
+    explicit: bool = Field(False, description="register only what asks for it by SERVICE_NAME or the label consul")
+    internal: bool = Field(False, description="prefer the container's own address and port to the published ones")
+    ip: str = Field("", description="the address of published ports, in place of the host's own")
+    network: tuple[str, ...] = Field(
+        (), description="Docker networks whose address is preferred, the best first; repeatable"
+    )
+    ip_version: Literal["4", "6"] = Field("4", description="which of a container's addresses is preferred: 4 or 6")
+    tags: tuple[str, ...] = Field((), description="tags that every service gets; repeatable")
+
+    resync: Seconds = Field(60.0, gt=0, description="how often everything is looked at without any hint")
+    verify: Seconds = Field(10.0, gt=0, description="how often Consul's own list is read again")
+    debounce: Seconds = Field(0.05, ge=0, description="how long hints are gathered before a look")
+    poll: Seconds = Field(1.0, gt=0, description="how often a Mesos master without an event stream is asked")
+    timeout: Seconds = Field(10.0, gt=0, description="how long one request may take")
+
+    confirm_after: Seconds = Field(
+        1.0, ge=0, description="how long an instance must be absent, in two answers, to be removed"
+    )
+    empty_hold: Seconds = Field(5.0, ge=0, description="the same where a source shows no instance at all any more")
+    removal_burst: int = Field(50, ge=1, description="how many services may be removed at once without having ended")
+    removal_rate: float = Field(10.0, gt=0, description="how many of those a second after that")
+    framework_grace: Seconds = Field(30.0, ge=0, description="how long the framework may take to speak of a new task")
+    unreachable_hold: Seconds = Field(300.0, ge=0, description="how long tasks of an unreachable agent stay registered")
+
+    tcp_check_interval: Seconds = Field(1.0, ge=0, description="how often Consul connects to each TCP port; 0: never")
+    tcp_check_timeout: Seconds = Field(5.0, gt=0, description="how long such a connect may take")
+    ttl: Seconds = Field(
+        3600.0, ge=10, description="the TTL of checks that carry Docker's HEALTHCHECK; refreshed thrice in it"
+    )
+
+    write_concurrency: int = Field(8, ge=1, le=100, description="how many requests to Consul may be under way")
+    remembered: int = Field(10_000, ge=100, description="how many ended tasks and app versions are remembered")
+    max_answer_bytes: int = Field(256 * 1024 * 1024, ge=1024, description="the longest answer of a source that is read")
+
+    @field_validator("owner")
+    @classmethod
+    def _owner_is_a_word(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+            raise ValueError("must be 1 to 64 letters, digits, `.`, `_` or `-`")
+        return value
+
+    @field_validator("separator")
+    @classmethod
+    def _separator_fits_names(cls, value: str) -> str:
+        if not re.fullmatch(r"[._-]{1,4}", value):
+            raise ValueError("must be made of `.`, `_` and `-`")
+        return value
+
+    @field_validator("ip")
+    @classmethod
+    def _ip_is_one(cls, value: str) -> str:
+        if value:
+            ipaddress.ip_address(value)
+        return value
+
+    @field_validator("consul", "mesos", "framework")
+    @classmethod
+    def _urls(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, str):
+            return _url(value)
+        return tuple(_url(part) for item in value for part in item.split(",") if part.strip())
+
+    @field_validator("mesos_credentials", "framework_credentials")
+    @classmethod
+    def _two_parts(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and ":" not in value.get_secret_value():
+            raise ValueError("must be NAME:SECRET")
+        return value
+
+    @model_validator(mode="after")
+    def _sources_have_addresses(self) -> Self:
+        if not self.sources:
+            raise ValueError("sources: at least one of mesos, framework, docker")
+        return self
+
+
+def _url(text: str) -> str:
+    """`host:port` is http."""
+    text = text.strip().rstrip("/")
+    if "://" not in text:
+        text = f"http://{text}"
+    if not re.fullmatch(r"https?://[^/\s@]+(/[^\s]*)?", text):
+        raise ValueError("must be HOST:PORT or an http or https URL without a password")
+    return text

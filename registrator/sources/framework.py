@@ -1,0 +1,243 @@
+"""A Marathon API as a source: Dromos' framework or any Marathon. Its event stream is only a hint to look again.
+
+Three things are taken from events themselves, because they cannot wait for the next look: that a task has ended, that it is being
+killed, and that it drains.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from daemonkit.backoff import Backoff
+from daemonkit.lifecycle import sleep_or_stop
+from daemonkit.logs import get_logger
+from registrator.errors import SourceError
+from registrator.model import Look
+from registrator.sources.base import Hint, Remembered
+from registrator.sources.marathon import Json, instance_of, is_of_this_version
+from registrator.sources.mesos_state import FINAL
+
+log = get_logger(__name__)
+
+EVENTS = (
+    "status_update_event",
+    "instance_changed_event",
+    "instance_health_changed_event",
+    "health_status_changed_event",
+    "instance_draining_event",
+    "unknown_instance_terminated_event",
+    "app_terminated_event",
+    "deployment_success",
+    "deployment_step_success",
+    "api_post_event",
+)
+_MOST_EVENT_BYTES = 16 * 1024 * 1024
+
+
+class FrameworkSource:
+    """`urls` are base URLs of the API, tried in turn. `silence` (seconds) without any byte ends the event stream.
+
+    `most_ended` bounds the tasks remembered from events, `most_versions` the app definitions of earlier versions.
+    """
+
+    name = "framework"
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        timeout: float,
+        silence: float,
+        most_ended: int,
+        most_versions: int,
+        max_bytes: int,
+        auth: aiohttp.BasicAuth | None = None,
+    ) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._timeout = timeout
+        self._silence = silence
+        self._max_bytes = max_bytes
+        self._most_versions = most_versions
+        self._auth = auth
+        self._http: aiohttp.ClientSession | None = None
+        self._ended = Remembered(most_ended)
+        self._killing = Remembered(most_ended)
+        self._draining: dict[str, float] = {}  # task id -> when its event came
+        self._versions: OrderedDict[tuple[str, str], Json] = OrderedDict()
+        self._framework_id = ""
+
+    async def look(self, *, fresh: bool) -> Look:
+        started = asyncio.get_running_loop().time()
+        try:
+            apps = await self._list("/v2/apps?embed=apps.tasks", "apps")
+            if not self._framework_id:
+                info = await self._get("/v2/info", may_be_missing=True) or {}
+                self._framework_id = str(info.get("frameworkId") or "")
+            addresses = await self._addresses(
+                {str(task.get("host", "")) for app in apps for task in app.get("tasks", [])}
+            )
+            # Events that came since the look began are newer than its answer.
+            self._draining = {task: at for task, at in self._draining.items() if at >= started}
+            instances = {}
+            for app in apps:
+                for task in app.get("tasks", []):
+                    definition = await self._definition(app, task)
+                    found = instance_of(definition, task, addresses.get(str(task.get("host", "")), ""))
+                    if found and found.key not in self._ended:
+                        drains = found.draining or found.key in self._draining or found.key in self._killing
+                        instances[found.key] = replace(found, draining=drains, framework=self._framework_id)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SourceError(f"the framework's answer is not a list of apps with tasks: {error!r}") from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._framework_id = ""
+            raise SourceError(f"the framework does not answer: {error or repr(error)}") from None
+        frameworks = frozenset({self._framework_id} - {""})
+        return Look(instances, self._ended.frozen(), frameworks=frameworks)
+
+    async def watch(self, hint: Hint, stop: asyncio.Event) -> None:
+        waits = Backoff(first=0.2, most=10.0)
+        while not stop.is_set():
+            try:
+                await self._follow(hint, waits)
+            except (SourceError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                log.info("the framework's event stream ended", error=str(error) or repr(error))
+            hint("the framework's stream ended")
+            await sleep_or_stop(waits.next(), stop)
+
+    async def close(self) -> None:
+        if self._http:
+            await self._http.close()
+
+    async def _follow(self, hint: Hint, waits: Backoff) -> None:
+        path = "/v2/events?" + "&".join(f"event_type={name}" for name in EVENTS)
+        async with contextlib.AsyncExitStack() as stack:
+            answer = await self._call(
+                path, stack, aiohttp.ClientTimeout(sock_connect=self._timeout, sock_read=self._silence)
+            )
+            waits.reset()
+            hint("subscribed to the framework's events")
+            async for kind, data in _events(answer.content):
+                self._learn(kind, data)
+                if kind in EVENTS:
+                    hint(f"framework {kind}")
+
+    def _learn(self, kind: str, data: bytes) -> None:
+        if kind not in ("status_update_event", "instance_draining_event"):
+            return
+        event = orjson.loads(data)
+        if not isinstance(event, dict) or not event.get("taskId"):
+            return
+        task = str(event["taskId"])
+        if kind == "instance_draining_event":
+            self._draining[task] = asyncio.get_running_loop().time()
+        elif event.get("taskStatus") in FINAL:
+            self._ended.add(task)
+            self._killing.discard(task)
+            self._draining.pop(task, None)
+        elif event.get("taskStatus") == "TASK_KILLING":
+            self._killing.add(task)
+
+    async def _definition(self, app: Json, task: Json) -> Json:
+        """The app as the task was started with. Definitions never change, so each is asked for once."""
+        if is_of_this_version(app, task):
+            return app
+        key = (str(app["id"]), str(task["version"]))
+        if key not in self._versions:
+            path = f"/v2/apps/{quote(key[0].strip('/'))}/versions/{quote(key[1])}"
+            # Where a version is no longer kept, today's definition is the best there is.
+            self._versions[key] = await self._get(path, may_be_missing=True) or app
+            while len(self._versions) > self._most_versions:
+                self._versions.popitem(last=False)
+        self._versions.move_to_end(key)
+        return self._versions[key]
+
+    async def _addresses(self, hosts: set[str]) -> dict[str, str]:
+        """Host name -> IP address; a name that does not resolve is left out."""
+        loop = asyncio.get_running_loop()
+
+        async def resolve(host: str) -> tuple[str, str] | None:
+            try:
+                found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            except OSError:
+                log.warning("a host name of the framework does not resolve", host=host)
+                return None
+            return host, str(sorted(found, key=lambda item: item[0])[0][4][0])  # IPv4 sorts first
+
+        found = await asyncio.gather(*(resolve(host) for host in hosts if host))
+        return dict(item for item in found if item)
+
+    async def _list(self, path: str, member: str) -> list[Json]:
+        found = (await self._get(path) or {}).get(member)
+        if not isinstance(found, list):
+            raise SourceError(f"the framework's answer to {path} has no list `{member}`")
+        return found
+
+    async def _get(self, path: str, *, may_be_missing: bool = False) -> Json | None:
+        """A JSON object; None for a 404, where that is allowed."""
+        async with contextlib.AsyncExitStack() as stack:
+            answer = await self._call(path, stack, aiohttp.ClientTimeout(total=self._timeout), may_be_missing)
+            if answer.status == 404:
+                return None
+            body = bytearray()
+            async for chunk in answer.content.iter_any():
+                body += chunk
+                if len(body) > self._max_bytes:
+                    raise SourceError(f"the framework's answer to {path} is longer than {self._max_bytes} bytes")
+            try:
+                found = orjson.loads(bytes(body))
+            except orjson.JSONDecodeError as error:
+                raise SourceError(f"the framework's answer to {path} is not JSON: {error}") from None
+            if not isinstance(found, dict):
+                raise SourceError(f"the framework's answer to {path} is not a JSON object")
+            return found
+
+    async def _call(
+        self,
+        path: str,
+        stack: contextlib.AsyncExitStack,
+        timeout: aiohttp.ClientTimeout,
+        may_be_missing: bool = False,
+    ) -> aiohttp.ClientResponse:
+        self._http = self._http or aiohttp.ClientSession(auth=self._auth, trust_env=False)
+        accept = "text/event-stream" if path.startswith("/v2/events") else "application/json"
+        last: Exception = SourceError("no API of a framework is configured")
+        for url in list(self._urls):
+            try:
+                request = self._http.get(url + path, headers={"Accept": accept}, timeout=timeout)
+                answer = await stack.enter_async_context(request)
+                if answer.status == 200 or (may_be_missing and answer.status == 404):
+                    self._urls.sort(key=lambda other: other != url)
+                    return answer
+                last = SourceError(f"{url}{path.partition('?')[0]} answers {answer.status} {answer.reason}")
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                last = error
+        raise last
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, bytes]]:
+    """Server-sent events: (type, data)."""
+    kind, data, pending = "message", bytearray(), bytearray()
+    async for chunk in content.iter_any():
+        pending += chunk
+        if len(pending) + len(data) > _MOST_EVENT_BYTES:
+            raise SourceError("an event of the framework is too long")
+        *lines, rest = bytes(pending).replace(b"\r\n", b"\n").split(b"\n")
+        pending = bytearray(rest)
+        for line in lines:
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if not line:
+                if data:
+                    yield kind, bytes(data)
+                kind, data = "message", bytearray()
+            elif name == b"event":
+                kind = value.decode(errors="replace")
+            elif name == b"data":
+                data += (b"\n" if data else b"") + value

@@ -1,0 +1,98 @@
+"""Tasks of a real Apache Mesos become services of a real Consul, and go when they end."""
+
+import uuid
+from typing import Any
+
+from tests.support.scheduler import Scheduler, ranges, scheduling
+from tests.support.waiting import eventually_async
+
+Json = dict[str, Any]
+
+
+async def launch_app(
+    scheduler: Scheduler, app: str, *ports: Json, command: str = "sleep 3600", labels: dict[str, str] | None = None
+) -> str:
+    """Launches a task as the framework does, and waits until it runs; its id."""
+    offer = await scheduler.offer()
+    first = next(r for r in offer["resources"] if r["name"] == "ports")["ranges"]["range"][0]["begin"]
+    numbers = [first + index for index in range(len(ports))]
+    role = offer["allocation_info"]["role"]
+    task_id = f"{app.strip('/').replace('/', '_')}.instance-{uuid.uuid1()}._app.1"
+    info = {
+        "name": app.strip("/"),
+        "task_id": {"value": task_id},
+        "agent_id": offer["agent_id"],
+        "resources": [
+            *(
+                {"name": name, "type": "SCALAR", "scalar": {"value": value}, "allocation_info": {"role": role}}
+                for name, value in (("cpus", 0.1), ("mem", 32))
+            ),
+            ranges("ports", (numbers[0], numbers[-1]), allocation_info={"role": role}),
+        ],
+        "command": {"shell": True, "value": command.replace("$PORT", str(first))},
+        "labels": {"labels": [{"key": key, "value": value} for key, value in (labels or {}).items()]},
+        "discovery": {
+            "visibility": "FRAMEWORK",
+            "name": app,
+            "ports": {"ports": [{"number": number, **port} for number, port in zip(numbers, ports, strict=True)]},
+        },
+    }
+    await scheduler.launch(offer, info)
+    await scheduler.update(task_id, "TASK_RUNNING")
+    return task_id
+
+
+HTTP = {"name": "http", "protocol": "tcp"}
+
+
+async def test_a_task_is_registered_with_its_address_tags_and_meta(real_mesos, real_consul, registrator) -> None:
+    mesos = real_mesos()
+    registrator(sources=["mesos"], mesos=[mesos.url], consul=real_consul.url)
+    async with scheduling(mesos.url) as scheduler:
+        labels = {"HAPROXY_0_VHOST": "shop.example", "blue": "tag", "note": "not for Consul"}
+        task = await launch_app(scheduler, "/shop/web", HTTP, labels=labels)
+
+        found = await eventually_async(
+            lambda: real_consul.http.get("catalog/service/shop.web").json(), what="registered"
+        )
+
+    assert len(found) == 1
+    port = found[0]["ServicePort"]
+    assert found[0]["ServiceID"] == f"{task}_shop.web_{port}"
+    assert found[0]["ServiceAddress"] == "127.0.0.1"
+    assert 31000 <= port <= 31999
+    assert found[0]["ServiceTags"] == ["blue"]
+    meta = found[0]["ServiceMeta"]
+    assert meta.pop("dromos-checks")
+    assert meta == {
+        "dromos-owner": "dromos",
+        "dromos-app": "/shop/web",
+        "dromos-task": task,
+        "dromos-port-index": "0",
+        "HAPROXY_0_VHOST": "shop.example",
+    }
+
+
+async def test_a_task_is_in_rotation_when_it_accepts_connections_and_out_soon_after_it_ended(
+    real_mesos, real_consul, registrator
+) -> None:
+    mesos = real_mesos()
+    registrator(sources=["mesos"], mesos=[mesos.url], consul=real_consul.url)
+    async with scheduling(mesos.url) as scheduler:
+        server = "exec python3 -m http.server $PORT --bind 127.0.0.1"
+        task = await launch_app(scheduler, "/web", HTTP, command=server)
+        await eventually_async(lambda: len(real_consul.healthy("web")) == 1, what="in rotation")
+        await scheduler.kill(task)
+        await scheduler.update(task, "TASK_KILLED")
+        await eventually_async(lambda: not real_consul.http.get("catalog/service/web").json(), 2.0, what="removed")
+
+
+async def test_several_ports_become_several_services(real_mesos, real_consul, registrator) -> None:
+    mesos = real_mesos()
+    registrator(sources=["mesos"], mesos=[mesos.url], consul=real_consul.url)
+    async with scheduling(mesos.url) as scheduler:
+        await launch_app(scheduler, "/db", {"name": "sql"}, {"protocol": "tcp"}, {"name": "sync", "protocol": "udp"})
+        await eventually_async(
+            lambda: {"db-sql", "db-1", "db-sync"} <= real_consul.http.get("catalog/services").json().keys()
+        )
+        assert real_consul.http.get("catalog/services").json()["db-sync"] == ["udp"]

@@ -1,0 +1,75 @@
+"""The registrator as a process of its own, on a free port, in tests."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.support.processes import free_port, running
+from tests.support.waiting import eventually
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Registrator:
+    url: str
+    pid: int
+    log: Path
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = requests.get(f"{self.url}/status", timeout=10).json()
+        return found
+
+    def health(self) -> requests.Response:
+        return requests.get(f"{self.url}/health", timeout=10)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One sample of /metrics; 0 where it is not there yet."""
+        shown = "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else ""
+        for line in requests.get(f"{self.url}/metrics", timeout=10).text.splitlines():
+            if line.startswith(f"{name}{shown} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    def writes(self) -> int:
+        """The writes that Consul has taken, heartbeats aside."""
+        kinds = ("register", "maintenance", "drop_check", "deregister")
+        return int(sum(self.metric("dromos_registrator_writes_total", kind=kind) for kind in kinds))
+
+
+@contextlib.contextmanager
+def running_registrator(
+    directory: Path, *, ready: bool = True, port: int = 0, **settings: object
+) -> Iterator[Registrator]:
+    """`settings` are its flags: `sources=["mesos"]`, `tcp_check_interval=1`. With `ready`, waits until it is healthy."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "registrator.daemon", "--port", str(port)]
+    for name, value in settings.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            command.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, list | tuple):
+            for item in value:
+                command += [flag, str(item)]
+        else:
+            command += [flag, str(value)]
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / f"registrator-{port}.log"
+    with running(command, log=log, env={"PYTHONPATH": str(REPOSITORY), "DROMOS_CONFIG": ""}) as process:
+        daemon = Registrator(f"http://127.0.0.1:{port}", process.pid, log)
+        with contextlib.suppress(AssertionError):
+            eventually(
+                lambda: (
+                    process.poll() is not None or (daemon.health().status_code == 200 if ready else daemon.health())
+                ),
+                20,
+                0.02,
+            )
+        if process.poll() is not None or (ready and daemon.health().status_code != 200):
+            raise AssertionError(f"the registrator did not come up:\n{log.read_text()[-3000:]}")
+        yield daemon
