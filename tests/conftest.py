@@ -3,5 +3,7 @@
 from tests.support.consul import own_real_consul as own_real_consul
 from tests.support.consul import real_consul as real_consul
 from tests.support.consul import shared_real_consul as shared_real_consul
+from tests.support.docker import busybox as busybox
+from tests.support.docker import dockerd as dockerd
 from tests.support.mesos import embedded_mesos as embedded_mesos
 from tests.support.mesos import real_mesos as real_mesos
