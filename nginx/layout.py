@@ -1,0 +1,95 @@
+"""Where the edge keeps its files, and how it is to listen and run: what a configuration needs besides the model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+LUA = Path(__file__).parent / "lua"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All below `root`, the edge's own directory. `user` is whom Nginx' workers run as, "" for whoever starts it."""
+
+    root: Path
+    user: str = ""
+    log_requests: bool = True
+
+    @property
+    def config(self) -> Path:
+        return self.root / "conf" / "nginx.conf"
+
+    @property
+    def pid(self) -> Path:
+        return self.root / "run" / "nginx.pid"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "run" / "control.sock"
+
+    @property
+    def token(self) -> Path:
+        return self.root / "run" / "control.token"
+
+    @property
+    def endpoints(self) -> Path:
+        return self.root / "run" / "endpoints.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def error_log(self) -> Path:
+        return self.logs / "error.log"
+
+    @property
+    def access_log(self) -> Path | None:
+        return self.logs / "access.log" if self.log_requests else None
+
+    @property
+    def certificates(self) -> Path:
+        return self.root / "certificates"
+
+    @property
+    def users(self) -> Path:
+        return self.root / "users"
+
+    @property
+    def authorities(self) -> Path:
+        return self.root / "authorities"
+
+    @property
+    def lua(self) -> Path:
+        return LUA
+
+    def temp(self, what: str) -> Path:
+        return self.root / "tmp" / what
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Addresses as Nginx writes them (`127.0.0.1:8000`, `[::]:8000`). `tls` and `grpc` are "" where there is no such port."""
+
+    http: str = "127.0.0.1:8000"
+    status: str = "127.0.0.1:8001"
+    tls: str = ""
+    grpc: str = ""
+    stream_host: str = "127.0.0.1"
+    trusted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Sizes and times of the proxy: connections a worker, memory in MiB, times in seconds."""
+
+    workers: str = "auto"
+    connections: int = 8192
+    keepalive: int = 75
+    upstream_keepalive: int = 512
+    shutdown_timeout: int = 600
+    table_memory: int = 64
+    metrics_memory: int = 64
+
+
+def listen_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

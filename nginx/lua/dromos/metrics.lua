@@ -1,0 +1,216 @@
+-- What the traffic was: counted at once in a shared dict, so that any worker can tell the whole.
+--
+-- Keys of the dict: r|service|class   requests               b|service|i   requests in bucket i of the histogram
+--                   t|service         seconds, summed up     a|slot|service   requests under way in one worker
+--                   e|service|endpoint|class   requests to an endpoint
+
+local store = require "dromos.store"
+
+local ngx = ngx
+local dict = ngx.shared.dromos_metrics
+
+local M = {}
+
+local BUCKETS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60 }
+local CLASSES = { "1xx", "2xx", "3xx", "4xx", "5xx" }
+local GONE_SECONDS = 600 -- how long the numbers of an endpoint stay after its last request
+
+local slot -- which worker of which configuration this is
+local keys = {}
+
+-- Called before workers fork. The dict outlives a reload, so the configuration's number in it tells generations apart.
+function M.init()
+  dict:add("start", ngx.time())
+  M.incarnation = dict:incr("incarnation", 1, 0)
+end
+
+-- A worker that crashed left its requests under way for ever: its successor in the same slot clears them.
+function M.init_worker()
+  slot = M.incarnation .. "." .. (ngx.worker.id() or "x")
+  if dict:get("w|" .. slot) then
+    local prefix = "a|" .. slot .. "|"
+    for _, key in ipairs(dict:get_keys(0)) do
+      if key:sub(1, #prefix) == prefix then dict:delete(key) end
+    end
+  end
+  dict:set("w|" .. slot, 1)
+end
+
+local function keys_of(name)
+  local found = keys[name]
+  if not found then
+    found = { active = "a|" .. slot .. "|" .. name, time = "t|" .. name, class = {}, bucket = {}, endpoints = {}, name = name }
+    for i, class in ipairs(CLASSES) do found.class[i] = "r|" .. name .. "|" .. class end
+    for i = 1, #BUCKETS + 1 do found.bucket[i] = "b|" .. name .. "|" .. i end
+    keys[name] = found
+  end
+  return found
+end
+
+function M.begin(service)
+  local mine = keys_of(service.name)
+  dict:incr(mine.active, 1, 0)
+  return mine
+end
+
+local function bucket_of(seconds)
+  for i = 1, #BUCKETS do
+    if seconds <= BUCKETS[i] then return i end
+  end
+  return #BUCKETS + 1
+end
+
+local function count_endpoint(mine, endpoint, status)
+  local class = CLASSES[math.floor((tonumber(status) or 502) / 100)] or "5xx"
+  dict:incr("e|" .. mine.name .. "|" .. endpoint .. "|" .. class, 1, 0)
+end
+
+function M.finish(mine, status, seconds, addresses, statuses)
+  dict:incr(mine.active, -1)
+  local class = math.floor(status / 100)
+  dict:incr(mine.class[class] or mine.class[5], 1, 0)
+  if status ~= 101 then -- the life of a WebSocket is no latency
+    dict:incr(mine.bucket[bucket_of(seconds)], 1, 0)
+    dict:incr(mine.time, seconds, 0)
+  end
+  if not addresses then return end
+  if not addresses:find(",", 1, true) then return count_endpoint(mine, addresses, statuses) end
+  local next_status = (statuses or ""):gmatch("[^, ]+")
+  for address in addresses:gmatch("[^, ]+") do count_endpoint(mine, address, next_status()) end
+end
+
+-- service -> {app, active, requests = {class = n}, seconds, buckets = {n, …}, endpoints = {address = {class = n}}}
+function M.read()
+  local services = {}
+  local function service(name)
+    local found = services[name]
+    if not found then
+      found = { app = "", active = 0, requests = {}, seconds = 0, buckets = {}, endpoints = {} }
+      services[name] = found
+    end
+    return found
+  end
+  local present = {}
+  for _, name in ipairs(store.names()) do
+    local known = store.get(name)
+    if known then
+      local one = service(name)
+      one.app = known.app or ""
+      for _, class in ipairs(CLASSES) do one.requests[class] = 0 end
+      for _, peer in ipairs(known.peers) do
+        one.endpoints[peer.key] = {}
+        present[name .. "|" .. peer.key] = true
+      end
+    end
+  end
+  for _, key in ipairs(dict:get_keys(0)) do
+    local kind, rest = key:sub(1, 1), key:sub(3)
+    local value = key:sub(2, 2) == "|" and dict:get(key)
+    if value then
+      if kind == "r" then
+        local name, class = rest:match("^(.-)|(.+)$")
+        service(name).requests[class] = value
+      elseif kind == "b" then
+        local name, i = rest:match("^(.-)|(.+)$")
+        service(name).buckets[tonumber(i)] = value
+      elseif kind == "t" then
+        service(rest).seconds = value
+      elseif kind == "a" then
+        local name = rest:match("|(.+)$")
+        service(name).active = service(name).active + value
+      elseif kind == "e" then
+        local name, endpoint, class = rest:match("^(.-)|(.+)|(%dxx)$")
+        local one = service(name).endpoints
+        one[endpoint] = one[endpoint] or {}
+        one[endpoint][class] = value
+        if present[name .. "|" .. endpoint] then
+          dict:expire(key, 0)
+        elseif (dict:ttl(key) or 0) == 0 then
+          dict:expire(key, GONE_SECONDS)
+        end
+      end
+    end
+  end
+  return services
+end
+
+local function sorted(map)
+  local list = {}
+  for key in pairs(map) do list[#list + 1] = key end
+  table.sort(list)
+  return list
+end
+
+local function shown(number)
+  return number == math.floor(number) and ("%d"):format(number) or ("%.6g"):format(number)
+end
+
+function M.prometheus()
+  local services = M.read()
+  local out = {}
+  local function add(text) out[#out + 1] = text end
+  local function each(write)
+    for _, name in ipairs(sorted(services)) do
+      local one = services[name]
+      write(one, ('service="%s",app="%s"'):format(name, one.app))
+    end
+  end
+
+  add("# HELP dromos_edge_requests_total Requests by class of status code.\n# TYPE dromos_edge_requests_total counter\n")
+  each(function(one, labels)
+    for _, class in ipairs(sorted(one.requests)) do
+      add(('dromos_edge_requests_total{%s,code="%s"} %s\n'):format(labels, class, shown(one.requests[class])))
+    end
+  end)
+  add("# HELP dromos_edge_request_seconds From the first byte of a request to the last of its answer.\n"
+    .. "# TYPE dromos_edge_request_seconds histogram\n")
+  each(function(one, labels)
+    local total = 0
+    for i = 1, #BUCKETS + 1 do
+      total = total + (one.buckets[i] or 0)
+      local le = BUCKETS[i] and shown(BUCKETS[i]) or "+Inf"
+      add(('dromos_edge_request_seconds_bucket{%s,le="%s"} %s\n'):format(labels, le, shown(total)))
+    end
+    add(('dromos_edge_request_seconds_sum{%s} %.6f\n'):format(labels, one.seconds))
+    add(('dromos_edge_request_seconds_count{%s} %s\n'):format(labels, shown(total)))
+  end)
+  add("# HELP dromos_edge_active_requests Requests under way.\n# TYPE dromos_edge_active_requests gauge\n")
+  each(function(one, labels)
+    add(('dromos_edge_active_requests{%s} %s\n'):format(labels, shown(math.max(one.active, 0))))
+  end)
+  add("# HELP dromos_edge_endpoint_requests_total Tries at an endpoint by class of status code.\n"
+    .. "# TYPE dromos_edge_endpoint_requests_total counter\n")
+  each(function(one, labels)
+    for _, endpoint in ipairs(sorted(one.endpoints)) do
+      for _, class in ipairs(sorted(one.endpoints[endpoint])) do
+        add(('dromos_edge_endpoint_requests_total{%s,endpoint="%s",code="%s"} %s\n'):format(
+          labels, endpoint, class, shown(one.endpoints[endpoint][class])))
+      end
+    end
+  end)
+  add("# HELP dromos_edge_start_time_seconds When this Nginx started, since the epoch.\n"
+    .. "# TYPE dromos_edge_start_time_seconds gauge\n")
+  add(("dromos_edge_start_time_seconds %d\n"):format(dict:get("start") or 0))
+  add("# HELP dromos_edge_table_counter Number of the last change of endpoints.\n# TYPE dromos_edge_table_counter gauge\n")
+  add(("dromos_edge_table_counter %d\n"):format(store.counter()))
+  return table.concat(out)
+end
+
+function M.json()
+  local services = M.read()
+  for _, one in pairs(services) do
+    local count = 0
+    for _, number in pairs(one.buckets) do count = count + number end
+    local cumulative, total = {}, 0
+    for i = 1, #BUCKETS + 1 do
+      total = total + (one.buckets[i] or 0)
+      cumulative[BUCKETS[i] and shown(BUCKETS[i]) or "+Inf"] = total
+    end
+    one.seconds = { sum = one.seconds, count = count, buckets = cumulative }
+    one.buckets = nil
+    one.active = math.max(one.active, 0)
+  end
+  return { start = dict:get("start"), counter = store.counter(), services = services }
+end
+
+return M

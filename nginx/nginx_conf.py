@@ -1,0 +1,325 @@
+"""The routing model -> nginx.conf. Pure: same model, same text.
+
+One server block per set of routes that hosts share, two locations per path (`= /app` and `/app/`, so that `/apple` is not `/app`).
+With Lua, endpoints are not part of the text; without it each service is an upstream block.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nginx import syntax
+from nginx.layout import Layout, Listen, Tuning, listen_address
+from nginx.model import Cors, Endpoint, Model, Options, Route, Service, StreamRoute
+
+LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
+STREAM_MODULE = "ngx_stream_module.so"
+
+_environment = Environment(
+    loader=PackageLoader("nginx"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # noqa: S701  nginx.conf is no HTML; every value passes a quoting filter or is a number
+)
+_environment.filters.update(quote=syntax.quote, quote_regex=syntax.quote_pattern, quote_capture=syntax.quote_pattern)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Everything besides the model. `generation` numbers configurations, so that a running Nginx can say which one it has."""
+
+    layout: Layout
+    listen: Listen
+    tuning: Tuning
+    lua: bool = True
+    generation: int = 1
+    modules: Path = Path("/usr/lib/nginx/modules")
+
+
+def render(model: Model, around: Surroundings) -> str:
+    writer = _Writer(model, around)
+    template = _environment.get_template("lua.conf.j2" if around.lua else "plain.conf.j2")
+    return template.render(writer.values())
+
+
+def user_files(model: Model) -> dict[str, str]:
+    """File name -> htpasswd text, for the routes with basic auth."""
+    return {
+        _users_file(route.service): "".join(f"{user.name}:{user.password}\n" for user in route.options.access.users)
+        for route in model.routes
+        if route.options.access.users
+    }
+
+
+def upstream_name(service: str) -> str:
+    """Nginx compares upstream names without case; services differ by it."""
+    return f"{service.lower()}_{_digest(service)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _users_file(service: str) -> str:
+    return f"{service}_{_digest(service)}.htpasswd"
+
+
+class _Writer:
+    def __init__(self, model: Model, around: Surroundings) -> None:
+        self.model = model
+        self.around = around
+        self.cors_numbers: dict[Cors, int] = {}
+        self.rate_zones: dict[str, dict[str, object]] = {}
+        self.connection_zones: dict[str, dict[str, object]] = {}
+        self.hsts_ages: set[int] = set()
+
+    def values(self) -> dict[str, Any]:
+        around = self.around
+        servers = self._servers()
+        return {
+            "generation": around.generation,
+            "modules": [around.modules / name for name in self._modules()],
+            "paths": around.layout,
+            "listen": around.listen,
+            "tuning": around.tuning,
+            "lua": around.lua,
+            "hash_size": 1 << max(10, (2 * sum(len(server["names"]) for server in servers)).bit_length()),
+            "servers": servers,
+            "hsts_ages": sorted(self.hsts_ages),
+            "cors_maps": [
+                {"number": number, "origins": [_origin(origin) for origin in cors.origins]}
+                for cors, number in self.cors_numbers.items()
+            ],
+            "rate_zones": list(self.rate_zones.values()),
+            "connection_zones": list(self.connection_zones.values()),
+            "upstreams": [] if around.lua else [self._upstream(service) for service in self._routed_services()],
+            "streams": [self._stream(stream) for stream in self.model.streams],
+        }
+
+    def _modules(self) -> tuple[str, ...]:
+        return (*(LUA_MODULES if self.around.lua else ()), *((STREAM_MODULE,) if self.model.streams else ()))
+
+    def _servers(self) -> list[dict[str, Any]]:
+        routes_of: defaultdict[str, list[Route]] = defaultdict(list)
+        for route in self.model.routes:
+            for host in route.hosts or ("",):
+                routes_of[host].append(route)
+        shared: defaultdict[tuple[Route, ...], list[str]] = defaultdict(list)
+        for host in sorted(routes_of):
+            if host:
+                shared[tuple(routes_of[host])].append(host)
+        default = self._server(["_"], routes_of.get("", []), default=True)
+        return [default, *(self._server(hosts, routes, default=False) for routes, hosts in shared.items())]
+
+    def _server(self, names: list[str], routes: Sequence[Route], *, default: bool) -> dict[str, Any]:
+        listen, suffix = self.around.listen, " default_server" * default
+        authorities = [route.options.access.client_ca for route in routes if route.options.access.client_ca]
+        locations = [location for route in routes for location in self._locations(route)]
+        mirrors = sorted({route.options.mirror for route in routes if route.options.mirror})
+        return {
+            "listen": [
+                f"{listen.http}{suffix}",
+                *([f"{listen.tls} ssl http2{suffix}"] if listen.tls else []),
+                *([f"{listen.grpc} http2{suffix}"] if listen.grpc else []),
+            ],
+            "names": names,
+            "tls": bool(listen.tls),
+            "client_ca": authorities[0] if authorities else "",
+            "has_root": any(route.path == "/" for route in routes),
+            "locations": locations + [self._mirror(service) for service in mirrors],
+        }
+
+    def _locations(self, route: Route) -> list[dict[str, Any]]:
+        if route.path == "/":
+            return [self._location(route, "^~", "/")]
+        return [self._location(route, "=", route.path), self._location(route, "^~", route.path + "/")]
+
+    def _location(self, route: Route, match: str, path: str) -> dict[str, Any]:
+        options, access, limits = route.options, route.options.access, route.options.limits
+        kind = "grpc" if options.protocol in ("grpc", "grpcs") else "proxy"
+        rewritten = options.rewrite is not None and options.rewrite != route.path
+        location: dict[str, Any] = {
+            "match": match,
+            "path": path,
+            "internal": False,
+            "service": route.service,
+            "prefix": route.path if rewritten else "",
+            "redirect": self._https_port() if options.https_redirect else "",
+            "client_ca": access.client_ca,
+            "deny": access.deny,
+            "allow": access.allow,
+            "auth_file": self.around.layout.users / _users_file(route.service) if access.users else "",
+            "realm": access.realm,
+            "rate_zone": self._rate_zone(route),
+            "burst": limits.burst,
+            "connection_zone": self._connection_zone(route),
+            "connections": limits.connections,
+            "hsts": self._hsts(options.hsts),
+            "cors": self._cors(options.cors),
+            "body": limits.body,
+            "mirror": _mirror_path(options.mirror) if options.mirror else "",
+            "kind": kind,
+            "retry_on": " ".join(options.retries.on) if options.retries.on != ("error", "timeout") else "",
+            "extra": self._extra(route, kind),
+            "rewrite_from": "",
+            "rewrite_to": "",
+            "target": self._target(route.service, options.protocol),
+        }
+        if rewritten and options.rewrite is not None:
+            base = options.rewrite.rstrip("/")
+            if kind == "grpc":
+                location["rewrite_from"] = f"^{re.escape(route.path.rstrip('/'))}(?:/(.*))?$"
+                location["rewrite_to"] = f"{base}/$1"
+            else:
+                location["target"] += f"{base}/" if path.endswith("/") else base or "/"
+        return location
+
+    def _extra(self, route: Route, kind: str) -> list[str]:
+        lines = []
+        options = route.options
+        if options.protocol in ("https", "grpcs"):
+            lines.append(f"{kind}_ssl_name $host;")
+        if options.protocol == "grpcs":
+            lines.append("grpc_ssl_server_name on;")
+        if self.around.lua:
+            if options.balancing.sticky:
+                lines.append('header_filter_by_lua_block { require("dromos.edge").stick() }')
+        else:
+            timeouts = options.timeouts
+            lines += [
+                f"{kind}_{what}_timeout {round(seconds * 1000)}ms;"
+                for what, seconds in (("connect", timeouts.connect), ("send", timeouts.send), ("read", timeouts.read))
+            ]
+            lines.append(f"{kind}_next_upstream_tries {options.retries.tries};")
+            if options.maintenance:
+                lines.append("return 503;")
+        return lines
+
+    def _target(self, service: str, protocol: str) -> str:
+        scheme = {"http": "http", "https": "https", "grpc": "grpc", "grpcs": "grpcs"}[protocol]
+        if self.around.lua:
+            return f"{scheme}://{'dromos_tls' if protocol in ('https', 'grpcs') else 'dromos'}"
+        return f"{scheme}://{upstream_name(service)}"
+
+    def _mirror(self, service: str) -> dict[str, Any]:
+        blank = Route(service, (), "/", _NO_OPTIONS)
+        location = self._location(blank, "=", _mirror_path(service))
+        return location | {"internal": True, "target": f"{self._target(service, 'http')}$request_uri"}
+
+    def _rate_zone(self, route: Route) -> str:
+        limits = route.options.limits
+        if not limits.rate:
+            return ""
+        name = f"rate_{_digest(route.service)}"
+        # Nginx takes whole numbers, per second or per minute.
+        whole = limits.rate >= 1
+        rate = f"{round(limits.rate)}r/s" if whole else f"{max(1, round(limits.rate * 60))}r/m"
+        self.rate_zones[name] = {"name": name, "memory": "4m", "rate": rate}
+        return name
+
+    def _connection_zone(self, route: Route) -> str:
+        if not route.options.limits.connections:
+            return ""
+        name = f"connections_{_digest(route.service)}"
+        self.connection_zones[name] = {"name": name, "memory": "4m"}
+        return name
+
+    def _hsts(self, age: int) -> int:
+        if age:
+            self.hsts_ages.add(age)
+        return age
+
+    def _cors(self, cors: Cors) -> dict[str, Any] | None:
+        if not cors.origins:
+            return None
+        number = self.cors_numbers.setdefault(cors, len(self.cors_numbers) + 1)
+        return {
+            "number": number,
+            "methods": ", ".join(cors.methods),
+            "headers": ", ".join(cors.headers),
+            "credentials": cors.credentials,
+            "max_age": cors.max_age,
+        }
+
+    def _https_port(self) -> str:
+        port = self.around.listen.tls.rpartition(":")[2]
+        return f":{port}" if port and port != "443" else ""
+
+    def _routed_services(self) -> list[Service]:
+        named = {route.service for route in self.model.routes}
+        named |= {route.options.mirror for route in self.model.routes if route.options.mirror}
+        return [self.model.services[name] for name in sorted(named) if name in self.model.services]
+
+    def _upstream(self, service: Service) -> dict[str, Any]:
+        method = ""
+        if service.balancing.method == "least_conn":
+            method = "least_conn"
+        elif service.balancing.sticky:
+            method = "ip_hash"  # the nearest that Nginx has without Lua
+        elif service.balancing.method == "hash":
+            key = service.balancing.hash_key
+            variable = {"ip": "$remote_addr", "uri": "$uri"}.get(key.kind)
+            method = f"hash {variable or f'${_variable(key.kind, key.name)}'} consistent"
+        return {
+            "name": upstream_name(service.name),
+            "method": method,
+            "endpoints": _written(service.endpoints),
+            "max_fails": service.retries.max_fails,
+            "fail_timeout": max(1, round(service.retries.fail_timeout)),
+        }
+
+    def _stream(self, stream: StreamRoute) -> dict[str, Any]:
+        service: Service | None = self.model.services.get(stream.service)
+        options = stream.options
+        udp = stream.protocol == "udp"
+        return {
+            "name": f"{stream.protocol}_{stream.port}",
+            "listen": listen_address(self.around.listen.stream_host, stream.port) + (" udp" if udp else ""),
+            "endpoints": _written(service.endpoints) if service else [],
+            "least_conn": options.balancing.method == "least_conn",
+            "hash": options.balancing.method == "hash" or bool(options.balancing.sticky),
+            "max_fails": options.retries.max_fails,
+            "fail_timeout": max(1, round(options.retries.fail_timeout)),
+            "connect": round(options.timeouts.connect * 1000),
+            "read": round(options.timeouts.upgraded * 1000),
+            "allow": options.access.allow,
+            "deny": options.access.deny,
+        }
+
+
+def _written(endpoints: Sequence[Endpoint]) -> list[Mapping[str, object]]:
+    return [
+        {"address": listen_address(endpoint.address, endpoint.port), "weight": endpoint.weight}
+        for endpoint in endpoints
+        if endpoint.weight
+    ]
+
+
+def _origin(origin: str) -> tuple[str, str]:
+    """(what the Origin header must be, what is answered)"""
+    if origin == "*":
+        return "~.", '"*"'
+    if "*." in origin:
+        scheme, _, rest = origin.partition("://*.")
+        return f"~^{scheme}://([a-z0-9-]+\\.)+{re.escape(rest)}$", "$http_origin"
+    return f"~*^{re.escape(origin)}$", "$http_origin"
+
+
+def _variable(kind: str, name: str) -> str:
+    prefix = "http_" if kind == "header" else "cookie_"
+    return prefix + name.lower().replace("-", "_")
+
+
+def _mirror_path(service: str) -> str:
+    return f"/.dromos-mirror/{service}"
+
+
+_NO_OPTIONS = Options()

@@ -1,0 +1,248 @@
+"""The Nginx that the edge owns: prepared, checked, started, adopted, reloaded and stopped.
+
+It runs in a session of its own, so that traffic goes on when the edge daemon dies. Whatever is signalled was proven to be ours first:
+a master by the configuration file in its command line, a worker by our error log among its open files, and both are held by a
+pidfd between the proof and the signal, so that a recycled pid is never hit. Everything here blocks; a daemon calls it in a thread.
+"""
+
+import contextlib
+import grp
+import os
+import pwd
+import secrets
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nginx.errors import ProxyFailedError, ProxyMissingError
+from nginx.layout import Layout
+
+MODULE_DIRECTORIES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))
+LUA_MODULE = "ngx_http_lua_module.so"
+START_SECONDS = 15.0
+WORKER_USERS = ("www-data", "nginx", "nobody")
+
+
+@dataclass(frozen=True)
+class Master:
+    """A running Nginx master that is ours. `started` is /proc's start time, in clock ticks since boot."""
+
+    pid: int
+    started: int
+
+
+def find_program(program: str = "nginx", *, lua: bool = True) -> str:
+    """The program's path. Raises ProxyMissingError with the mend when it, or its Lua module, is not installed."""
+    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
+    if found is None:
+        raise ProxyMissingError(f"there is no program {program}; install it with: apt-get install nginx")
+    if lua and not any((directory / LUA_MODULE).exists() for directory in MODULE_DIRECTORIES):
+        raise ProxyMissingError(
+            f"{found} has no Lua module; apt-get install libnginx-mod-http-lua lua-cjson, or choose the target nginx"
+        )
+    return found
+
+
+def modules_directory() -> Path:
+    """Where Nginx' dynamic modules are."""
+    return next((directory for directory in MODULE_DIRECTORIES if directory.is_dir()), MODULE_DIRECTORIES[0])
+
+
+def worker_user(root: Path) -> str:
+    """Whom workers run as when root starts them: an unprivileged user, unless `root` lies where such a user cannot go."""
+    if os.geteuid() != 0:
+        return ""
+    reachable = all(path.stat().st_mode & stat.S_IXOTH for path in (root, *root.parents) if path.exists())
+    for name in WORKER_USERS:
+        with contextlib.suppress(KeyError):
+            pwd.getpwnam(name)
+            if reachable:
+                group = grp.getgrgid(pwd.getpwnam(name).pw_gid).gr_name
+                return f"{name} {group}"
+    return "root"
+
+
+def prepare(layout: Layout) -> None:
+    """Makes the directories and the control token. The directory of the control socket is for its owner alone."""
+    layout.root.mkdir(parents=True, exist_ok=True)
+    for directory in (
+        layout.config.parent,
+        layout.logs,
+        layout.temp("x").parent,
+        layout.certificates,
+        layout.authorities,
+    ):
+        directory.mkdir(exist_ok=True)
+    layout.users.mkdir(exist_ok=True, mode=0o711)
+    layout.pid.parent.mkdir(exist_ok=True)
+    layout.pid.parent.chmod(0o700)
+    if not layout.token.exists():
+        write_atomically(layout.token, secrets.token_urlsafe(32), mode=0o600)
+
+
+def write_atomically(path: Path, text: str | bytes, *, mode: int = 0o644) -> None:
+    """All or nothing, and on the disk before it returns."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    data = text.encode() if isinstance(text, str) else text
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def check(layout: Layout, program: str, config: Path) -> None:
+    """`nginx -t`. Raises ProxyFailedError with what Nginx says of the file."""
+    done = _run(layout, program, config, "-t")
+    if done.returncode != 0:
+        raise ProxyFailedError(f"nginx -t refused {config}: {_complaint(done.stderr)}")
+
+
+def start(layout: Layout, program: str) -> Master:
+    """Starts Nginx with its configuration file. Raises ProxyFailedError with what it says."""
+    end_orphans(layout)
+    layout.control.unlink(missing_ok=True)  # left behind by a master that was killed, it would be "in use" for ever
+    done = _run(layout, program, layout.config)
+    if done.returncode != 0:
+        raise ProxyFailedError(f"nginx did not start: {_complaint(done.stderr)}")
+    deadline = time.monotonic() + START_SECONDS
+    while (master := running(layout)) is None:
+        if time.monotonic() > deadline:
+            raise ProxyFailedError(f"nginx did not start within {START_SECONDS:.0f} s; see {layout.error_log}")
+        time.sleep(0.01)
+    return master
+
+
+def running(layout: Layout) -> Master | None:
+    """The master that the pid file names, if it lives and was started with our configuration file."""
+    try:
+        pid = int(layout.pid.read_text())
+        title = (Path("/proc") / str(pid) / "cmdline").read_bytes()
+        if not title.startswith(b"nginx: master process") or str(layout.config).encode() not in title:
+            return None
+        return Master(pid, _started(pid))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def signal_master(layout: Layout, master: Master, number: signal.Signals) -> None:
+    """Raises ProxyFailedError if that master is gone, or the pid is another process by now."""
+    with _held(master.pid) as descriptor:
+        if descriptor is None or running(layout) != master:
+            raise ProxyFailedError(f"nginx (pid {master.pid}) is gone")
+        signal.pidfd_send_signal(descriptor, number)
+
+
+def stop(state_dir: Path, *, grace: float = 5.0) -> bool:
+    """Ends the Nginx below `state_dir`/edge with all its workers: gracefully for `grace` seconds, then at once.
+
+    Whether there was one. Used by `dromos down`; needs nothing but the directory.
+    """
+    layout = Layout(state_dir / "edge")
+    master = running(layout)
+    if master is not None:
+        with contextlib.suppress(ProxyFailedError):
+            signal_master(layout, master, signal.SIGQUIT)
+        _wait_for_end(layout, grace)
+    found = master is not None
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        left = ours(layout)
+        found = found or bool(left)
+        _signal_all(layout, left, number)
+        if left and _wait_for_end(layout, 2.0):
+            break
+    layout.pid.unlink(missing_ok=True)
+    layout.control.unlink(missing_ok=True)
+    return found
+
+
+def end_orphans(layout: Layout) -> None:
+    """Workers whose master was killed hold the ports: they finish their requests, but listen no longer."""
+    left = ours(layout)
+    if left and running(layout) is None:
+        _signal_all(layout, left, signal.SIGQUIT)
+
+
+def ours(layout: Layout) -> list[int]:
+    """The pids of all Nginx processes that write to our error log."""
+    return [pid for pid in _nginx_pids() if _is_ours(pid, layout)]
+
+
+def _is_ours(pid: int, layout: Layout) -> bool:
+    log = str(layout.error_log)
+    try:
+        return any(str(entry.readlink()) == log for entry in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+def _nginx_pids() -> list[int]:
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if Path(entry.path, "comm").read_text().strip() == "nginx":
+                    found.append(int(entry.name))
+    return found
+
+
+def _signal_all(layout: Layout, pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with _held(pid) as descriptor, contextlib.suppress(ProcessLookupError):
+            if descriptor is not None and _is_ours(pid, layout):
+                signal.pidfd_send_signal(descriptor, number)
+
+
+def _wait_for_end(layout: Layout, seconds: float) -> bool:
+    """Whether all of ours ended in time."""
+    deadline = time.monotonic() + seconds
+    for pid in ours(layout):
+        with _held(pid) as descriptor:
+            if descriptor is not None:
+                select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+    return not ours(layout)
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[int | None]:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _started(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[19])
+
+
+def _run(layout: Layout, program: str, config: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
+    command = [program, "-p", f"{layout.root}/", "-c", str(config), "-e", str(layout.error_log), *flags]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False, cwd="/"
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ProxyFailedError(f"{program} could not be run: {error}") from None
+
+
+def _complaint(stderr: str) -> str:
+    lines = [line for line in stderr.splitlines() if "[emerg]" in line or "[error]" in line or "[alert]" in line]
+    return (lines or stderr.strip().splitlines() or ["it does not say why"])[0][:500]

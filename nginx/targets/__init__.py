@@ -1,0 +1,1 @@
+"""What follows the routing model: Nginx with Lua, plain Nginx, HAProxy."""
