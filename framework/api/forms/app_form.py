@@ -19,6 +19,7 @@ from framework.api.forms import app_rules, shapes
 from framework.model import path_id
 from framework.model.app import DEFAULT_ROLE, SINGLE_INSTANCE_LABEL, App
 from framework.model.codec import from_json, to_json
+from framework.model.group import Group
 
 Document = dict[str, Any]
 
@@ -30,26 +31,25 @@ _KILL_SELECTIONS = {"YoungestFirst": "YOUNGEST_FIRST", "OldestFirst": "OLDEST_FI
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What an operator settles for all apps.
-
-    `role_of` gives the role of an id whose definition names none, and the roles that it may name.
-    """
+    """What an operator settles for all apps and pods, and the groups as they are declared, which settle the roles."""
 
     network_name: str | None = None
     bridge_name: str = "mesos-bridge"
     accepted_resource_roles: tuple[str, ...] = ()
     role: str = DEFAULT_ROLE
-    enforced_groups: Mapping[str, bool] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
 
-    def role_of(self, app_id: str) -> str:
-        top = path_id.top_level(app_id)
-        return top if top and self.enforced_groups.get("/" + top) else self.role
+    def role_of(self, spec_id: str) -> str:
+        """The role of a definition that names none."""
+        return self.roles_for(spec_id)[0]
 
-    def roles_for(self, app_id: str) -> tuple[str, ...]:
-        top = path_id.top_level(app_id)
+    def roles_for(self, spec_id: str) -> tuple[str, ...]:
+        """The roles that a definition may name: this framework's and the top-level group's, or, enforced, the latter alone."""
+        top = path_id.top_level(spec_id)
         if top is None:
             return (self.role,)
-        return (top,) if self.enforced_groups.get("/" + top) else (self.role, top)
+        group = self.groups.get("/" + top)
+        return (top,) if group and group.enforce_role else (self.role, top)
 
 
 def new_app(document: object, defaults: Defaults, *, base: str = path_id.ROOT, app_id: str | None = None) -> App:
@@ -62,8 +62,7 @@ def new_app(document: object, defaults: Defaults, *, base: str = path_id.ROOT, a
         given["id"] = app_id
     if "id" not in given:
         raise shapes.missing("id")
-    given.pop("version", None)
-    return complete(given, defaults, base=base)
+    return made(*completed(given, defaults, base=base))
 
 
 def changed_app(current: App, document: object, defaults: Defaults) -> App:
@@ -73,35 +72,35 @@ def changed_app(current: App, document: object, defaults: Defaults) -> App:
     if "version" in given and set(given) - {"version", "id"}:
         violations.append(Violation("/", "The 'version' field may only be combined with the 'id' field."))
     changes = _modernised(given, defaults, violations.append)
-    changes["id"] = current.id
-    if violations:
-        raise InvalidObjectError(violations)
-    changes.pop("version", None)
     before = to_json(current)
-    merged = {**before, **changes}
+    merged = {**before, **changes, "id": current.id}
     _drop_ports_of_the_other_kind(merged, changes)
     if "networks" in changes or "container" in changes:
         _keep_default_upgrade(before, merged, changes)
-    return _finished(merged, defaults, [])
+    return made(*_finished(merged, defaults, violations))
 
 
-def complete(given: Document, defaults: Defaults, *, base: str = path_id.ROOT) -> App:
-    """The App of a document whose types are right. Raises InvalidObjectError."""
+def completed(given: Document, defaults: Defaults, *, base: str = path_id.ROOT) -> tuple[Document, list[Violation]]:
+    """The canonical form of a document whose types are right and that has an id, and what is wrong with it."""
     violations: list[Violation] = []
     canonical = _modernised(given, defaults, violations.append)
     canonical["id"] = path_id.canonical(canonical["id"], base)
     return _finished(canonical, defaults, violations)
 
 
-def _finished(document: Document, defaults: Defaults, violations: list[Violation]) -> App:
-    document["dependencies"] = [
-        path_id.canonical(d, path_id.parent(document["id"])) for d in document.get("dependencies", [])
-    ]
-    completed = _completed(document, defaults)
-    violations += app_rules.violations(completed, defaults.roles_for(completed["id"]))
+def made(document: Document, violations: list[Violation]) -> App:
     if violations:
         raise InvalidObjectError(violations)
-    return from_json(App, completed)
+    return from_json(App, document)
+
+
+def _finished(document: Document, defaults: Defaults, violations: list[Violation]) -> tuple[Document, list[Violation]]:
+    group = path_id.parent(document["id"])
+    document["dependencies"] = [path_id.canonical(d, group) for d in document.get("dependencies", [])]
+    document.pop("version", None)  # the engine's to say
+    document.pop("versionInfo", None)
+    whole = _completed(document, defaults)
+    return whole, violations + app_rules.violations(whole, defaults.roles_for(whole["id"]))
 
 
 # --- legacy spellings

@@ -1,0 +1,44 @@
+"""From what a client asks to what the one writer carries out: edits of what is declared.
+
+An edit says what changes, given what is declared at the moment it is carried out; so a partial update, a roll-back or a free
+service port is worked out on the latest state, and two clients cannot overwrite each other. It may raise ApiError: that is the answer.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from framework.api.errors import InvalidObjectError
+from framework.api.forms import root_rules, service_ports
+from framework.api.forms.app_form import Defaults
+from framework.model import path_id
+from framework.model.change import Change, Edit
+from framework.model.group import Declared
+
+DraftEdit = Callable[[Declared, Defaults], Change]
+
+
+def complete(draft: DraftEdit, defaults: Defaults, ports: range) -> Edit:
+    """The edit as the engine takes it: with service ports assigned, and the rules of the whole kept."""
+
+    def edit(declared: Declared) -> Change:
+        change = _with_ports(declared, draft(declared, replace(defaults, groups=declared.groups)), ports)
+        violations = root_rules.violations(declared, change.applied_to(declared), change.ids)
+        if violations:
+            raise InvalidObjectError(violations)
+        return change
+
+    return edit
+
+
+def ids_below(group: str, ids: Iterable[str]) -> list[str]:
+    return [i for i in ids if path_id.is_below(i, group)]
+
+
+def _with_ports(declared: Declared, change: Change, ports: range) -> Change:
+    apps = [app for app in change.apps.values() if app is not None]
+    if not any(0 in app.service_ports for app in apps):
+        return change
+    taken = service_ports.in_use(declared.apps, but=change.apps)
+    taken.update(port for app in apps for port in app.service_ports)
+    numbered = {app.id: service_ports.assigned(app, declared.apps.get(app.id), taken, ports) for app in apps}
+    return replace(change, apps={**change.apps, **numbered})
