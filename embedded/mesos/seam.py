@@ -13,6 +13,10 @@ class Agent(Protocol):
     """What the master may ask of an agent."""
 
     @property
+    def name(self) -> str:
+        """The process name in its pid and in the paths of its own HTTP routes: `slave(1)`, `slave(2)`, …"""
+
+    @property
     def info(self) -> Json:
         """AgentInfo: `id {value}`, `hostname`, `port`, `resources`, `attributes`, `domain`."""
 
