@@ -76,13 +76,18 @@ class Applier:
         )
 
     async def beat(self, services: Iterable[Service]) -> float | None:
-        """Sends the heartbeats of TTL checks that are due or have changed; when (loop time) the next is due."""
+        """Sends the heartbeats of TTL checks that are due or have changed; when (loop time) the next is due.
+
+        Services that are not registered, or are another owner's, get none.
+        """
         now, next_due, sends = _now(), None, []
         wanted = set()
         for service in services:
             there = self._actual.get(service.id) if self._actual is not None else None
             for check in service.checks:
                 if check.heartbeat is None or there is None or check.id not in there.check_ids:
+                    continue
+                if there.meta.get(OWNER) != service.meta[OWNER]:
                     continue
                 wanted.add(check.id)
                 status, sent = self._beats.get(check.id, ("", 0.0))

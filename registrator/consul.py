@@ -43,6 +43,11 @@ class Consul:
         except (AttributeError, KeyError, TypeError) as error:
             raise ConsulAwayError(f"{self.url} answers with something else than its services: {error!r}") from None
 
+    async def advertised_address(self) -> str:
+        """The IP address by which other agents reach this one; "" if it does not say."""
+        member = (await self._get("agent/self") or {}).get("Member") or {}
+        return str(member.get("Addr") or "")
+
     async def register(self, service: Service) -> None:
         """Checks that exist keep their status. A check that is no longer wanted stays: see `drop_check`.
 

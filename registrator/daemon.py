@@ -17,12 +17,14 @@ from registrator.apply import Applier
 from registrator.checks import CheckPolicy
 from registrator.consul import Consul
 from registrator.diff import Limits
+from registrator.host_address import HostAddress
 from registrator.merge import Patience
 from registrator.metrics import Metrics
 from registrator.naming import Naming
 from registrator.observe import Observer
 from registrator.settings import RegistratorSettings
 from registrator.sources.base import Source
+from registrator.sources.docker import DockerSource
 from registrator.sources.framework import FrameworkSource
 from registrator.sources.mesos import MesosSource
 from registrator.sync import Sync
@@ -39,7 +41,7 @@ def command(**flags: object) -> None:
 
 async def run(settings: RegistratorSettings, stop: asyncio.Event) -> None:
     """Until `stop`. What is registered stays: a registrator that is stopped takes no traffic away."""
-    health = Health(required=("consul", *settings.sources))
+    health = Health(required=("consul", *settings.used_sources))
     metrics = Metrics()
     consul = Consul(
         settings.consul,
@@ -47,7 +49,7 @@ async def run(settings: RegistratorSettings, stop: asyncio.Event) -> None:
         timeout=settings.timeout,
         concurrency=settings.write_concurrency,
     )
-    observer = Observer(list(sources_of(settings)), resync=settings.resync, metrics=metrics, health=health)
+    observer = Observer(list(sources_of(settings, consul)), resync=settings.resync, metrics=metrics, health=health)
     sync = Sync(
         observer,
         Applier(consul, verify=settings.verify, metrics=metrics),
@@ -73,8 +75,8 @@ async def run(settings: RegistratorSettings, stop: asyncio.Event) -> None:
         await consul.close()
 
 
-def sources_of(settings: RegistratorSettings) -> Iterator[Source]:
-    if "mesos" in settings.sources:
+def sources_of(settings: RegistratorSettings, consul: Consul) -> Iterator[Source]:
+    if "mesos" in settings.used_sources:
         yield MesosSource(
             settings.mesos,
             timeout=settings.timeout,
@@ -84,15 +86,28 @@ def sources_of(settings: RegistratorSettings) -> Iterator[Source]:
             max_bytes=settings.max_answer_bytes,
             auth=_auth(settings.mesos_credentials),
         )
-    if "framework" in settings.sources:
+    if "framework" in settings.used_sources:
         yield FrameworkSource(
-            settings.framework,
+            settings.marathon,
             timeout=settings.timeout,
             silence=max(60.0, settings.resync),
             most_ended=settings.remembered,
             most_versions=settings.remembered,
             max_bytes=settings.max_answer_bytes,
-            auth=_auth(settings.framework_credentials),
+            auth=_auth(settings.marathon_credentials),
+        )
+
+    if "docker" in settings.used_sources:
+        yield DockerSource(
+            settings.docker_host,
+            all_containers=settings.all_containers,
+            host_address=HostAddress(consul, settings.ip).find,
+            networks=settings.network,
+            ipv6=settings.ip_version == "6",
+            timeout=settings.timeout,
+            reinspect=settings.resync,
+            stopping_hold=settings.stopping_hold,
+            most_ended=settings.remembered,
         )
 
 

@@ -171,12 +171,8 @@ def _meta(
     refused: list[str],
 ) -> dict[str, str]:
     """Ours first, so that no label can take their place or their room."""
-    meta = {
-        OWNER: naming.owner,
-        APP: instance.app,
-        TASK if instance.kind == "task" else CONTAINER: instance.key,
-        PORT_INDEX: str(port.index),
-    }
+    whose = {APP: instance.app, TASK: instance.key} if instance.kind == "task" else {CONTAINER: instance.key}
+    meta = {OWNER: naming.owner, **whose, PORT_INDEX: str(port.index)}
     if instance.version:
         meta[VERSION] = instance.version
     if checks:

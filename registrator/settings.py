@@ -2,11 +2,13 @@
 
 import ipaddress
 import re
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 
 from daemonkit.settings import Seconds, Settings
+
+Source = Literal["mesos", "framework", "docker"]
 
 
 class RegistratorSettings(Settings):
@@ -17,14 +19,20 @@ class RegistratorSettings(Settings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="json, text, or auto: text on a terminal")
 
-    sources: tuple[Literal["mesos", "framework", "docker"], ...] = Field(
-        ("mesos", "framework"), description="where it learns what runs: mesos, framework, docker; repeatable"
+    sources: tuple[Source, ...] = Field(
+        (),
+        description="where it learns what runs; repeatable; default: mesos and framework, and docker with --docker",
     )
     mesos: tuple[str, ...] = Field(("http://127.0.0.1:5050",), description="URLs of the Mesos masters; repeatable")
     mesos_credentials: SecretStr | None = Field(None, description="principal:secret for the masters")
-    framework: tuple[str, ...] = Field(("http://127.0.0.1:8080",), description="URLs of the Marathon API; repeatable")
-    framework_credentials: SecretStr | None = Field(None, description="user:password for the Marathon API")
-    docker: str = Field("unix:///var/run/docker.sock", description="the Docker daemon")
+    marathon: tuple[str, ...] = Field(
+        ("http://127.0.0.1:8080",), description="URLs of the framework's Marathon API; repeatable"
+    )
+    marathon_credentials: SecretStr | None = Field(None, description="user:password for the Marathon API")
+    docker: bool = Field(False, description="also look at the Docker daemon")
+    docker_host: str = Field(
+        "", description="its address, as unix:///var/run/docker.sock; default: what DOCKER_HOST and its like say"
+    )
     docker_all: bool | None = Field(
         None,
         description="also containers that neither are Mesos tasks nor ask by SERVICE_NAME; default: only where docker is the one source",
@@ -56,6 +64,9 @@ class RegistratorSettings(Settings):
         1.0, ge=0, description="how long an instance must be absent, in two answers, to be removed"
     )
     empty_hold: Seconds = Field(5.0, ge=0, description="the same where a source shows no instance at all any more")
+    stopping_hold: Seconds = Field(
+        60.0, ge=0, description="how long a container that was sent a stop signal drains, if it then does not end"
+    )
     removal_burst: int = Field(50, ge=1, description="how many services may be removed at once without having ended")
     removal_rate: float = Field(10.0, gt=0, description="how many of those a second after that")
     framework_grace: Seconds = Field(30.0, ge=0, description="how long the framework may take to speak of a new task")
@@ -92,25 +103,29 @@ class RegistratorSettings(Settings):
             ipaddress.ip_address(value)
         return value
 
-    @field_validator("consul", "mesos", "framework")
+    @field_validator("consul", "mesos", "marathon")
     @classmethod
     def _urls(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if isinstance(value, str):
             return _url(value)
         return tuple(_url(part) for item in value for part in item.split(",") if part.strip())
 
-    @field_validator("mesos_credentials", "framework_credentials")
+    @field_validator("mesos_credentials", "marathon_credentials")
     @classmethod
     def _two_parts(cls, value: SecretStr | None) -> SecretStr | None:
         if value and ":" not in value.get_secret_value():
             raise ValueError("must be NAME:SECRET")
         return value
 
-    @model_validator(mode="after")
-    def _sources_have_addresses(self) -> Self:
-        if not self.sources:
-            raise ValueError("sources: at least one of mesos, framework, docker")
-        return self
+    @property
+    def used_sources(self) -> tuple[Source, ...]:
+        named: tuple[Source, ...] = self.sources or ("mesos", "framework")
+        return tuple(dict.fromkeys((*named, "docker") if self.docker else named))
+
+    @property
+    def all_containers(self) -> bool:
+        """Whether containers are registered that neither are Mesos tasks nor ask for it."""
+        return self.used_sources == ("docker",) if self.docker_all is None else self.docker_all
 
 
 def _url(text: str) -> str:
