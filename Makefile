@@ -2,15 +2,16 @@
 PYTHON := .venv/bin/python
 JOBS ?= 4
 
-.PHONY: up down test lint format bench lock setup setup-test clean
+.NOTPARALLEL:
+.PHONY: ui up down test lint format bench lock setup setup-test clean
 
-up: setup  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
+up: setup ui  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
 	.venv/bin/dromos up $(ARGS)
 
 down:  ## stop it, and every task and container that it runs
 	.venv/bin/dromos down $(ARGS)
 
-test: setup-test  ## all tests; ARGS='-k name' passes flags to pytest
+test: setup-test ui  ## all tests; ARGS='-k name' passes flags to pytest
 	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: setup-test  ## style, types, layers
@@ -28,6 +29,9 @@ bench: setup-test  ## the benchmarks, each printing a table
 
 lock: setup-test  ## pin requirements*.txt to requirements*.lock
 	scripts/lock.sh
+
+ui:  ## bundle the web UI
+	@python3 scripts/build_ui.py
 
 setup:
 	@python3 scripts/setup.py run

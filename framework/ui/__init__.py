@@ -1,0 +1,1 @@
+"""The web UI: TypeScript source in `src`, bundled into `dist` by `make ui`, served by `assets`."""

@@ -1,0 +1,89 @@
+// Calls of the REST API. The page lives at /ui/, the API beside it; a leading path (a proxy's) is kept.
+
+import type { App, Deployment, Info, Json, JsonObject, QueueItem, Task } from "./types";
+
+export const BASE = new URL("..", document.baseURI).pathname.replace(/\/$/, "");
+
+export interface Problem {
+  path: string;
+  errors: string[];
+}
+
+/** What the server said no to: its message, and for each wrong field where it is and why. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly problems: Problem[] = [],
+    readonly lockedBy: string[] = [],
+  ) {
+    super(message);
+  }
+}
+
+/** An app's id as a path: `/shop/web` -> `shop/web`, each segment escaped. */
+export function idPath(id: string): string {
+  return id.split("/").filter(Boolean).map(encodeURIComponent).join("/");
+}
+
+async function call<T>(method: string, path: string, body?: Json): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(BASE + path, {
+      method,
+      headers: body === undefined ? { Accept: "application/json" } : { Accept: "application/json", "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    throw new ApiError(0, "the server does not answer");
+  }
+  const text = await response.text();
+  let parsed: unknown = null;
+  try {
+    parsed = text ? JSON.parse(text) : null;
+  } catch {
+    parsed = null;
+  }
+  if (!response.ok) throw explain(response.status, parsed as JsonObject | null, text);
+  return parsed as T;
+}
+
+function explain(status: number, body: JsonObject | null, text: string): ApiError {
+  const message = typeof body?.message === "string" ? body.message : text.slice(0, 300) || `error ${status}`;
+  const details = Array.isArray(body?.details) ? (body.details as unknown as Problem[]) : [];
+  const locks = Array.isArray(body?.deployments) ? (body.deployments as { id: string }[]).map((item) => item.id) : [];
+  const detail = typeof body?.details === "string" ? `${message}: ${body.details}` : message;
+  return new ApiError(status, detail, details.filter((item) => item && Array.isArray(item.errors)), locks);
+}
+
+export interface DeploymentResult {
+  version: string;
+  deploymentId: string;
+}
+
+const forced = (force: boolean) => (force ? "?force=true" : "");
+
+export const api = {
+  apps: () => call<{ apps: App[] }>("GET", "/v2/apps?embed=apps.counts&embed=apps.deployments&embed=apps.lastTaskFailure"),
+  app: (id: string) => call<{ app: App }>("GET", `/v2/apps/${idPath(id)}?embed=app.tasks&embed=app.counts&embed=app.deployments&embed=app.lastTaskFailure`),
+  tasks: (id: string) => call<{ tasks: Task[] }>("GET", `/v2/apps/${idPath(id)}/tasks`),
+  versions: (id: string) => call<{ versions: string[] }>("GET", `/v2/apps/${idPath(id)}/versions`),
+  version: (id: string, version: string) => call<App>("GET", `/v2/apps/${idPath(id)}/versions/${encodeURIComponent(version)}`),
+  deployments: () => call<Deployment[]>("GET", "/v2/deployments"),
+  queue: () => call<{ queue: QueueItem[] }>("GET", "/v2/queue"),
+  info: () => call<Info>("GET", "/v2/info"),
+  leader: () => call<{ leader: string }>("GET", "/v2/leader"),
+  create: (app: JsonObject, force = false) => call<App>("POST", `/v2/apps${forced(force)}`, app),
+  update: (id: string, app: JsonObject, force = false) =>
+    call<DeploymentResult>("PUT", `/v2/apps/${idPath(id)}?partialUpdate=false${force ? "&force=true" : ""}`, app),
+  scale: (id: string, instances: number, force = false) => call<DeploymentResult>("PUT", `/v2/apps/${idPath(id)}${forced(force)}`, { instances }),
+  rollback: (id: string, version: string, force = false) => call<DeploymentResult>("PUT", `/v2/apps/${idPath(id)}${forced(force)}`, { version }),
+  restart: (id: string, force = false) => call<DeploymentResult>("POST", `/v2/apps/${idPath(id)}/restart${forced(force)}`),
+  destroy: (id: string, force = false) => call<DeploymentResult>("DELETE", `/v2/apps/${idPath(id)}?force=${force}`),
+  createGroup: (id: string) => call<DeploymentResult>("POST", "/v2/groups", { id }),
+  destroyGroup: (id: string, force = false) => call<DeploymentResult>("DELETE", `/v2/groups/${idPath(id)}${forced(force)}`),
+  resetDelay: (id: string) => call<null>("DELETE", `/v2/queue/${idPath(id)}/delay`),
+  kill: (ids: string[], scale: boolean, wipe: boolean, force = false) =>
+    call<unknown>("POST", `/v2/tasks/delete?scale=${scale}&wipe=${wipe}&force=${force}`, { ids }),
+  cancelDeployment: (id: string, force: boolean) => call<unknown>("DELETE", `/v2/deployments/${encodeURIComponent(id)}${forced(force)}`),
+};

@@ -1,0 +1,55 @@
+// What can be done to an app, each with its dialog.
+
+import { useState } from "preact/hooks";
+import { api } from "../api";
+import { useText } from "../i18n";
+import { refresh } from "../live";
+import { go } from "../router";
+import type { App, QueueItem } from "../types";
+import { ActionDialog } from "./dialog";
+import { EditDialog } from "./edit";
+
+type Open = "scale" | "restart" | "suspend" | "destroy" | "edit" | null;
+
+export function AppActions({ app, queued }: { app: App; queued?: QueueItem }) {
+  const text = useText();
+  const [open, setOpen] = useState<Open>(null);
+  const close = () => {
+    setOpen(null);
+    refresh(0);
+  };
+  const [instances, setInstances] = useState(app.instances);
+  return (
+    <div class="actions">
+      <button type="button" class="primary" id="action-scale" onClick={() => (setInstances(app.instances), setOpen("scale"))}>{text("scale")}</button>
+      <button type="button" onClick={() => setOpen("edit")}>{text("edit")}</button>
+      <button type="button" onClick={() => setOpen("restart")}>{text("restart")}</button>
+      <button type="button" onClick={() => setOpen("suspend")} disabled={app.instances === 0}>{text("suspend")}</button>
+      {queued && queued.delay.timeLeftSeconds > 0 && (
+        <button type="button" onClick={() => void api.resetDelay(app.id).finally(() => refresh(0))}>{text("resetDelay")}</button>
+      )}
+      <button type="button" class="danger-text" onClick={() => setOpen("destroy")}>{text("destroy")}</button>
+
+      {open === "scale" && (
+        <ActionDialog title={text("scale")} question={text("scaleTo", { id: app.id })} confirm={text("scale")} onClose={close}
+          act={(force) => api.scale(app.id, instances, force)}>
+          <input type="number" min={0} autoFocus aria-label={text("instances")} value={instances}
+            onInput={(event) => setInstances(Math.max(0, Number(event.currentTarget.value) || 0))} />
+        </ActionDialog>
+      )}
+      {open === "restart" && (
+        <ActionDialog title={text("restart")} question={text("restartQuestion", { id: app.id })} confirm={text("restart")} onClose={close}
+          act={(force) => api.restart(app.id, force)} />
+      )}
+      {open === "suspend" && (
+        <ActionDialog title={text("suspend")} question={text("suspendQuestion", { id: app.id })} confirm={text("suspend")} onClose={close}
+          act={(force) => api.scale(app.id, 0, force)} />
+      )}
+      {open === "destroy" && (
+        <ActionDialog title={text("destroy")} question={text("destroyQuestion", { id: app.id })} confirm={text("destroy")} danger typed={app.id}
+          onClose={close} act={async (force) => (await api.destroy(app.id, force), go(["apps"]))} />
+      )}
+      {open === "edit" && <EditDialog app={app} onClose={close} />}
+    </div>
+  );
+}

@@ -1,0 +1,99 @@
+// Dialogs: the browser's own <dialog>, which keeps the focus inside and closes on Escape.
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ApiError, type Problem } from "../api";
+import { useText } from "../i18n";
+
+export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const text = useText();
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+  return (
+    <dialog ref={dialog} class={props.wide ? "dialog wide" : "dialog"} aria-label={props.title} onClose={props.onClose}>
+      <header class="dialog-head">
+        <h2>{props.title}</h2>
+        <button type="button" class="icon" aria-label={text("close")} onClick={() => dialog.current?.close()}>
+          ×
+        </button>
+      </header>
+      {props.children}
+    </dialog>
+  );
+}
+
+/** Runs an action of the API; where a deployment is in the way it asks whether to force it. */
+export function ActionDialog(props: {
+  title: string;
+  question: string;
+  confirm: string;
+  danger?: boolean;
+  typed?: string; // must be typed to confirm
+  children?: ComponentChildren;
+  act: (force: boolean) => Promise<unknown>;
+  onClose: () => void;
+}) {
+  const text = useText();
+  const [typed, setTyped] = useState("");
+  const { busy, error, run } = useAction(props.act, props.onClose);
+  const locked = error?.status === 409;
+  const allowed = !props.typed || typed === props.typed;
+  return (
+    <Dialog title={props.title} onClose={props.onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (allowed) void run(locked);
+        }}
+      >
+        <p>{locked ? text("forceQuestion") : props.question}</p>
+        {props.children}
+        {props.typed && (
+          <input autoFocus aria-label={props.question} value={typed} placeholder={props.typed} onInput={(e) => setTyped(e.currentTarget.value)} />
+        )}
+        {error && <ErrorText error={error} />}
+        <footer class="dialog-foot">
+          <button type="button" onClick={props.onClose}>{text("cancel")}</button>
+          <button type="submit" class={props.danger ? "danger" : "primary"} disabled={busy || !allowed}>
+            {locked ? text("force") : props.confirm}
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}
+
+export function useAction(act: (force: boolean) => Promise<unknown>, done: () => void) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<ApiError | null>(null);
+  const run = async (force: boolean) => {
+    setBusy(true);
+    try {
+      await act(force);
+      done();
+    } catch (failure) {
+      setError(failure instanceof ApiError ? failure : new ApiError(0, String(failure)));
+      setBusy(false);
+    }
+  };
+  return { busy, error, run };
+}
+
+export function ErrorText({ error, problems = error.problems }: { error: ApiError; problems?: Problem[] }) {
+  return (
+    <div class="error" role="alert">
+      <p>{error.message}</p>
+      {problems.length > 0 && (
+        <ul>
+          {problems.map((problem) => (
+            <li key={problem.path}>
+              <code>{problem.path}</code> {problem.errors.join(", ")}
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}

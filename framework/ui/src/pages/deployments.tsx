@@ -1,0 +1,54 @@
+// The deployments that run: how far each is, and the way back.
+
+import { useState } from "preact/hooks";
+import { api } from "../api";
+import { Badge, Card, Empty, When } from "../components/basics";
+import { ActionDialog } from "../components/dialog";
+import { useText } from "../i18n";
+import { cluster, refresh } from "../live";
+import { appHref } from "../router";
+import { useStore } from "../store";
+import type { Deployment } from "../types";
+
+export function DeploymentsPage() {
+  const text = useText();
+  const { deployments } = useStore(cluster);
+  return (
+    <main class="page">
+      <header class="page-head"><h1>{text("deployments")}</h1></header>
+      {deployments.length === 0 ? <Empty title={text("noDeployments")} /> : deployments.map((item) => <DeploymentCard key={item.id} deployment={item} />)}
+    </main>
+  );
+}
+
+export function DeploymentCard({ deployment }: { deployment: Deployment }) {
+  const text = useText();
+  const [asked, setAsked] = useState<"roll back" | "stop" | null>(null);
+  const close = () => (setAsked(null), refresh(0));
+  return (
+    <Card>
+      <div class="deployment">
+        <div>
+          <div class="deployment-apps">
+            {deployment.affectedApps.slice(0, 6).map((id) => <a key={id} href={appHref(id)}>{id}</a>)}
+            {deployment.affectedApps.length > 6 && <span class="faint">+{deployment.affectedApps.length - 6}</span>}
+          </div>
+          <p class="faint"><When time={deployment.version} /> · <code>{deployment.id}</code></p>
+        </div>
+        <div class="deployment-progress">
+          <progress max={deployment.totalSteps} value={deployment.currentStep} aria-label={text("step", { current: deployment.currentStep, total: deployment.totalSteps })} />
+          <span>{text("step", { current: deployment.currentStep, total: deployment.totalSteps })}</span>
+          <div>{deployment.currentActions.map((action, index) => <Badge kind="status-deploying" key={index}>{action.action}</Badge>)}</div>
+        </div>
+        <div class="actions">
+          <button type="button" onClick={() => setAsked("roll back")}>{text("rollBack")}</button>
+          <button type="button" class="danger-text" onClick={() => setAsked("stop")}>{text("stop")}</button>
+        </div>
+      </div>
+      {asked && (
+        <ActionDialog title={text(asked === "stop" ? "stop" : "rollBack")} question={deployment.affectedApps.join(", ")} confirm={text(asked === "stop" ? "stop" : "rollBack")}
+          danger={asked === "stop"} onClose={close} act={() => api.cancelDeployment(deployment.id, asked === "stop")} />
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,43 @@
+// Where we are, in the address: `#/apps/shop?status=Waiting&text=web`. Filters are part of it, so a view can be sent to a colleague.
+
+import { Store } from "./store";
+
+export interface Place {
+  path: string[];
+  query: URLSearchParams;
+}
+
+export function parse(hash: string): Place {
+  const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
+  return { path: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+}
+
+export const place = new Store<Place>(parse(location.hash));
+
+window.addEventListener("hashchange", () => place.set(parse(location.hash)));
+
+export function href(path: string[], query: Record<string, string> = {}): string {
+  const search = new URLSearchParams(Object.entries(query).filter(([, value]) => value)).toString();
+  return `#/${path.map(encodeURIComponent).join("/")}${search ? `?${search}` : ""}`;
+}
+
+export function go(path: string[], query: Record<string, string> = {}): void {
+  location.hash = href(path, query);
+}
+
+/** Changes part of the query, without a new entry in the history. */
+export function setQuery(changes: Record<string, string>): void {
+  const query = new URLSearchParams(place.value.query);
+  for (const [key, value] of Object.entries(changes)) value ? query.set(key, value) : query.delete(key);
+  history.replaceState(null, "", href(place.value.path, Object.fromEntries(query)));
+  place.set({ path: place.value.path, query });
+}
+
+/** `/shop/web` -> the address of its page. */
+export function appHref(id: string, tab = ""): string {
+  return href(["app", ...id.split("/").filter(Boolean)], tab ? { tab } : {});
+}
+
+export function groupHref(id: string): string {
+  return href(["apps", ...id.split("/").filter(Boolean)]);
+}

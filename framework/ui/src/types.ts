@@ -1,0 +1,118 @@
+// What Marathon's REST API answers, as far as this page reads it.
+
+export interface HealthCheckResult {
+  alive: boolean;
+  consecutiveFailures: number;
+  firstSuccess?: string | null;
+  lastFailure?: string | null;
+  lastFailureCause?: string | null;
+  lastSuccess?: string | null;
+}
+
+export interface Task {
+  id: string;
+  appId: string;
+  slaveId?: string | null;
+  host?: string | null;
+  ports?: number[] | null;
+  state: string;
+  stagedAt?: string | null;
+  startedAt?: string | null;
+  version: string;
+  healthCheckResults?: HealthCheckResult[];
+  ipAddresses?: { ipAddress: string; protocol: string }[];
+  draining?: boolean;
+}
+
+export interface TaskFailure {
+  taskId: string;
+  state: string;
+  message: string;
+  host: string;
+  timestamp: string;
+  version: string;
+  slaveId?: string | null;
+}
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type JsonObject = { [key: string]: Json };
+
+export interface App {
+  id: string;
+  cmd?: string | null;
+  args?: string[] | null;
+  cpus: number;
+  mem: number;
+  disk: number;
+  gpus: number;
+  instances: number;
+  labels?: Record<string, string>;
+  env?: Record<string, Json>;
+  container?: JsonObject | null;
+  healthChecks?: JsonObject[];
+  version: string;
+  versionInfo?: { lastScalingAt: string; lastConfigChangeAt: string };
+  tasksStaged: number;
+  tasksRunning: number;
+  tasksHealthy: number;
+  tasksUnhealthy: number;
+  deployments?: { id: string }[];
+  tasks?: Task[];
+  lastTaskFailure?: TaskFailure | null;
+  [field: string]: unknown;
+}
+
+export interface DeploymentAction {
+  action: string;
+  app?: string;
+  pod?: string;
+}
+
+export interface Deployment {
+  id: string;
+  version: string;
+  affectedApps: string[];
+  affectedPods?: string[];
+  steps: { actions: DeploymentAction[] }[];
+  currentActions: DeploymentAction[];
+  currentStep: number;
+  totalSteps: number;
+}
+
+export interface RejectSummary {
+  reason: string;
+  declined: number;
+  processed: number;
+}
+
+export interface QueueItem {
+  app?: App;
+  pod?: { id: string };
+  count: number;
+  since: string;
+  delay: { timeLeftSeconds: number; overdue: boolean };
+  processedOffersSummary: {
+    processedOffersCount: number;
+    unusedOffersCount: number;
+    lastUnusedOfferAt?: string | null;
+    lastUsedOfferAt?: string | null;
+    rejectSummaryLastOffers: RejectSummary[];
+    rejectSummaryLaunchAttempt: RejectSummary[];
+  };
+}
+
+export interface Info {
+  name: string;
+  version: string;
+  frameworkId?: string | null;
+  leader?: string | null;
+  elected?: boolean;
+  marathon_config: Record<string, Json>;
+}
+
+export interface StreamEvent {
+  id: string;
+  eventType: string;
+  timestamp: string;
+  [field: string]: unknown;
+}
