@@ -21,3 +21,7 @@ class MetricsError(AutoscaleError):
 
 class ApiError(AutoscaleError):
     pass
+
+
+class TraceError(AutoscaleError):
+    pass
