@@ -152,6 +152,6 @@ def _framework_is_silent(instance: Instance, seen: Mapping[str, Seen]) -> str:
     if "framework" not in seen or seen["framework"].look is None:
         return "the framework has not answered yet" if "framework" in seen else ""
     look = seen["framework"].look
-    if instance.key in look.instances or instance.framework not in look.frameworks:
+    if instance.key in look.instances or (look.frameworks and instance.framework not in look.frameworks):
         return ""
     return "the framework does not know it yet"

@@ -77,7 +77,7 @@ class FrameworkSource:
         started = asyncio.get_running_loop().time()
         try:
             apps = await self._list("/v2/apps?embed=apps.tasks", "apps")
-            if not self._framework_id:
+            if fresh or not self._framework_id:
                 info = await self._get("/v2/info", may_be_missing=True) or {}
                 self._framework_id = str(info.get("frameworkId") or "")
             addresses = await self._addresses(
@@ -122,6 +122,7 @@ class FrameworkSource:
                 path, stack, aiohttp.ClientTimeout(sock_connect=self._timeout, sock_read=self._silence)
             )
             waits.reset()
+            self._framework_id = ""  # whoever answers now may have another
             hint("subscribed to the framework's events")
             async for kind, data in _events(answer.content):
                 self._learn(kind, data)

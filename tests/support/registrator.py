@@ -64,9 +64,7 @@ def running_registrator(
         daemon = Registrator(f"http://127.0.0.1:{port}", process.pid, log)
         with contextlib.suppress(AssertionError):
             eventually(
-                lambda: (
-                    process.poll() is not None or (daemon.health().status_code == 200 if ready else daemon.health())
-                ),
+                lambda: process.poll() is not None or daemon.health().status_code in ((200,) if ready else (200, 503)),
                 20,
                 0.02,
             )
