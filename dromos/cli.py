@@ -79,7 +79,7 @@ def cli(context: click.Context, api_url: str, as_json: bool) -> None:
 
 def main() -> None:
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="dromos", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

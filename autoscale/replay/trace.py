@@ -107,7 +107,7 @@ def diurnal(days: float = 14, *, low: float = 100, high: float = 800, noise: flo
         day = (at / DAY) % 7
         wave = (1 - math.cos(2 * math.pi * (at / DAY - 0.15))) / 2
         weight = 0.7 if day >= 5 else 1.0
-        return (low + (high - low) * weight * wave**1.5) * (1 + noise * source.gauss(0, 1))
+        return (low + (high - low) * weight * wave * math.sqrt(wave)) * (1 + noise * source.gauss(0, 1))
 
     return generate("diurnal", days, demand, seed=seed)
 
