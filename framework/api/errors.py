@@ -2,8 +2,9 @@
 
 ApiError                     status, body
 ├── BadRequestError          400: not JSON, no body, parameters that contradict each other
-├── InvalidJsonError         422: JSON of the wrong types, `details` by path
-├── InvalidObjectError       422: well-formed, but breaks rules, `details` by path
+├── UnprocessableError       422
+│   ├── InvalidJsonError     JSON of the wrong types, `details` by path
+│   └── InvalidObjectError   well-formed, but breaks rules, `details` by path
 ├── NotFoundError            404
 ├── ConflictError            409
 ├── ForbiddenError           403
@@ -66,8 +67,11 @@ class UnavailableError(ApiError):
     status = 503
 
 
-class _DetailedError(ApiError):
+class UnprocessableError(ApiError):
     status = 422
+
+
+class _DetailedError(UnprocessableError):
     message: str
 
     def __init__(self, violations: Iterable[Violation]) -> None:

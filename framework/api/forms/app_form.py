@@ -52,17 +52,17 @@ class Defaults:
         return (top,) if group and group.enforce_role else (self.role, top)
 
 
-def new_app(document: object, defaults: Defaults, *, base: str = path_id.ROOT, app_id: str | None = None) -> App:
-    """The app that `document` declares. Its id counts from the group `base`; `app_id` is used where it has none.
-
-    Raises InvalidJsonError or InvalidObjectError with every violation.
-    """
+def new_app(document: object, defaults: Defaults) -> App:
+    """The app that `document` declares. Raises InvalidJsonError or InvalidObjectError with every violation."""
     given = shapes.check(shapes.App, document)
-    if app_id is not None and not given.get("id"):
-        given["id"] = app_id
     if "id" not in given:
         raise shapes.missing("id")
-    return made(*completed(given, defaults, base=base))
+    return made(*completed(given, defaults))
+
+
+def whole_app(app_id: str, document: object, defaults: Defaults) -> App:
+    """As `new_app`, for an id that is known from elsewhere."""
+    return made(*completed({**shapes.check(shapes.App, document), "id": app_id}, defaults))
 
 
 def changed_app(current: App, document: object, defaults: Defaults) -> App:

@@ -177,6 +177,7 @@ def _collect(
             into.under(inner, [Violation("/", f"groups may not be nested more than {_DEEPEST} deep")])
         else:
             child = path_id.canonical(group["id"], group_id)
+            into.under(inner, _child_of(group_id, child))
             _collect(group, child, declared, defaults, into, at=inner, depth=depth + 1)
 
 
@@ -184,9 +185,6 @@ def _group_itself(given: Document, group_id: str, declared: Declared, into: _Col
     found = rules.Found()
     if group_id != path_id.ROOT:
         rules.id_rules(found, "/id", group_id)
-    base = path_id.ROOT if group_id == path_id.ROOT else path_id.parent(group_id)
-    if at and not path_id.is_below(group_id, base):
-        found.add("/id", f"Identifier is not child of '{base}'. Hint: use relative paths.")
     group = declared.groups.get(group_id) or Group(group_id)
     if "dependencies" in given:
         dependencies = tuple(path_id.canonical(d, group_id) for d in given["dependencies"])

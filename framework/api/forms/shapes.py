@@ -447,6 +447,10 @@ class Group(Shape):
     version: str | None = None
 
 
+class Id(Shape):
+    id: str
+
+
 class TaskIds(Shape):
     ids: list[str]
 

@@ -1,0 +1,49 @@
+"""The launch queue as `/v2/queue` shows it: what waits, since when, and which offers were refused why."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from framework.engine.view import REJECT_REASONS, QueueItem
+from framework.model.app import App
+from framework.model.codec import to_json
+from framework.model.timestamp import to_text
+
+Document = dict[str, Any]
+
+
+def queue_json(items: tuple[QueueItem, ...], *, offers: bool) -> Document:
+    return {"queue": [_item(item, offers=offers) for item in items]}
+
+
+def _item(item: QueueItem, *, offers: bool) -> Document:
+    spec = item.spec
+    summary: Document = {
+        "processedOffersCount": item.processed_offers,
+        "unusedOffersCount": item.unused_offers,
+        "rejectSummaryLastOffers": _summary(item.last_rejects or {}, item.last_offers),
+        "rejectSummaryLaunchAttempt": _summary(item.launch_rejects or {}, item.processed_offers),
+    }
+    for name, moment in (("lastUnusedOfferAt", item.last_unused_at), ("lastUsedOfferAt", item.last_used_at)):
+        if moment is not None:
+            summary[name] = to_text(moment)
+    document: Document = {
+        "app" if isinstance(spec, App) else "pod": to_json(spec),
+        "count": item.count,
+        "role": spec.role,
+        "delay": {"timeLeftSeconds": max(0, int(item.delay_left)), "overdue": item.overdue},
+        "since": to_text(item.since),
+        "processedOffersSummary": summary,
+    }
+    if offers:
+        document["lastUnusedOffers"] = [{"offer": offer, "reason": list(why)} for offer, why in item.unused]
+    return document
+
+
+def _summary(declined: Mapping[str, int], processed: int) -> list[Document]:
+    """Each reason sees only the offers that the ones before it let through."""
+    rows = []
+    for reason in REJECT_REASONS:
+        count = declined.get(reason, 0)
+        rows.append({"reason": reason, "declined": count, "processed": processed})
+        processed = max(0, processed - count)
+    return rows

@@ -1,0 +1,152 @@
+"""What every endpoint works with, and the few steps that they share: reading a request, changing what is declared, answering."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from framework.api.answers.apps import Apps
+from framework.api.answers.cache import dumps
+from framework.api.answers.deployments import result_json
+from framework.api.answers.tasks import Tasks
+from framework.api.changes import DraftEdit, complete
+from framework.api.errors import BadRequestError, TooLargeError, UnprocessableError
+from framework.api.settings import ApiSettings
+from framework.engine.bus import Bus
+from framework.engine.commands import Accepted, Answer, Command, Declare
+from framework.engine.view import View
+from framework.model import path_id, timestamp
+from framework.model.deployment import Deployment
+
+DEPLOYMENT_HEADER = "Marathon-Deployment-Id"
+
+
+class Engine(Protocol):
+    """What the API needs of the engine."""
+
+    @property
+    def view(self) -> View: ...
+
+    @property
+    def bus(self) -> Bus: ...
+
+    async def execute(self, command: Command) -> Answer: ...
+
+
+class Api:
+    def __init__(self, engine: Engine, settings: ApiSettings, clock: Callable[[], float] = time.time) -> None:
+        self.engine, self.settings, self.clock = engine, settings, clock
+        self.view, self.bus = engine.view, engine.bus
+        self.tasks = Tasks(self.view)
+        self.apps = Apps(self.view, self.tasks, clock)
+        self.started = clock()
+
+    async def declare(self, request: Request, draft: DraftEdit, *, force: bool | None = None, **more: Any) -> Accepted:
+        """Carries the edit out. `force`, `deadline` and `onFailure` are read from the query where they are not given."""
+        edit = complete(draft, self.settings.defaults, self.settings.service_ports)
+        command = Declare(
+            edit,
+            force=flag(request, "force") if force is None else force,
+            deadline=_deadline(request),
+            on_failure=_on_failure(request),
+            **more,
+        )
+        answer = await self.engine.execute(command)
+        assert isinstance(answer, Accepted)
+        return answer
+
+    def announce(self, kind: str, request: Request, **fields: object) -> None:
+        """An event that says who asked for what."""
+        client = request.client.host if request.client else ""
+        self.bus.publish(kind, self.clock(), {"clientIp": client, "uri": request.url.path, **fields})
+
+
+def api_of(request: Request) -> Api:
+    api: Api = request.app.state.api
+    return api
+
+
+# --- requests
+
+
+async def json_body(request: Request) -> Any:
+    """Raises BadRequestError where it is empty or not JSON, TooLargeError where it is larger than the settings allow."""
+    most = api_of(request).settings.max_body_bytes
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise TooLargeError(f"The body is larger than {most} bytes")
+    except ClientDisconnect:
+        raise BadRequestError("The client went away before the end of the body") from None
+    if not body.strip():
+        raise BadRequestError("Please specify data in JSON format")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequestError("Invalid JSON", details=str(error)) from None
+
+
+def flag(request: Request, name: str, default: bool = False) -> bool:
+    """A boolean parameter: `true` in any case is true, anything else false, absence the default."""
+    value = request.query_params.get(name)
+    return default if value is None else value.strip().lower() == "true"
+
+
+def listed(request: Request, name: str) -> list[str]:
+    """A parameter that may be repeated, or hold several values between commas."""
+    return [part.strip() for value in request.query_params.getlist(name) for part in value.split(",") if part.strip()]
+
+
+def id_in(request: Request, name: str = "id") -> str:
+    return path_id.canonical(request.path_params[name])
+
+
+def version_of(text: str) -> str:
+    """A version as it is kept, from any ISO 8601 time."""
+    try:
+        return timestamp.to_text(timestamp.to_epoch(text))
+    except (ValueError, OverflowError):
+        raise UnprocessableError(f'Invalid format: "{text[:100]}" is not a version') from None
+
+
+def _deadline(request: Request) -> float | None:
+    text = request.query_params.get("deadline")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= 1e9:
+        raise BadRequestError("deadline is a number of seconds, greater than 0")
+    return seconds
+
+
+def _on_failure(request: Request) -> Literal["stop", "rollback"]:
+    match request.query_params.get("onFailure", "stop"):
+        case "stop":
+            return "stop"
+        case "rollback":
+            return "rollback"
+    raise BadRequestError("onFailure is stop or rollback")
+
+
+# --- answers
+
+
+def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return raw_json(dumps(content), status, headers)
+
+
+def raw_json(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(content, status, headers, media_type="application/json")
+
+
+def deployed(deployment: Deployment, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """The answer to most changes: which deployment carries it out."""
+    return json_response(result_json(deployment), status, {DEPLOYMENT_HEADER: deployment.id, **(headers or {})})

@@ -1,0 +1,227 @@
+"""`/v2/apps`: list, create, show, change, delete, restart, versions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from framework.api import label_selector
+from framework.api.answers.apps import ALWAYS, WHOLE, created_json, embedded, matching
+from framework.api.answers.cache import dumps, joined
+from framework.api.changes import DraftEdit, ids_below
+from framework.api.context import (
+    DEPLOYMENT_HEADER,
+    Api,
+    api_of,
+    deployed,
+    flag,
+    id_in,
+    json_body,
+    json_response,
+    listed,
+    raw_json,
+    version_of,
+)
+from framework.api.errors import ConflictError, InvalidJsonError, NotFoundError, Violation
+from framework.api.forms import app_form, shapes
+from framework.api.forms.app_form import Defaults
+from framework.model import path_id
+from framework.model.app import App
+from framework.model.change import Change
+from framework.model.codec import to_json
+from framework.model.group import Declared
+
+_CHUNK = 64  # apps that are spelled before others get their turn
+
+
+async def list_apps(request: Request) -> Response:
+    api, query = api_of(request), request.query_params
+    labels = label_selector.parse(query["label"]) if query.get("label") else None
+    found = matching(api.view.declared.apps, cmd=query.get("cmd"), id_part=query.get("id"), labels=labels)
+    parts = ALWAYS | embedded(listed(request, "embed"))
+    return StreamingResponse(_spelled(api, found, parts, "apps"), media_type="application/json")
+
+
+async def show_app(request: Request) -> Response:
+    """`{id}` shows one app, `{group}/*` all that are in the group."""
+    api, asked = api_of(request), request.path_params["id"]
+    if asked == "*" or asked.endswith("/*"):
+        return app_list(request, path_id.canonical(asked[:-1]), "*")
+    app = _known(api, id_in(request))
+    parts = embedded(listed(request, "embed"))
+    return raw_json(b'{"app":' + api.apps.bytes_of(app, (ALWAYS | parts) if parts else WHOLE) + b"}")
+
+
+async def create_app(request: Request) -> Response:
+    api = api_of(request)
+    document = await json_body(request)
+    app_form.new_app(document, api.settings.defaults)  # what is wrong in itself need not wait for the writer
+    created: list[str] = []
+
+    def edit(declared: Declared, defaults: Defaults) -> Change:
+        app = app_form.new_app(document, defaults)
+        if app.id in declared.apps:
+            raise ConflictError(f"An app with id [{app.id}] already exists.")
+        created[:] = [app.id]
+        return Change(apps={app.id: app})
+
+    accepted = await api.declare(request, edit)
+    app = accepted.declared.apps[created[0]]
+    api.announce("api_post_event", request, appDefinition=app)
+    body = joined(dumps(to_json(app)), dumps(created_json(app, [accepted.deployment.id])))
+    return raw_json(body, 201, {"Location": app.id, DEPLOYMENT_HEADER: accepted.deployment.id})
+
+
+async def put_app(request: Request) -> Response:
+    return await _change_one(request, partial=flag(request, "partialUpdate", True), may_create=True)
+
+
+async def patch_app(request: Request) -> Response:
+    return await _change_one(request, partial=True, may_create=False)
+
+
+async def put_apps(request: Request) -> Response:
+    return await _change_many(request, partial=flag(request, "partialUpdate", True), may_create=True)
+
+
+async def patch_apps(request: Request) -> Response:
+    return await _change_many(request, partial=True, may_create=False)
+
+
+async def delete_app(request: Request) -> Response:
+    api, app_id = api_of(request), id_in(request)
+
+    def edit(declared: Declared, _defaults: Defaults) -> Change:
+        if app_id not in declared.apps:
+            raise NotFoundError.of("App", app_id)
+        return Change(apps={app_id: None})
+
+    accepted = await api.declare(request, edit, force=flag(request, "force", True), group=path_id.parent(app_id))
+    api.announce("api_post_event", request, appDefinition=App(app_id))
+    return deployed(accepted.deployment)
+
+
+async def restart_app(request: Request) -> Response:
+    api, app_id = api_of(request), id_in(request)
+
+    def edit(declared: Declared, _defaults: Defaults) -> Change:
+        if app_id not in declared.apps:
+            raise NotFoundError.of("App", app_id)
+        return Change(restart=frozenset({app_id}))
+
+    accepted = await api.declare(request, edit, group=path_id.parent(app_id))
+    api.announce("api_post_event", request, appDefinition=accepted.declared.apps[app_id])
+    return deployed(accepted.deployment)
+
+
+async def list_versions(request: Request) -> Response:
+    api = api_of(request)
+    app = _known(api, id_in(request))
+    return json_response({"versions": list(api.view.versions(app.id))})
+
+
+async def show_version(request: Request) -> Response:
+    api, app_id, version = api_of(request), id_in(request), version_of(request.path_params["version"])
+    return json_response(to_json(await _at(api, app_id, version)))
+
+
+def app_list(request: Request, group: str, name: str) -> Response:
+    """`{name: […]}` of all apps in a group."""
+    api = api_of(request)
+    apps = api.view.declared.apps
+    found = [apps[app_id] for app_id in sorted(ids_below(group, apps))]
+    return StreamingResponse(_spelled(api, found, WHOLE, name), media_type="application/json")
+
+
+# --- changes
+
+
+async def _change_one(request: Request, *, partial: bool, may_create: bool) -> Response:
+    api, app_id = api_of(request), id_in(request)
+    draft = await _draft(api, app_id, await json_body(request), partial=partial, may_create=may_create)
+    created = False
+
+    def edit(declared: Declared, defaults: Defaults) -> Change:
+        nonlocal created
+        created = app_id not in declared.apps
+        return draft(declared, defaults)
+
+    accepted = await api.declare(request, edit, group=path_id.parent(app_id))
+    api.announce("api_post_event", request, appDefinition=accepted.declared.apps[app_id])
+    if created:
+        return deployed(accepted.deployment, 201, {"Location": app_id})
+    return deployed(accepted.deployment)
+
+
+async def _change_many(request: Request, *, partial: bool, may_create: bool) -> Response:
+    api, documents = api_of(request), await json_body(request)
+    if not isinstance(documents, list):
+        raise InvalidJsonError([Violation("/", "error.expected.jsarray")])
+    ids = [
+        path_id.canonical(shapes.check(shapes.Id, document, at=f"({index})")["id"])
+        for index, document in enumerate(documents)
+    ]
+    drafts = [
+        await _draft(api, app_id, document, partial=partial, may_create=may_create)
+        for app_id, document in zip(ids, documents, strict=True)
+    ]
+
+    def edit(declared: Declared, defaults: Defaults) -> Change:
+        apps: dict[str, App | None] = {}
+        for draft in drafts:
+            apps.update(draft(declared, defaults).apps)
+        return Change(apps=apps)
+
+    accepted = await api.declare(request, edit)
+    for app_id in ids:
+        api.announce("api_post_event", request, appDefinition=accepted.declared.apps[app_id])
+    return deployed(accepted.deployment)
+
+
+async def _draft(api: Api, app_id: str, document: Any, *, partial: bool, may_create: bool) -> DraftEdit:
+    """The edit that a body asks for: a change, a new or whole definition, or, if it names a version alone, a roll-back."""
+    if isinstance(document, dict) and document.get("version") is not None and not set(document) - {"id", "version"}:
+        given = shapes.check(shapes.App, document)
+        former = await _at(api, app_id, version_of(given["version"]))
+        return lambda _declared, _defaults: Change(apps={app_id: former})
+
+    def edit(declared: Declared, defaults: Defaults) -> Change:
+        current = declared.apps.get(app_id)
+        if current is not None and partial:
+            return Change(apps={app_id: app_form.changed_app(current, document, defaults)})
+        if current is None and not may_create:
+            raise NotFoundError.of("App", app_id)
+        return Change(apps={app_id: app_form.whole_app(app_id, document, defaults)})
+
+    return edit
+
+
+async def _at(api: Api, app_id: str, version: str) -> App:
+    found = await api.view.spec_at(app_id, version)
+    if not isinstance(found, App):
+        raise NotFoundError.of("App", app_id, version)
+    return found
+
+
+def _known(api: Api, app_id: str) -> App:
+    app = api.view.declared.apps.get(app_id)
+    if app is None:
+        raise NotFoundError.of("App", app_id)
+    return app
+
+
+# --- lists
+
+
+async def _spelled(api: Api, apps: Iterable[App], parts: frozenset[str], name: str) -> AsyncIterator[bytes]:
+    """`{name: [app, …]}`, some apps at a time: a long list must not hold up everything else."""
+    piece = b'{"' + name.encode() + b'":['
+    for index, app in enumerate(apps):
+        piece += (b"," if index else b"") + api.apps.bytes_of(app, parts)
+        if index % _CHUNK == _CHUNK - 1:
+            yield piece
+            piece = b""
+            await asyncio.sleep(0)
+    yield piece + b"]}"

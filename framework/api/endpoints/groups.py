@@ -1,0 +1,103 @@
+"""`/v2/groups`: show, create, change, scale, roll back, delete, and the versions of a group."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from framework.api.answers.apps import embedded
+from framework.api.answers.deployments import step_json
+from framework.api.answers.groups import ALL_PARTS, group_json
+from framework.api.changes import DraftEdit
+from framework.api.context import (
+    Api,
+    api_of,
+    deployed,
+    flag,
+    id_in,
+    json_body,
+    json_response,
+    listed,
+    version_of,
+)
+from framework.api.endpoints.apps import app_list
+from framework.api.errors import NotFoundError
+from framework.api.forms import group_form, shapes
+from framework.model import path_id
+
+
+async def show_group(request: Request) -> Response:
+    api, group_id = api_of(request), _id(request)
+    _require(api, group_id)
+    asked = listed(request, "embed")
+    parts = frozenset(asked) & ALL_PARTS if asked else ALL_PARTS
+    of_apps = embedded(asked, prefix="group.")
+    spell = lambda app: api.apps.bytes_of(app, of_apps)  # noqa: E731
+    return json_response(group_json(group_id, api.view.declared, parts, spell))
+
+
+async def list_group_apps(request: Request) -> Response:
+    api, group_id = api_of(request), _id(request)
+    _require(api, group_id)
+    return app_list(request, path_id.ROOT if group_id == path_id.ROOT else group_id, "apps")
+
+
+async def list_group_versions(request: Request) -> Response:
+    api, group_id = api_of(request), _id(request)
+    _require(api, group_id)
+    return json_response(list(api.view.versions(group_id)))
+
+
+async def show_group_version(request: Request) -> Response:
+    api, group_id, version = api_of(request), _id(request), version_of(request.path_params["version"])
+    former = await api.view.group_at(group_id, version)
+    if former is None:
+        raise NotFoundError.of("Group", group_id, version)
+    return json_response(group_json(group_id, former, ALL_PARTS))
+
+
+async def create_group(request: Request) -> Response:
+    """The id in the body counts from the group in the path; one of the two has to be there."""
+    base = _id(request)
+    given = group_form.read(await json_body(request))
+    if "id" not in given and base == path_id.ROOT:
+        raise shapes.missing("id")
+    group_id = path_id.canonical(given.get("id", ""), base)
+    accepted = await api_of(request).declare(request, group_form.creation(given, group_id), group=group_id)
+    return deployed(accepted.deployment, 201, {"Location": group_id})
+
+
+async def put_group(request: Request) -> Response:
+    api, group_id = api_of(request), _id(request)
+    given = group_form.read(await json_body(request))
+    draft: DraftEdit
+    if "version" in given:
+        version = version_of(given["version"])
+        draft = group_form.roll_back(group_id, version, await api.view.group_at(group_id, version))
+    else:
+        draft = group_form.update(given, group_id)
+    if flag(request, "dryRun"):
+        planned = await api.declare(request, draft, group=group_id, dry_run=True)
+        return json_response({"steps": [step_json(step) for step in planned.deployment.steps]})
+    accepted = await api.declare(request, draft, group=group_id)
+    return deployed(accepted.deployment)
+
+
+async def patch_group(request: Request) -> Response:
+    group_id = _id(request)
+    draft = group_form.enforcement(group_id, await json_body(request))
+    await api_of(request).declare(request, draft, group=group_id)
+    return Response(status_code=200)
+
+
+async def delete_group(request: Request) -> Response:
+    group_id = _id(request)
+    accepted = await api_of(request).declare(request, group_form.removal(group_id), group=group_id)
+    return deployed(accepted.deployment)
+
+
+def _id(request: Request) -> str:
+    return id_in(request) if "id" in request.path_params else path_id.ROOT
+
+
+def _require(api: Api, group_id: str) -> None:
+    if group_id != path_id.ROOT and group_id not in api.view.declared.groups:
+        raise NotFoundError.of("Group", group_id)

@@ -1,0 +1,113 @@
+"""Everything about the framework itself: `/v2/info`, `/v2/leader`, `/v2/plugins`, `/ping`, `/metrics`, `/config`, `/logging`, `/help`."""
+
+import asyncio
+import logging
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+
+from daemonkit.health import Health
+from daemonkit.logs import masked
+from framework.api.answers.info import info_json, own_version
+from framework.api.context import api_of, json_body, json_response
+from framework.api.errors import NotFoundError
+from framework.api.forms import shapes
+from framework.api.metrics import Metrics
+from framework.engine.commands import Abdicate
+
+_LEVELS = {"trace": logging.DEBUG, "warn": logging.WARNING, "off": logging.CRITICAL + 1}
+_restoring: set[asyncio.TimerHandle] = set()
+
+
+async def ping(request: Request) -> Response:
+    if "application/json" in request.headers.get("accept", ""):
+        return json_response("pong")
+    return PlainTextResponse("pong")
+
+
+async def info(request: Request) -> Response:
+    api = api_of(request)
+    return json_response(info_json(api.view, api.settings))
+
+
+async def show_leader(request: Request) -> Response:
+    leader = api_of(request).view.leader
+    if leader is None:
+        raise NotFoundError("There is no leader")
+    return json_response({"leader": leader})
+
+
+async def abdicate(request: Request) -> Response:
+    api = api_of(request)
+    if not api.view.is_leader:
+        raise NotFoundError("There is no leader")
+    await api.engine.execute(Abdicate())
+    return json_response({"message": "Leadership abdicated"})
+
+
+async def plugins(_request: Request) -> Response:
+    return json_response({"plugins": []})
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus' text; Marathon's JSON where `application/json` is asked for."""
+    if "application/json" in request.headers.get("accept", ""):
+        return json_response(_metrics(request).json())
+    return await prometheus(request)
+
+
+async def prometheus(request: Request) -> Response:
+    text = generate_latest(REGISTRY) + generate_latest(_metrics(request).registry)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def health(request: Request) -> Response:
+    state: Health = request.app.state.health
+    return json_response(state.report(), 200 if state.healthy else 503)
+
+
+async def config(request: Request) -> Response:
+    """Every setting; secrets masked."""
+    settings: Any = api_of(request).settings.model_dump(mode="json")
+    return json_response(masked(settings))
+
+
+async def show_logging(_request: Request) -> Response:
+    named = {
+        name: logging.getLevelName(logger.level)
+        for name, logger in sorted(logging.root.manager.loggerDict.items())
+        if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET
+    }
+    return json_response({"ROOT": logging.getLevelName(logging.root.level), **named})
+
+
+async def set_logging(request: Request) -> Response:
+    """`durationSeconds` brings the former level back by itself."""
+    given = shapes.check(shapes.LogLevel, await json_body(request))
+    name, level = given["logger"], given["level"]
+    logger = logging.getLogger(None if name in ("", "ROOT") else name)
+    former = logger.level
+    logger.setLevel(_LEVELS.get(level, level.upper()))
+    if given.get("durationSeconds", 0) > 0:
+        handle = asyncio.get_running_loop().call_later(given["durationSeconds"], logger.setLevel, former)
+        _restoring.add(handle)
+    return await show_logging(request)
+
+
+async def help_page(_request: Request) -> Response:
+    return HTMLResponse(
+        f"<!doctype html><title>Dromos {own_version()}</title><h1>Dromos {own_version()}</h1>"
+        "<p>The API is Marathon's: <a href='/v2/openapi.json'>/v2/openapi.json</a> describes it. "
+        "<a href='/ui/'>The web UI</a>.</p>"
+    )
+
+
+async def to_ui(_request: Request) -> Response:
+    return RedirectResponse("/ui/")
+
+
+def _metrics(request: Request) -> Metrics:
+    found: Metrics = request.app.state.metrics
+    return found

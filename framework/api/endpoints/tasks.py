@@ -1,0 +1,117 @@
+"""`/v2/tasks` and `/v2/apps/{id}/tasks`: what runs, and killing it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from framework.api.answers.tasks import endpoints_text, is_running, is_staging
+from framework.api.context import Api, api_of, deployed, flag, id_in, json_body, listed, raw_json
+from framework.api.errors import BadRequestError, NotFoundError
+from framework.api.forms import shapes
+from framework.engine.commands import Killed, KillInstances
+from framework.model.app import App
+from framework.model.instance import Instance
+
+_CHUNK = 500  # tasks that are spelled before others get their turn
+_TASK_ID = re.compile(r".+[._][^_.]+")
+_STATUSES: dict[str, Callable[[Instance], bool]] = {"running": is_running, "staging": is_staging}
+
+
+async def list_tasks(request: Request) -> Response:
+    api = api_of(request)
+    if wants_text(request):
+        return PlainTextResponse(endpoints_text(api.view.declared.apps, api.view))
+    wanted = [*listed(request, "status"), *listed(request, "status[]")]
+    tests = [_STATUSES[status] for status in wanted if status in _STATUSES]
+    apps = api.view.declared.apps
+    found = [
+        instance
+        for app_id in sorted(apps)
+        for instance in api.view.instances(app_id)
+        if not wanted or any(test(instance) for test in tests)
+    ]
+    return StreamingResponse(_spelled(api, found), media_type="application/json")
+
+
+async def list_app_tasks(request: Request) -> Response:
+    """`{group}/*` lists those of all apps in the group."""
+    api = api_of(request)
+    app = _app(api, request)
+    if wants_text(request):
+        return PlainTextResponse(endpoints_text({app.id: app}, api.view))
+    return raw_json(b'{"tasks":' + api.tasks.list_of(app.id) + b"}")
+
+
+async def delete_tasks(request: Request) -> Response:
+    """POST `/v2/tasks/delete`."""
+    api = api_of(request)
+    ids = shapes.check(shapes.TaskIds, await json_body(request))["ids"]
+    for task_id in ids:
+        if not _TASK_ID.fullmatch(task_id):
+            raise BadRequestError(f"Invalid task id '{task_id[:200]}'. Unable to extract the app id.")
+    known = [instance for task_id in ids if (instance := _instance(api, task_id)) is not None]
+    return await _kill(api, request, known)
+
+
+async def delete_app_tasks(request: Request) -> Response:
+    api = api_of(request)
+    app, host = _app(api, request), request.query_params.get("host")
+    chosen = [i for i in api.view.instances(app.id) if host in (None, "*", i.agent.host)]
+    return await _kill(api, request, chosen)
+
+
+async def delete_app_task(request: Request) -> Response:
+    api = api_of(request)
+    app, task_id = _app(api, request), request.path_params["task_id"]
+    instance = _instance(api, task_id)
+    if instance is None or instance.spec_id != app.id:
+        raise NotFoundError.of("Task", task_id)
+    return await _kill(api, request, [instance], one=True)
+
+
+async def _kill(api: Api, request: Request, instances: Iterable[Instance], *, one: bool = False) -> Response:
+    scale, wipe = flag(request, "scale"), flag(request, "wipe")
+    if scale and wipe:
+        raise BadRequestError("You cannot use scale and wipe at the same time.")
+    ids = tuple(dict.fromkeys(instance.id for instance in instances))
+    killed = Killed(())
+    if ids:
+        answer = await api.engine.execute(KillInstances(ids, scale=scale, wipe=wipe, force=flag(request, "force")))
+        assert isinstance(answer, Killed)
+        killed = answer
+    if killed.deployment is not None:
+        return deployed(killed.deployment)
+    spelled = [api.tasks.bytes_of(instance) for instance in killed.instances]
+    if one and spelled:
+        return raw_json(b'{"task":' + spelled[0] + b"}")
+    return raw_json(b'{"tasks":[' + b",".join(spelled) + b"]}")
+
+
+def wants_text(request: Request) -> bool:
+    accept = request.headers.get("accept", "")
+    return "text/plain" in accept and "json" not in accept
+
+
+def _app(api: Api, request: Request) -> App:
+    app_id = id_in(request)
+    app = api.view.declared.apps.get(app_id)
+    if app is None:
+        raise NotFoundError.of("App", app_id)
+    return app
+
+
+def _instance(api: Api, task_id: str) -> Instance | None:
+    return api.view.instance_of_task(task_id) or api.view.instance(task_id)
+
+
+async def _spelled(api: Api, instances: list[Instance]) -> AsyncIterator[bytes]:
+    """Some tasks at a time: a long list must not hold up everything else."""
+    yield b'{"tasks":['
+    for start in range(0, len(instances), _CHUNK):
+        piece = b",".join(api.tasks.bytes_of(instance) for instance in instances[start : start + _CHUNK])
+        yield (b"," if start else b"") + piece
+        await asyncio.sleep(0)
+    yield b"]}"

@@ -1,0 +1,54 @@
+"""Settings of the API. The daemon's settings inherit them: each is a flag, a variable `DROMOS_FRAMEWORK_…`, a key of `[framework]`."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from daemonkit.settings import Seconds, Settings
+from framework.api.forms.app_form import Defaults
+
+
+class ApiSettings(Settings):
+    section: ClassVar[str] = "framework"
+
+    mesos_role: str = Field("*", min_length=1, description="the role of apps and pods that name none")
+    default_network_name: str | None = Field(
+        None, description="the network of apps that ask for a container network by no name"
+    )
+    mesos_bridge_name: str = Field(
+        "mesos-bridge", description="the name by which old definitions ask for the bridge network"
+    )
+    default_accepted_resource_roles: tuple[str, ...] = Field(
+        (), description="reservations that apps may use which say nothing of it"
+    )
+    local_port_min: int = Field(10000, ge=1, le=65535, description="the first service port that is given to a port 0")
+    local_port_max: int = Field(20000, ge=1, le=65535, description="the last service port that is given to a port 0")
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, description="the largest request body; a larger one is answered by 413"
+    )
+    max_concurrent_requests: int = Field(
+        1000, ge=1, description="requests served at once, event streams aside; more are answered by 503"
+    )
+    max_event_streams: int = Field(256, ge=1, description="event streams served at once; more are answered by 503")
+    event_send_timeout: Seconds = Field(
+        10.0, gt=0, description="a listener that takes nothing for so long is disconnected"
+    )
+    event_heartbeat: Seconds = Field(15.0, gt=0, description="an idle event stream gets a comment as often as this")
+    cors_origins: tuple[str, ...] = Field((), description="origins that browsers may call the API from; `*` for all")
+
+    @property
+    def defaults(self) -> Defaults:
+        return Defaults(
+            network_name=self.default_network_name,
+            bridge_name=self.mesos_bridge_name,
+            accepted_resource_roles=self.default_accepted_resource_roles,
+            role=self.mesos_role,
+        )
+
+    @property
+    def service_ports(self) -> range:
+        return range(self.local_port_min, self.local_port_max + 1)
+
+
+UI_FILES = Path(__file__).parent.parent / "ui" / "dist"
