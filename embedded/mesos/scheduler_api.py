@@ -1,0 +1,173 @@
+"""/api/v1/scheduler: a framework's calls, and the stream of events that SUBSCRIBE opens.
+
+An ASGI application of its own rather than a route: most requests that a master gets are calls, and this is the shortest way.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from daemonkit.logs import get_logger
+from embedded.mesos.accept import DEFAULT_REFUSE_SECONDS, accept
+from embedded.mesos.errors import CallError
+from embedded.mesos.http import read_body, respond_text, send_stream
+from embedded.mesos.master import Master
+from embedded.mesos.messages import decode
+from embedded.mesos.records import Framework
+
+Json = dict[str, Any]
+log = get_logger(__name__)
+
+# Calls that need no content of their own.
+_BARE = ("TEARDOWN", "REVIVE", "SUPPRESS")
+UUID_BYTES = 16
+
+
+class SchedulerApi:
+    def __init__(self, master: Master) -> None:
+        self.master = master
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        try:
+            if self.master.recovering:
+                raise CallError("Master has not finished recovery", 503)
+            body = await read_body(scope, receive, headers, self.master.settings.max_body_bytes)
+            call = decode(body, "Call")
+            _check(call)
+            if call["type"] == "SUBSCRIBE":
+                await self._subscribe(call, headers, receive, send)
+                return
+            status = self._call(call, headers)
+        except CallError as error:
+            await respond_text(send, error.status, str(error))
+            return
+        await respond_text(send, status, "")
+
+    async def _subscribe(self, call: Json, headers: Headers, receive: Receive, send: Send) -> None:
+        if "mesos-stream-id" in headers:
+            raise CallError("Subscribe calls should not include the 'Mesos-Stream-Id' header")
+        accepted = headers.get("accept", "*/*")
+        if not any(kind in accepted for kind in ("*/*", "application/*", "application/json")):
+            raise CallError("Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'", 406)
+        subscribe = call["subscribe"]
+        stream = self.master.subscribe(subscribe["framework_info"], subscribe.get("suppressed_roles", []))
+        framework_id = next((f.framework_id for f in self.master.frameworks.values() if f.stream is stream), "")
+        try:
+            await send_stream(stream, receive, send, {"Mesos-Stream-Id": stream.id})
+        finally:
+            self.master.disconnected(framework_id, stream)
+
+    def _call(self, call: Json, headers: Headers) -> int:
+        framework = self.master.framework(call["framework_id"]["value"])
+        if framework.stream is None:
+            raise CallError("Framework is not subscribed", 403)
+        stream_id = headers.get("mesos-stream-id")
+        if stream_id is None:
+            raise CallError("All non-subscribe calls should include the 'Mesos-Stream-Id' header")
+        if stream_id != framework.stream.id:
+            raise CallError(
+                f"The stream ID '{stream_id}' included in this request didn't match the stream ID currently"
+                f" associated with framework ID {framework.framework_id}"
+            )
+        self.master.counters[f"calls/{call['type'].lower()}"] += 1
+        return self._carry_out(framework, call)
+
+    def _carry_out(self, framework: Framework, call: Json) -> int:
+        master = self.master
+        content: Json = call.get(call["type"].lower(), {})
+        match call["type"]:
+            case "ACCEPT":
+                accept(master, framework, content)
+            case "DECLINE":
+                refuse = content.get("filters", {}).get("refuse_seconds", DEFAULT_REFUSE_SECONDS)
+                master.decline(framework, [id["value"] for id in content.get("offer_ids", [])], refuse)
+            case "REVIVE":
+                master.revive(framework, _roles(content))
+            case "SUPPRESS":
+                master.suppress(framework, _roles(content))
+            case "KILL":
+                agent_id = content.get("agent_id", {}).get("value")
+                master.kill(framework, content["task_id"]["value"], agent_id, content.get("kill_policy"))
+            case "ACKNOWLEDGE":
+                agent_id, task_id = content["agent_id"]["value"], content["task_id"]["value"]
+                master.acknowledge(framework, agent_id, task_id, content["uuid"])
+            case "RECONCILE":
+                asked = [
+                    (task["task_id"]["value"], task.get("agent_id", {}).get("value"))
+                    for task in content.get("tasks", [])
+                ]
+                master.reconcile(framework, asked)
+            case "MESSAGE":
+                agent = master.agents.get(content["agent_id"]["value"])
+                if agent:
+                    agent.agent.message(framework.framework_id, content["executor_id"]["value"], content["data"])
+            case "TEARDOWN":
+                master.remove_framework(framework)
+            case "UPDATE_FRAMEWORK":
+                master.update_framework(framework, content["framework_info"], content.get("suppressed_roles", []))
+                return 200
+            case "RECONCILE_OPERATIONS":
+                _reconcile_operations(framework, content)
+            case "SHUTDOWN":
+                _shut_down_executor(master, framework, content)
+            case _:
+                # REQUEST is advice that Mesos's own allocator does not take either; nothing keeps inverse offers
+                # or operation statuses waiting for an answer.
+                pass
+        return 202
+
+
+def _check(call: Json) -> None:
+    """What a call must hold besides what its types say."""
+    kind = call.get("type")
+    if kind is None:
+        raise CallError("Failed to validate scheduler::Call: Expecting 'type' to be present")
+    name = kind.lower()
+    if kind == "SUBSCRIBE":
+        if name not in call:
+            raise CallError("Failed to validate scheduler::Call: Expecting 'subscribe' to be present")
+        inner = call["subscribe"]["framework_info"].get("id", {}).get("value")
+        if call.get("framework_id", {}).get("value") != inner:
+            raise CallError(
+                "Failed to validate scheduler::Call: 'framework_id' differs from 'subscribe.framework_info.id'"
+            )
+        return
+    if "framework_id" not in call:
+        raise CallError("Failed to validate scheduler::Call: Expecting 'framework_id' to be present")
+    if kind not in _BARE and name not in call:
+        raise CallError(f"Failed to validate scheduler::Call: Expecting '{name}' to be present")
+    if kind == "ACKNOWLEDGE" and not _is_uuid(call[name]["uuid"]):
+        raise CallError("Failed to validate scheduler::Call: Not a valid UUID")
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text)) == UUID_BYTES
+    except binascii.Error:
+        return False
+
+
+def _roles(content: Json) -> list[str]:
+    roles: list[str] = content.get("roles", [])
+    return roles or ([content["role"]] if "role" in content else [])
+
+
+def _reconcile_operations(framework: Framework, content: Json) -> None:
+    """Operations are over by the time that ACCEPT is answered; what was is not kept."""
+    for operation in content.get("operations", []):
+        status = {"operation_id": operation["operation_id"], "state": "OPERATION_UNKNOWN"}
+        framework.send({"type": "UPDATE_OPERATION_STATUS", "update_operation_status": {"status": status}})
+
+
+def _shut_down_executor(master: Master, framework: Framework, content: Json) -> None:
+    """Kills the tasks of the executor, with which it ends."""
+    agent = master.agents.get(content["agent_id"]["value"])
+    executor_id = content["executor_id"]["value"]
+    if agent:
+        for (framework_id, task_id), task in list(agent.tasks.items()):
+            if framework_id == framework.framework_id and executor_id in (task.executor_id, task_id):
+                agent.agent.kill(framework_id, task_id, None)
