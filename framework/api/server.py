@@ -8,15 +8,15 @@ The table is read top to bottom: of two routes that fit a path the upper one is 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from daemonkit.health import Health
 from framework.api.context import Api, Engine
 from framework.api.endpoints import apps, deployments, events, groups, pods, system, tasks
 from framework.api.metrics import Metrics
 from framework.api.middleware import ERROR_HANDLERS, Headers, Limit, Paths
-from framework.api.settings import UI_FILES, ApiSettings
+from framework.api.settings import ApiSettings
+from framework.ui.assets import ui_routes
 
 
 def _get(path: str, endpoint: object) -> Route:
@@ -106,13 +106,11 @@ ROUTES = [
     _get("/logging", system.show_logging),
     _post("/logging", system.set_logging),
     _get("/help", system.help_page),
-    _get("/", system.to_ui),
-    _get("/ui", system.to_ui),
 ]
 
 
 def make_app(engine: Engine, settings: ApiSettings, health: Health) -> Starlette:
-    """The ASGI application of the API and, where it has been built, the web UI."""
+    """The ASGI application of the API and the web UI."""
     metrics = Metrics(engine.view, engine.bus)
     middleware = [
         Middleware(Paths),
@@ -125,8 +123,7 @@ def make_app(engine: Engine, settings: ApiSettings, health: Health) -> Starlette
                 CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"], allow_headers=["*"]
             )
         )
-    ui = [Mount("/ui", StaticFiles(directory=UI_FILES, html=True))] if UI_FILES.is_dir() else []
-    app = Starlette(routes=[*ROUTES, *ui], middleware=middleware, exception_handlers=ERROR_HANDLERS)
+    app = Starlette(routes=[*ROUTES, *ui_routes()], middleware=middleware, exception_handlers=ERROR_HANDLERS)
     app.state.api = Api(engine, settings)
     app.state.metrics = metrics
     app.state.health = health

@@ -1,6 +1,5 @@
 """Settings of the API. The daemon's settings inherit them: each is a flag, a variable `DROMOS_FRAMEWORK_…`, a key of `[framework]`."""
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -49,6 +48,3 @@ class ApiSettings(Settings):
     @property
     def service_ports(self) -> range:
         return range(self.local_port_min, self.local_port_max + 1)
-
-
-UI_FILES = Path(__file__).parent.parent / "ui" / "dist"

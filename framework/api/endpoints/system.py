@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from daemonkit.health import Health
 from daemonkit.logs import masked
@@ -102,10 +102,6 @@ async def help_page(_request: Request) -> Response:
         "<p>The API is Marathon's: <a href='/v2/openapi.json'>/v2/openapi.json</a> describes it. "
         "<a href='/ui/'>The web UI</a>.</p>"
     )
-
-
-async def to_ui(_request: Request) -> Response:
-    return RedirectResponse("/ui/")
 
 
 def _metrics(request: Request) -> Metrics:
