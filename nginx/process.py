@@ -103,6 +103,14 @@ def write_atomically(path: Path, text: str | bytes, *, mode: int = 0o644) -> Non
         raise
 
 
+def write_private(layout: Layout, path: Path, text: str) -> None:
+    """For the eyes of Nginx' workers alone, which read it at each request."""
+    write_atomically(path, text, mode=0o600)
+    user = layout.user.partition(" ")[0]
+    if user and os.geteuid() == 0:
+        os.chown(path, pwd.getpwnam(user).pw_uid, -1)
+
+
 def check(layout: Layout, program: str, config: Path) -> None:
     """`nginx -t`. Raises ProxyFailedError with what Nginx says of the file."""
     done = _run(layout, program, config, "-t")
@@ -146,11 +154,11 @@ def signal_master(layout: Layout, master: Master, number: signal.Signals) -> Non
 
 
 def stop(state_dir: Path, *, grace: float = 5.0) -> bool:
-    """Ends the Nginx below `state_dir`/edge with all its workers: gracefully for `grace` seconds, then at once.
+    """Ends the Nginx below `state_dir`, the edge's, with all its workers: gracefully for `grace` seconds, then at once.
 
     Whether there was one. Used by `dromos down`; needs nothing but the directory.
     """
-    layout = Layout(state_dir / "edge")
+    layout = Layout(state_dir.expanduser().absolute())
     master = running(layout)
     if master is not None:
         with contextlib.suppress(ProxyFailedError):

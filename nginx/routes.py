@@ -31,12 +31,14 @@ class Policy:
     """`groups`: only services of these groups (none: all). `expose_all`: route services without any label too, at `/` + name.
 
     `stream_ports`: the range of TCP and UDP ports that labels may open. `addresses`: host name -> IP address, as resolved.
+    `authorities`: the files of certificate authorities that there are for CLIENT_CA.
     """
 
     groups: frozenset[str] = frozenset()
     expose_all: bool = False
     stream_ports: tuple[int, int] = (10000, 20000)
     addresses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    authorities: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -103,7 +105,11 @@ def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusal
         return None
     parsed = options.parse(spokesman.meta, index)
     refusals += [Refusal(name, key, why) for key, why in parsed.problems]
-    if parsed.closed:
+    authority = parsed.options.access.client_ca
+    unknown_authority = bool(authority) and authority not in policy.authorities
+    if unknown_authority:
+        refusals.append(Refusal(name, "CLIENT_CA", f"there is no file {authority} among the edge's authorities"))
+    if parsed.closed or unknown_authority:
         refusals.append(Refusal(name, "route", "is closed: a label that limits access cannot be read"))
         return None
     wanted = not policy.groups or parsed.options.group in policy.groups

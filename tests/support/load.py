@@ -1,7 +1,8 @@
-"""A load that does not forgive: keep-alive connections, no retry, every request that is not answered with 200 is a failure.
+"""Load on an HTTP server: keep-alive connections that never retry, so that each request that goes wrong is seen.
 
-`under_load(url, host, rate=100)` sends about `rate` requests a second over `connections` connections, from a thread with its own event
-loop, until the block ends; `rate=None` sends as fast as it can, `requests` ends it after so many.
+async with load(url, connections=8) as result:      # or `with load_in_thread(url) as result:` in a plain test
+    ... what is to go unnoticed ...
+assert result.failures == []
 """
 
 import asyncio
@@ -9,116 +10,176 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.support.waiting import eventually
-
-TIMEOUT = 10.0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One request that failed: when it ended (`time.monotonic()`), and why."""
-
-    at: float
-    why: str
+MAX_FAILURES_KEPT = 1000
 
 
 @dataclass
-class Load:
-    host: str
-    port: int
-    virtual_host: str
-    path: str
-    rate: float | None
-    most: int | None
-    started: int = 0
+class LoadResult:
+    """Live while the load runs. `failures` are (seconds since the start, what); `clean_closes` are idle connections that the
+    server closed before anything was sent: no request was lost."""
+
+    started: float = field(default_factory=time.monotonic)
     requests: int = 0
-    failures: list[Failure] = field(default_factory=list)
+    failed: int = 0
+    failures: list[tuple[float, str]] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
     bodies: Counter[str] = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
-    stopped: bool = False
+    latencies: list[float] = field(default_factory=list)
+    clean_closes: int = 0
 
-    def wait_for(self, requests: int, timeout: float = 30) -> None:
-        wanted = self.requests + requests
-        eventually(lambda: self.requests >= wanted, timeout, what=f"{requests} more requests")
+    def fail(self, what: str) -> None:
+        self.failed += 1
+        if len(self.failures) < MAX_FAILURES_KEPT:
+            self.failures.append((round(time.monotonic() - self.started, 3), what))
 
-    async def run(self, connections: int) -> None:
-        began = time.monotonic()
-        await asyncio.gather(*(self._connection(began) for _ in range(connections)))
+    def percentile(self, share: float) -> float:
+        """Latency in seconds: `percentile(0.99)`."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
-    async def _connection(self, began: float) -> None:
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        while await self._next(began):
-            sent = time.monotonic()
-            try:
-                async with asyncio.timeout(TIMEOUT):
-                    if streams is None:
-                        streams = await asyncio.open_connection(self.host, self.port)
-                    status, body, keep = await self._request(*streams)
-                if status == 200:
-                    self.bodies[body.strip()] += 1
-                else:
-                    self._failed(f"{status}: {body.strip()[:200]}")
-                if not keep:
-                    streams[1].close()
-                    streams = None
-            except (OSError, EOFError, TimeoutError, ValueError) as error:
-                self._failed(repr(error))
-                if streams:
-                    streams[1].close()
-                streams = None
-            self.requests += 1
-            self.seconds.append(time.monotonic() - sent)
-        if streams:
-            streams[1].close()
+    @property
+    def rate(self) -> float:
+        """Requests per second since the start."""
+        return self.requests / max(0.001, time.monotonic() - self.started)
 
-    async def _next(self, began: float) -> bool:
-        """Waits for the next request's turn; False when there is to be none."""
-        if self.stopped or (self.most is not None and self.started >= self.most):
-            return False
-        number = self.started
-        self.started += 1
-        if self.rate:
-            await asyncio.sleep(max(0.0, began + number / self.rate - time.monotonic()))
-        return not self.stopped
 
-    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, str, bool]:
-        writer.write(f"GET {self.path} HTTP/1.1\r\nHost: {self.virtual_host}\r\n\r\n".encode())
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-        if headers.get("transfer-encoding") == "chunked":
-            body = b""
-            while size := int((await reader.readline()).split(b";")[0], 16):
-                body += await reader.readexactly(size)
-                await reader.readline()
-            await reader.readline()
-        elif "content-length" in headers:
-            body = await reader.readexactly(int(headers["content-length"]))
-        else:
-            body = await reader.read()
-        keep = headers.get("connection", "").lower() != "close" and (
-            "content-length" in headers or "transfer-encoding" in headers
-        )
-        return int(head[0].split()[1]), body.decode(errors="replace"), keep
+@contextlib.asynccontextmanager
+async def load(
+    url: str,
+    *,
+    connections: int = 8,
+    rate: float = 0.0,
+    headers: dict[str, str] | None = None,
+    method: str = "GET",
+    body: bytes = b"",
+    expect: Callable[[int], bool] = lambda status: status == 200,
+    timeout: float = 10.0,
+    keep_bodies: bool = True,
+) -> AsyncIterator[LoadResult]:
+    """Requests from `connections` clients, as fast as they are answered or `rate` a second over all of them, until the block ends.
 
-    def _failed(self, why: str) -> None:
-        self.failures.append(Failure(time.monotonic(), why))
+    A request fails when it gets no whole answer within `timeout`, or one whose status is not as expected.
+    """
+    result = LoadResult()
+    stop = asyncio.Event()
+    request = _request(url, method, headers or {}, body)
+    pause = connections / rate if rate else 0.0
+    clients = [
+        asyncio.create_task(_client(url, request, result, stop, pause, expect, timeout, keep_bodies))
+        for _ in range(connections)
+    ]
+    try:
+        yield result
+    finally:
+        stop.set()
+        await asyncio.gather(*clients)
 
 
 @contextlib.contextmanager
-def under_load(
-    url: str, host: str, *, path: str = "/", rate: float | None = 100, connections: int = 8, requests: int | None = None
-) -> Iterator[Load]:
-    parts = urlsplit(url)
-    assert parts.hostname and parts.port
-    load = Load(parts.hostname, parts.port, host, path, rate, requests)
-    thread = threading.Thread(target=lambda: asyncio.run(load.run(connections)), daemon=True)
+def load_in_thread(url: str, **options: object) -> Iterator[LoadResult]:
+    """As `load`, for tests without an event loop: it runs in a thread of its own."""
+    ready, finish = threading.Event(), threading.Event()
+    found: list[LoadResult] = []
+
+    async def run() -> None:
+        async with load(url, **options) as result:  # type: ignore[arg-type]
+            found.append(result)
+            ready.set()
+            while not finish.is_set():
+                await asyncio.sleep(0.02)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="load")
     thread.start()
     try:
-        yield load
+        assert ready.wait(5)
+        yield found[0]
     finally:
-        load.stopped = True
-        thread.join(timeout=2 * TIMEOUT)
+        finish.set()
+        thread.join()
+
+
+def _request(url: str, method: str, headers: dict[str, str], body: bytes) -> bytes:
+    parts = urlsplit(url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = {"Host": parts.netloc, **headers}
+    if body or method in ("POST", "PUT", "PATCH"):
+        lines["Content-Length"] = str(len(body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+async def _client(
+    url: str,
+    request: bytes,
+    result: LoadResult,
+    stop: asyncio.Event,
+    pause: float,
+    expect: Callable[[int], bool],
+    timeout: float,
+    keep_bodies: bool,
+) -> None:
+    parts = urlsplit(url)
+    reader: asyncio.StreamReader | None = None
+    writer: asyncio.StreamWriter | None = None
+    while not stop.is_set():
+        began = time.monotonic()
+        if reader is not None and writer is not None and reader.at_eof():
+            result.clean_closes += 1
+            writer.close()
+            reader = writer = None
+        result.requests += 1
+        try:
+            async with asyncio.timeout(timeout):
+                if reader is None or writer is None:
+                    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+                writer.write(request)
+                status, text, keep = await _answer(reader)
+        except (OSError, EOFError, ValueError, TimeoutError) as error:
+            result.fail(f"{type(error).__name__}: {error}")
+            if writer is not None:
+                writer.close()
+            reader = writer = None
+            await asyncio.sleep(0.01)  # a server that is away must not turn the loop into a spin
+        else:
+            result.statuses[status] += 1
+            result.latencies.append(time.monotonic() - began)
+            if keep_bodies:
+                result.bodies[text[:200].decode("latin-1")] += 1
+            if not expect(status):
+                result.fail(f"status {status}: {text[:100]!r}")
+            if not keep:
+                writer.close()
+                reader = writer = None
+        if pause:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), max(0.0, pause - (time.monotonic() - began)))
+    if writer is not None:
+        writer.close()
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
+    """(status, body, whether the connection stays). Raises EOFError when the server goes away in between."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.split("\r\n")
+    fields = {
+        name.strip().lower(): value.strip().lower()
+        for name, _, value in (line.partition(":") for line in lines if line)
+    }
+    keep = fields.get("connection") != "close" and first.startswith("HTTP/1.1")
+    status = int(first.split()[1])
+    if fields.get("transfer-encoding") == "chunked":
+        body = b""
+        while size := int((await reader.readline()).split(b";")[0], 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readline()
+    elif "content-length" in fields:
+        body = await reader.readexactly(int(fields["content-length"]))
+    elif status in (204, 304):
+        body = b""
+    else:
+        body, keep = await reader.read(), False
+    return status, body, keep

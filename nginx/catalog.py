@@ -1,0 +1,89 @@
+"""What Consul knows of services, kept current: instances of each, healthy or not."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from consul_template_py.query.service import ServiceInstance, ServiceQuery
+from consul_template_py.query.services import ServicesQuery, ServiceSummary
+from consul_template_py.watch import Subscription, Watched, Watcher
+from nginx.model import Instance
+
+
+def instances_of(found: Sequence[ServiceInstance]) -> tuple[Instance, ...]:
+    """Healthy is passing; a warning, a critical check, and maintenance of service or node are not."""
+    return tuple(
+        Instance(
+            id=one.id,
+            service=one.name,
+            address=one.address,
+            port=one.port,
+            tags=one.tags,
+            meta=one.meta,
+            weight=one.weights[0],
+            healthy=one.status == "passing",
+        )
+        for one in found
+    )
+
+
+class Catalog:
+    """Watches the list of services, and each service. `on_change` is called (in the loop) after each change.
+
+    A service that Consul no longer lists stays with no healthy instance for `forget_after` seconds: one that is being replaced
+    costs no reload. While Consul does not answer, everything stays as it is.
+    """
+
+    def __init__(self, watcher: Watcher, *, forget_after: float, on_change: Callable[[], None]) -> None:
+        self._watcher = watcher
+        self._forget_after = forget_after
+        self._on_change = on_change
+        self._known: dict[str, tuple[Instance, ...]] = {}
+        self._watched: dict[str, Subscription[tuple[ServiceInstance, ...]]] = {}
+        self._gone: dict[str, float] = {}
+        self._list = watcher.watch(ServicesQuery(), self._listed)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every service that Consul lists has been read at least once."""
+        return self._list.state.received and all(name in self._known for name in self._watched)
+
+    @property
+    def problem(self) -> str:
+        """Why Consul does not answer, "" while it does."""
+        if not self._list.state.received:
+            return self._list.state.error or "Consul has not answered yet"
+        return self._list.state.error
+
+    @property
+    def services(self) -> Mapping[str, Sequence[Instance]]:
+        return self._known
+
+    def forget(self) -> None:
+        """Drops the services that have been gone for long enough."""
+        now = time.monotonic()
+        for name in [name for name, since in self._gone.items() if now - since >= self._forget_after]:
+            del self._gone[name]
+            if self._known.pop(name, None) is not None:
+                self._on_change()
+
+    def _listed(self, state: Watched[tuple[ServiceSummary, ...]]) -> None:
+        if state.received:
+            listed = {str(summary.name) for summary in state.value}
+            for name in listed - self._watched.keys():
+                self._gone.pop(name, None)
+                query = ServiceQuery(name, filters=("any",))
+                self._watched[name] = self._watcher.watch(query, partial(self._received, name))
+            for name in self._watched.keys() - listed:
+                self._watched.pop(name).close()
+                self._gone[name] = time.monotonic()
+                self._known[name] = tuple(replace(one, healthy=False) for one in self._known.get(name, ()))
+        self._on_change()
+
+    def _received(self, name: str, state: Watched[tuple[ServiceInstance, ...]]) -> None:
+        if state.received and name in self._watched:
+            instances = instances_of(state.value)
+            if self._known.get(name) != instances:
+                self._known[name] = instances
+                self._on_change()
