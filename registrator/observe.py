@@ -107,7 +107,9 @@ class Observer:
         watched.dirty = False
         try:
             look = await watched.source.look(fresh=fresh)
-        except SourceError as error:
+        except Exception as error:
+            if not isinstance(error, SourceError):
+                log.exception("a look failed in a way that was not foreseen", source=name)
             if not watched.seen.failing:
                 log.warning("a source fails; what it last showed stays", source=name, error=str(error))
             watched.seen = Seen(watched.seen.look, failing=str(error))

@@ -21,7 +21,7 @@ from daemonkit.logs import get_logger
 from registrator.errors import SourceError
 from registrator.model import Look
 from registrator.sources.base import Hint, Remembered
-from registrator.sources.marathon import Json, instance_of, is_of_this_version
+from registrator.sources.marathon import Json, is_of_this_version, readable_instance
 from registrator.sources.mesos_state import FINAL
 
 log = get_logger(__name__)
@@ -89,7 +89,7 @@ class FrameworkSource:
             for app in apps:
                 for task in app.get("tasks", []):
                     definition = await self._definition(app, task)
-                    found = instance_of(definition, task, addresses.get(str(task.get("host", "")), ""))
+                    found = readable_instance(definition, task, addresses.get(str(task.get("host", "")), ""))
                     if found and found.key not in self._ended:
                         drains = found.draining or found.key in self._draining or found.key in self._killing
                         instances[found.key] = replace(found, draining=drains, framework=self._framework_id)

@@ -37,6 +37,14 @@ def is_of_this_version(app: Json, task: Json) -> bool:
     return not started_with or started_with >= changed
 
 
+def readable_instance(app: Json, task: Json, address: str) -> Instance | None:
+    """As `instance_of`; a task that cannot be read is one without ports, so that it neither comes nor goes because of that."""
+    try:
+        return instance_of(app, task, address)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return Instance(key=str(task["id"]), kind="task", app=str(task.get("appId", "")))
+
+
 def instance_of(app: Json, task: Json, address: str) -> Instance | None:
     """`app` as the task was started with; `address` is the IP address of the task's host. None where it does not run."""
     phase = _PHASES.get(str(task.get("state", "TASK_RUNNING")))  # Marathon before 1.0 gives no state

@@ -67,7 +67,7 @@ class MesosState:
     def look(self) -> Look:
         for key, known in self._instances.items():
             if known is None:
-                self._instances[key] = instance_of(self._tasks[key], self._agents)
+                self._instances[key] = readable_instance(self._tasks[key], self._agents)
         why_incomplete = self._why_incomplete()
         return Look(
             instances={key: found for key, found in self._instances.items() if found},
@@ -133,15 +133,23 @@ class MesosState:
         task = self._tasks.get(key)
         if task is None:
             return False
-        before = (task.get("state"), self._instances[key] or instance_of(task, self._agents))
+        before = (task.get("state"), self._instances[key] or readable_instance(task, self._agents))
         self._tasks[key] = {**task, "state": state, "statuses": [*task.get("statuses", []), status][-3:]}
-        self._instances[key] = instance_of(self._tasks[key], self._agents)
+        self._instances[key] = readable_instance(self._tasks[key], self._agents)
         return before != (state, self._instances[key])
 
     def _end(self, key: str) -> None:
         self._ended.add(key)
         self._tasks.pop(key, None)
         self._instances.pop(key, None)
+
+
+def readable_instance(task: Json, agents: Mapping[str, Json]) -> Instance | None:
+    """As `instance_of`; a task that cannot be read is one without ports, so that it neither comes nor goes because of that."""
+    try:
+        return instance_of(task, agents)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return Instance(key=_id(task, "task_id"), kind="task", framework=_id(task, "framework_id"))
 
 
 def instance_of(task: Json, agents: Mapping[str, Json]) -> Instance | None:
