@@ -1,0 +1,106 @@
+"""A TCP proxy in front of a server, by which a test takes the server away, lets it hang, or has it answer with an error."""
+
+import asyncio
+import contextlib
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass
+class Faults:
+    """What happens to connections. Changed at any time; a change closes the connections that are open."""
+
+    refuse: bool = False  # connections are closed at once
+    hang: bool = False  # bytes are taken, none come back
+    status: int | None = None  # every request is answered with this status
+    share: float = 1.0  # of the connections that this happens to
+
+
+class Proxy:
+    def __init__(self, host: str, port: int, *, seed: int = 0) -> None:
+        self.upstream = (host, port)
+        self.port = 0
+        self._faults = Faults()
+        self._random = random.Random(seed)
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._open: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def set(self, faults: Faults | None = None) -> None:
+        """Without faults all goes through."""
+
+        def change() -> None:
+            self._faults = faults or Faults()
+            for writer in self._open:
+                writer.transport.abort()
+
+        self._loop.call_soon_threadsafe(change)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Proxy"]:
+        thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+        thread.start()
+        assert self._ready.wait(10)
+        try:
+            yield self
+        finally:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            thread.join(10)
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        sock = socket.create_server(("127.0.0.1", 0))
+        self.port = sock.getsockname()[1]
+        server = await asyncio.start_server(self._connected, sock=sock)
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        faults = self._faults if self._random.random() < self._faults.share else Faults()
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            if faults.refuse:
+                pass
+            elif faults.hang:
+                while await reader.read(65536):
+                    pass
+            elif faults.status is not None:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 %d Injected\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % faults.status)
+                await writer.drain()
+            else:
+                await self._relay(reader, writer)
+        self._open.discard(writer)
+        writer.transport.abort() if faults.refuse else writer.close()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection(*self.upstream)
+        self._open.add(upstream_writer)
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    sink.write(data)
+                    await sink.drain()
+            sink.close()
+
+        try:
+            await asyncio.gather(pump(reader, upstream_writer), pump(upstream_reader, writer))
+        finally:
+            self._open.discard(upstream_writer)
+            upstream_writer.close()
