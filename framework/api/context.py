@@ -1,8 +1,8 @@
 """What every endpoint works with, and the few steps that they share: reading a request, changing what is declared, answering."""
 
 import time
-from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Protocol, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -13,13 +13,19 @@ from framework.api.answers.cache import dumps
 from framework.api.answers.deployments import result_json
 from framework.api.answers.tasks import Tasks
 from framework.api.changes import DraftEdit, complete
-from framework.api.errors import BadRequestError, TooLargeError, UnprocessableError
+from framework.api.errors import BadRequestError, ForbiddenError, TooLargeError, UnprocessableError
+from framework.api.forms.app_form import Defaults
+from framework.api.security.accounts import EVERYBODY, Identity, Verb
 from framework.api.settings import ApiSettings
 from framework.engine.bus import Bus
 from framework.engine.commands import Accepted, Answer, Command, Declare
 from framework.engine.view import View
 from framework.model import path_id, timestamp
+from framework.model.change import Change
 from framework.model.deployment import Deployment
+from framework.model.group import Declared
+
+V = TypeVar("V")
 
 DEPLOYMENT_HEADER = "Marathon-Deployment-Id"
 
@@ -46,7 +52,7 @@ class Api:
 
     async def declare(self, request: Request, draft: DraftEdit, *, force: bool | None = None, **more: Any) -> Accepted:
         """Carries the edit out. `force`, `deadline` and `onFailure` are read from the query where they are not given."""
-        edit = complete(draft, self.settings.defaults, self.settings.service_ports)
+        edit = complete(permitted(draft, identity_of(request)), self.settings.defaults, self.settings.service_ports)
         command = Declare(
             edit,
             force=flag(request, "force") if force is None else force,
@@ -67,6 +73,62 @@ class Api:
 def api_of(request: Request) -> Api:
     api: Api = request.app.state.api
     return api
+
+
+# --- permissions
+
+REFUSED = "Not Authorized to perform this action!"
+
+
+def identity_of(request: Request) -> Identity:
+    found: Identity = getattr(request.state, "identity", EVERYBODY)
+    return found
+
+
+def require(request: Request, verb: Verb, *paths: str) -> None:
+    """Raises ForbiddenError unless the caller may do so to all of them."""
+    identity = identity_of(request)
+    if not all(identity.may(verb, path) for path in paths):
+        raise ForbiddenError(REFUSED)
+
+
+def visible(request: Request, found: Mapping[str, V]) -> Mapping[str, V]:
+    """The apps or pods that the caller may view."""
+    identity = identity_of(request)
+    if identity.may("view", path_id.ROOT):
+        return found
+    return {path: value for path, value in found.items() if identity.may("view", path)}
+
+
+def permitted(draft: DraftEdit, identity: Identity) -> DraftEdit:
+    """The edit, refused if it touches anything that the caller may not create, update or delete."""
+
+    def edit(declared: Declared, defaults: Defaults) -> Change:
+        change = draft(declared, defaults)
+        for verb, path in _touched(declared, change):
+            if not identity.may(verb, path):
+                raise ForbiddenError(REFUSED)
+        return change
+
+    return draft if identity is EVERYBODY else edit
+
+
+def _touched(declared: Declared, change: Change) -> Iterator[tuple[Verb, str]]:
+    parts: tuple[tuple[Mapping[str, object], Mapping[str, object]], ...] = (
+        (change.apps, declared.apps),
+        (change.pods, declared.pods),
+        (change.groups, declared.groups),
+    )
+    for changed, known in parts:
+        for path, value in changed.items():
+            if value is None:
+                yield "delete", path
+            elif path not in known:
+                yield "create", path
+            elif value != known[path]:
+                yield "update", path
+    for path in change.restart:
+        yield "update", path
 
 
 # --- requests

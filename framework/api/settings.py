@@ -1,5 +1,6 @@
 """Settings of the API. The daemon's settings inherit them: each is a flag, a variable `DROMOS_FRAMEWORK_…`, a key of `[framework]`."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -35,6 +36,18 @@ class ApiSettings(Settings):
     )
     event_heartbeat: Seconds = Field(15.0, gt=0, description="an idle event stream gets a comment as often as this")
     cors_origins: tuple[str, ...] = Field((), description="origins that browsers may call the API from; `*` for all")
+    accounts_file: Path | None = Field(
+        None, description="who may do what (TOML); without it everybody may do everything"
+    )
+    read_only: bool = Field(False, description="answer requests that would change something with 403")
+    requests_per_second: float = Field(
+        0.0, ge=0, description="of one caller, twice as many at once; more get 429; 0 for no limit"
+    )
+    audit_file: Path | None = Field(
+        None, description="a file that gets a JSON line for every change; the log has them anyway"
+    )
+    tls_certificate: Path | None = Field(None, description="serve HTTPS with this certificate (PEM)")
+    tls_key: Path | None = Field(None, description="the certificate's key (PEM)")
 
     @property
     def defaults(self) -> Defaults:

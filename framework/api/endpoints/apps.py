@@ -22,7 +22,9 @@ from framework.api.context import (
     json_response,
     listed,
     raw_json,
+    require,
     version_of,
+    visible,
 )
 from framework.api.errors import ConflictError, InvalidJsonError, NotFoundError, Violation
 from framework.api.forms import app_form, shapes
@@ -39,7 +41,9 @@ _CHUNK = 64  # apps that are spelled before others get their turn
 async def list_apps(request: Request) -> Response:
     api, query = api_of(request), request.query_params
     labels = label_selector.parse(query["label"]) if query.get("label") else None
-    found = matching(api.view.declared.apps, cmd=query.get("cmd"), id_part=query.get("id"), labels=labels)
+    found = matching(
+        visible(request, api.view.declared.apps), cmd=query.get("cmd"), id_part=query.get("id"), labels=labels
+    )
     parts = ALWAYS | embedded(listed(request, "embed"))
     return StreamingResponse(_spelled(api, found, parts, "apps"), media_type="application/json")
 
@@ -49,7 +53,7 @@ async def show_app(request: Request) -> Response:
     api, asked = api_of(request), request.path_params["id"]
     if asked == "*" or asked.endswith("/*"):
         return app_list(request, path_id.canonical(asked[:-1]), "*")
-    app = _known(api, id_in(request))
+    app = known_app(request)
     parts = embedded(listed(request, "embed"))
     return raw_json(b'{"app":' + api.apps.bytes_of(app, (ALWAYS | parts) if parts else WHOLE) + b"}")
 
@@ -117,20 +121,20 @@ async def restart_app(request: Request) -> Response:
 
 
 async def list_versions(request: Request) -> Response:
-    api = api_of(request)
-    app = _known(api, id_in(request))
+    api, app = api_of(request), known_app(request)
     return json_response({"versions": list(api.view.versions(app.id))})
 
 
 async def show_version(request: Request) -> Response:
     api, app_id, version = api_of(request), id_in(request), version_of(request.path_params["version"])
+    require(request, "view", app_id)
     return json_response(to_json(await _at(api, app_id, version)))
 
 
 def app_list(request: Request, group: str, name: str) -> Response:
     """`{name: […]}` of all apps in a group."""
     api = api_of(request)
-    apps = api.view.declared.apps
+    apps = visible(request, api.view.declared.apps)
     found = [apps[app_id] for app_id in sorted(ids_below(group, apps))]
     return StreamingResponse(_spelled(api, found, WHOLE, name), media_type="application/json")
 
@@ -205,8 +209,11 @@ async def _at(api: Api, app_id: str, version: str) -> App:
     return found
 
 
-def _known(api: Api, app_id: str) -> App:
-    app = api.view.declared.apps.get(app_id)
+def known_app(request: Request) -> App:
+    """The app of the path's `id`, if the caller may view it."""
+    app_id = id_in(request)
+    require(request, "view", app_id)
+    app = api_of(request).view.declared.apps.get(app_id)
     if app is None:
         raise NotFoundError.of("App", app_id)
     return app

@@ -5,22 +5,28 @@ from starlette.responses import Response
 
 from framework.api.answers.deployments import deployment_json
 from framework.api.answers.queue import queue_json
-from framework.api.context import api_of, deployed, flag, id_in, json_response, listed
+from framework.api.context import api_of, deployed, flag, id_in, identity_of, json_response, listed, require
 from framework.api.errors import NotFoundError
 from framework.engine.commands import Accepted, CancelDeployment, ResetDelay
 from framework.engine.errors import NotFound
+from framework.model.deployment import Deployment
 
 
 async def list_deployments(request: Request) -> Response:
     api = api_of(request)
-    return json_response([deployment_json(deployment, api.view) for deployment in api.view.deployments()])
+    identity = identity_of(request)
+    shown = [d for d in api.view.deployments() if all(identity.may("view", spec_id) for spec_id in _affected(d))]
+    return json_response([deployment_json(deployment, api.view) for deployment in shown])
 
 
 async def cancel_deployment(request: Request) -> Response:
     """Rolls back; with `force` stops where it is."""
-    deployment_id = request.path_params["id"]
+    api, deployment_id = api_of(request), request.path_params["id"]
+    for deployment in api.view.deployments():
+        if deployment.id == deployment_id:
+            require(request, "update", *_affected(deployment))
     try:
-        answer = await api_of(request).engine.execute(CancelDeployment(deployment_id, force=flag(request, "force")))
+        answer = await api.engine.execute(CancelDeployment(deployment_id, force=flag(request, "force")))
     except NotFound:
         raise NotFoundError(f"DeploymentPlan {deployment_id} does not exist") from None
     return deployed(answer.deployment) if isinstance(answer, Accepted) else Response(status_code=202)
@@ -28,13 +34,20 @@ async def cancel_deployment(request: Request) -> Response:
 
 async def show_queue(request: Request) -> Response:
     offers = "lastUnusedOffers" in listed(request, "embed")
-    return json_response(queue_json(api_of(request).view.queue(), offers=offers))
+    identity = identity_of(request)
+    items = tuple(item for item in api_of(request).view.queue() if identity.may("view", item.spec.id))
+    return json_response(queue_json(items, offers=offers))
 
 
 async def reset_delay(request: Request) -> Response:
     spec_id = id_in(request)
+    require(request, "update", spec_id)
     try:
         await api_of(request).engine.execute(ResetDelay(spec_id))
     except NotFound:
         raise NotFoundError(f"Application {spec_id} not found in tasks queue.") from None
     return Response(status_code=204)
+
+
+def _affected(deployment: Deployment) -> tuple[str, ...]:
+    return (*deployment.affected_apps, *deployment.affected_pods)

@@ -10,9 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from daemonkit.logs import get_logger
 from framework.api.answers.events import event_bytes
-from framework.api.context import Api, api_of, listed
+from framework.api.context import Api, api_of, listed, require
 from framework.api.errors import UnavailableError
 from framework.engine.bus import Announcement, Subscription, TooSlow
+from framework.model import path_id
 
 log = get_logger(__name__)
 
@@ -20,6 +21,7 @@ log = get_logger(__name__)
 async def stream_events(request: Request) -> Response:
     """`event_type` (repeatable) filters; `plan-format=light` leaves the groups out of plans."""
     api = api_of(request)
+    require(request, "view", path_id.ROOT)  # events tell of everything
     if api.bus.listeners >= api.settings.max_event_streams:
         raise UnavailableError("Too many event streams are open", headers={"Retry-After": "10"})
     last = request.headers.get("last-event-id", "")

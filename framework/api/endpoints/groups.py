@@ -1,5 +1,7 @@
 """`/v2/groups`: show, create, change, scale, roll back, delete, and the versions of a group."""
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,11 +19,13 @@ from framework.api.context import (
     json_response,
     listed,
     version_of,
+    visible,
 )
 from framework.api.endpoints.apps import app_list
 from framework.api.errors import NotFoundError
 from framework.api.forms import group_form, shapes
 from framework.model import path_id
+from framework.model.group import Declared
 
 
 async def show_group(request: Request) -> Response:
@@ -31,13 +35,13 @@ async def show_group(request: Request) -> Response:
     parts = frozenset(asked) & ALL_PARTS if asked else ALL_PARTS
     of_apps = embedded(asked, prefix="group.")
     spell = lambda app: api.apps.bytes_of(app, of_apps)  # noqa: E731
-    return json_response(group_json(group_id, api.view.declared, parts, spell))
+    return json_response(group_json(group_id, _visible(request, api.view.declared), parts, spell))
 
 
 async def list_group_apps(request: Request) -> Response:
     api, group_id = api_of(request), _id(request)
     _require(api, group_id)
-    return app_list(request, path_id.ROOT if group_id == path_id.ROOT else group_id, "apps")
+    return app_list(request, group_id, "apps")
 
 
 async def list_group_versions(request: Request) -> Response:
@@ -51,7 +55,7 @@ async def show_group_version(request: Request) -> Response:
     former = await api.view.group_at(group_id, version)
     if former is None:
         raise NotFoundError.of("Group", group_id, version)
-    return json_response(group_json(group_id, former, ALL_PARTS))
+    return json_response(group_json(group_id, _visible(request, former), ALL_PARTS))
 
 
 async def create_group(request: Request) -> Response:
@@ -101,3 +105,7 @@ def _id(request: Request) -> str:
 def _require(api: Api, group_id: str) -> None:
     if group_id != path_id.ROOT and group_id not in api.view.declared.groups:
         raise NotFoundError.of("Group", group_id)
+
+
+def _visible(request: Request, declared: Declared) -> Declared:
+    return replace(declared, apps=visible(request, declared.apps), pods=visible(request, declared.pods))

@@ -4,7 +4,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from framework.api.answers.pods import instance_json, status_json
-from framework.api.context import DEPLOYMENT_HEADER, Api, api_of, flag, id_in, json_body, json_response, version_of
+from framework.api.context import (
+    DEPLOYMENT_HEADER,
+    Api,
+    api_of,
+    flag,
+    id_in,
+    json_body,
+    json_response,
+    require,
+    version_of,
+    visible,
+)
 from framework.api.errors import ConflictError, InvalidJsonError, NotFoundError, Violation
 from framework.api.forms import pod_form, shapes
 from framework.api.forms.app_form import Defaults
@@ -18,12 +29,12 @@ from framework.model.pod import Pod
 
 
 async def list_pods(request: Request) -> Response:
-    pods = api_of(request).view.declared.pods
+    pods = visible(request, api_of(request).view.declared.pods)
     return json_response([to_json(pods[pod_id]) for pod_id in sorted(pods)])
 
 
 async def show_pod(request: Request) -> Response:
-    return json_response(to_json(_known(api_of(request), id_in(request))))
+    return json_response(to_json(_known(request)))
 
 
 async def create_pod(request: Request) -> Response:
@@ -76,22 +87,23 @@ async def delete_pod(request: Request) -> Response:
 
 async def list_statuses(request: Request) -> Response:
     api = api_of(request)
-    pods = api.view.declared.pods
+    pods = visible(request, api.view.declared.pods)
     return json_response([status_json(pods[pod_id], api.view, api.clock()) for pod_id in sorted(pods)])
 
 
 async def show_status(request: Request) -> Response:
     api = api_of(request)
-    return json_response(status_json(_known(api, id_in(request)), api.view, api.clock()))
+    return json_response(status_json(_known(request), api.view, api.clock()))
 
 
 async def list_versions(request: Request) -> Response:
     api = api_of(request)
-    return json_response(list(api.view.versions(_known(api, id_in(request)).id)))
+    return json_response(list(api.view.versions(_known(request).id)))
 
 
 async def show_version(request: Request) -> Response:
     api, pod_id, version = api_of(request), id_in(request), version_of(request.path_params["version"])
+    require(request, "view", pod_id)
     found = await api.view.spec_at(pod_id, version)
     if not isinstance(found, Pod):
         raise NotFoundError.of("Pod", pod_id, version)
@@ -101,7 +113,7 @@ async def show_version(request: Request) -> Response:
 async def delete_instances(request: Request) -> Response:
     """The body names instances."""
     api = api_of(request)
-    pod = _known(api, id_in(request))
+    pod = _known(request)
     document = await json_body(request)
     ids = shapes.check(shapes.TaskIds, {"ids": document})["ids"]
     known = [
@@ -112,7 +124,7 @@ async def delete_instances(request: Request) -> Response:
 
 async def delete_instance(request: Request) -> Response:
     api = api_of(request)
-    pod, instance_id = _known(api, id_in(request)), request.path_params["instance_id"]
+    pod, instance_id = _known(request), request.path_params["instance_id"]
     instance = api.view.instance(instance_id)
     if instance is None or instance.spec_id != pod.id:
         raise NotFoundError.of("Instance", instance_id)
@@ -121,6 +133,7 @@ async def delete_instance(request: Request) -> Response:
 
 
 async def _kill(api: Api, request: Request, instances: list[Instance]) -> list[dict[str, object]]:
+    require(request, "update", *(instance.spec_id for instance in instances))
     ids = tuple(instance.id for instance in instances)
     if not ids:
         return []
@@ -129,8 +142,11 @@ async def _kill(api: Api, request: Request, instances: list[Instance]) -> list[d
     return [instance_json(instance, api.view) for instance in answer.instances]
 
 
-def _known(api: Api, pod_id: str) -> Pod:
-    pod = api.view.declared.pods.get(pod_id)
+def _known(request: Request) -> Pod:
+    """The pod of the path's `id`, if the caller may view it."""
+    pod_id = id_in(request)
+    require(request, "view", pod_id)
+    pod = api_of(request).view.declared.pods.get(pod_id)
     if pod is None:
         raise NotFoundError.of("Pod", pod_id)
     return pod

@@ -11,11 +11,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from daemonkit.health import Health
 from daemonkit.logs import masked
 from framework.api.answers.info import info_json, own_version
-from framework.api.context import api_of, json_body, json_response
+from framework.api.context import api_of, json_body, json_response, require
 from framework.api.errors import NotFoundError
 from framework.api.forms import shapes
 from framework.api.metrics import Metrics
 from framework.engine.commands import Abdicate
+from framework.model import path_id
 
 _LEVELS = {"trace": logging.DEBUG, "warn": logging.WARNING, "off": logging.CRITICAL + 1}
 _restoring: set[asyncio.TimerHandle] = set()
@@ -41,6 +42,7 @@ async def show_leader(request: Request) -> Response:
 
 async def abdicate(request: Request) -> Response:
     api = api_of(request)
+    require(request, "admin", path_id.ROOT)
     if not api.view.is_leader:
         raise NotFoundError("There is no leader")
     await api.engine.execute(Abdicate())
@@ -70,6 +72,7 @@ async def health(request: Request) -> Response:
 
 async def config(request: Request) -> Response:
     """Every setting; secrets masked."""
+    require(request, "admin", path_id.ROOT)
     settings: Any = api_of(request).settings.model_dump(mode="json")
     return json_response(masked(settings))
 
@@ -85,6 +88,7 @@ async def show_logging(_request: Request) -> Response:
 
 async def set_logging(request: Request) -> Response:
     """`durationSeconds` brings the former level back by itself."""
+    require(request, "admin", path_id.ROOT)
     given = shapes.check(shapes.LogLevel, await json_body(request))
     name, level = given["logger"], given["level"]
     logger = logging.getLogger(None if name in ("", "ROOT") else name)

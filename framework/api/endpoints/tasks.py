@@ -8,11 +8,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from framework.api.answers.tasks import endpoints_text, is_running, is_staging
-from framework.api.context import Api, api_of, deployed, flag, id_in, json_body, listed, raw_json
+from framework.api.changes import ids_below
+from framework.api.context import Api, api_of, deployed, flag, json_body, listed, raw_json, require, visible
+from framework.api.endpoints.apps import known_app
 from framework.api.errors import BadRequestError, NotFoundError
 from framework.api.forms import shapes
 from framework.engine.commands import Killed, KillInstances
-from framework.model.app import App
+from framework.model import path_id
 from framework.model.instance import Instance
 
 _CHUNK = 500  # tasks that are spelled before others get their turn
@@ -22,11 +24,11 @@ _STATUSES: dict[str, Callable[[Instance], bool]] = {"running": is_running, "stag
 
 async def list_tasks(request: Request) -> Response:
     api = api_of(request)
+    apps = visible(request, api.view.declared.apps)
     if wants_text(request):
-        return PlainTextResponse(endpoints_text(api.view.declared.apps, api.view))
+        return PlainTextResponse(endpoints_text(apps, api.view))
     wanted = [*listed(request, "status"), *listed(request, "status[]")]
     tests = [_STATUSES[status] for status in wanted if status in _STATUSES]
-    apps = api.view.declared.apps
     found = [
         instance
         for app_id in sorted(apps)
@@ -38,8 +40,14 @@ async def list_tasks(request: Request) -> Response:
 
 async def list_app_tasks(request: Request) -> Response:
     """`{group}/*` lists those of all apps in the group."""
-    api = api_of(request)
-    app = _app(api, request)
+    api, asked = api_of(request), request.path_params["id"]
+    if asked == "*" or asked.endswith("/*"):
+        apps = visible(request, api.view.declared.apps)
+        ids = sorted(ids_below(path_id.canonical(asked[:-1]), apps))
+        return StreamingResponse(
+            _spelled(api, [i for app_id in ids for i in api.view.instances(app_id)]), media_type="application/json"
+        )
+    app = known_app(request)
     if wants_text(request):
         return PlainTextResponse(endpoints_text({app.id: app}, api.view))
     return raw_json(b'{"tasks":' + api.tasks.list_of(app.id) + b"}")
@@ -58,14 +66,14 @@ async def delete_tasks(request: Request) -> Response:
 
 async def delete_app_tasks(request: Request) -> Response:
     api = api_of(request)
-    app, host = _app(api, request), request.query_params.get("host")
+    app, host = known_app(request), request.query_params.get("host")
     chosen = [i for i in api.view.instances(app.id) if host in (None, "*", i.agent.host)]
     return await _kill(api, request, chosen)
 
 
 async def delete_app_task(request: Request) -> Response:
     api = api_of(request)
-    app, task_id = _app(api, request), request.path_params["task_id"]
+    app, task_id = known_app(request), request.path_params["task_id"]
     instance = _instance(api, task_id)
     if instance is None or instance.spec_id != app.id:
         raise NotFoundError.of("Task", task_id)
@@ -76,7 +84,9 @@ async def _kill(api: Api, request: Request, instances: Iterable[Instance], *, on
     scale, wipe = flag(request, "scale"), flag(request, "wipe")
     if scale and wipe:
         raise BadRequestError("You cannot use scale and wipe at the same time.")
-    ids = tuple(dict.fromkeys(instance.id for instance in instances))
+    chosen = list(instances)
+    require(request, "update", *(instance.spec_id for instance in chosen))
+    ids = tuple(dict.fromkeys(instance.id for instance in chosen))
     killed = Killed(())
     if ids:
         answer = await api.engine.execute(KillInstances(ids, scale=scale, wipe=wipe, force=flag(request, "force")))
@@ -93,14 +103,6 @@ async def _kill(api: Api, request: Request, instances: Iterable[Instance], *, on
 def wants_text(request: Request) -> bool:
     accept = request.headers.get("accept", "")
     return "text/plain" in accept and "json" not in accept
-
-
-def _app(api: Api, request: Request) -> App:
-    app_id = id_in(request)
-    app = api.view.declared.apps.get(app_id)
-    if app is None:
-        raise NotFoundError.of("App", app_id)
-    return app
 
 
 def _instance(api: Api, task_id: str) -> Instance | None:
