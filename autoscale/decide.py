@@ -1,13 +1,29 @@
-"""The decision: pure, from samples, policy, history and now to an instance count and the reason for it.
+"""The decision: pure, from a sample, the policy, history, deployment state and now to an instance count and the reason for it.
 
-Bad data may hold or raise, never lower: that is the one law of this room.
+The laws of this room: bad data may hold or raise, never lower; nothing is taken away during a deployment; bounds are kept.
+
+The count is right while each instance serves no more than target × (1 + tolerance). Above that the count rises at once. It falls when the
+peak of late would have fitted into fewer instances with a margin, and the margin widens with every change of direction in the last hours:
+where the demand makes an app swing, it is left with an instance more instead of being started and stopped again.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from autoscale import estimate
+from autoscale.estimate import Estimate
 from autoscale.policy import Policy
 from autoscale.sample import Quality, Sample
+
+SURGE = (
+    1.15  # a single sample this far above what the instances are to serve is acted on without waiting for an average
+)
+UP_MARGIN = 1.02
+DOWN_MARGIN = 0.93
+DOWN_MARGIN_STEP = 0.05  # for each reversal that is remembered
+DOWN_MARGIN_LEAST = 0.6
+REVERSALS_REMEMBERED = 6 * 3600.0
+LEAD = 75.0  # seconds: a start and a look
 
 
 @dataclass(frozen=True)
@@ -20,16 +36,19 @@ class Situation:
 
 @dataclass(frozen=True)
 class History:
-    """How many instances the demand of each moment asked for: `(epoch seconds, count)`, oldest first."""
+    """What is remembered of an app between two looks."""
 
-    wanted: tuple[tuple[float, int], ...] = ()
+    estimate: Estimate | None = None
+    reversals: tuple[float, ...] = ()
+    direction: int = 0
 
-    def with_wanted(self, at: float, count: int, keep: float) -> "History":
-        return History((*(entry for entry in self.wanted if entry[0] > at - keep), (at, count)))
-
-    def covers(self, now: float, seconds: float) -> bool:
-        """Whether the demand of the last `seconds` is known; a gap at the start of the window means it is not."""
-        return bool(self.wanted) and self.wanted[0][0] <= now - seconds
+    def after(self, change: int, now: float) -> "History":
+        """With a change of the count noted: its direction, and whether it turned back."""
+        if change == 0:
+            return self
+        direction = 1 if change > 0 else -1
+        kept = tuple(at for at in self.reversals if at > now - REVERSALS_REMEMBERED)
+        return replace(self, direction=direction, reversals=(*kept, now) if direction == -self.direction else kept)
 
 
 @dataclass(frozen=True)
@@ -48,31 +67,46 @@ def decide(policy: Policy, situation: Situation, sample: Sample, history: Histor
         return Decision(bounded, f"{current} is outside the bounds {policy.min} to {policy.max}", history)
     if sample.quality is not Quality.FRESH:
         # The time without data must not count as time in which few instances were enough.
-        return Decision(current, "no fresh sample: held", History())
+        return Decision(current, "no fresh sample: held", replace(history, estimate=None))
 
-    wanted = _clamp(_needed(policy, current, sample.rate), policy)
-    # Twice the window is kept, so that what is one step older than it still proves that the window is covered.
-    history = history.with_wanted(now, wanted, 2 * policy.down_after + 60)
-    measured = f"{sample.rate:.1f} requests/s of {policy.target:g} an instance"
-    if wanted > current:
-        return Decision(wanted, f"{measured}: {wanted} needed", history)
-    if wanted == current:
-        return Decision(current, f"{measured}: {current} is right", history)
+    known = history.estimate
+    known = (
+        estimate.follow(known, sample.rate, now, calm=policy.down_after, lead=LEAD)
+        if known
+        else estimate.first(sample.rate, now)
+    )
+    history = replace(history, estimate=known)
+    wanted, reason = _wanted(policy, situation, sample.rate, known, history, now)
+    return Decision(wanted, reason, history.after(wanted - current, now))
+
+
+def _wanted(
+    policy: Policy, situation: Situation, rate: float, known: Estimate, history: History, now: float
+) -> tuple[int, str]:
+    current = situation.instances
+    serves = policy.target * (1 + policy.tolerance)
+    level = max(known.level, rate) if rate > SURGE * current * serves else known.level
+    measured = f"{rate:.1f} requests/s of {policy.target:g} an instance"
+    if level > UP_MARGIN * current * serves:
+        needed = _clamp(_ceil(level / serves), policy)
+        if needed > current:
+            return needed, f"{measured}: {needed} needed"
+        return current, f"{measured}: {_ceil(level / serves)} needed, but {policy.max} is the most"
+
+    recent = sum(1 for at in history.reversals if at > now - REVERSALS_REMEMBERED)
+    margin = max(DOWN_MARGIN_LEAST, DOWN_MARGIN - DOWN_MARGIN_STEP * recent)
+    fewer = _clamp(_ceil(known.peak / (serves * margin)), policy)
+    if fewer >= current:
+        return current, f"{measured}: {current} is right"
     if situation.deploying:
-        return Decision(current, f"{measured}: {wanted} would do, but a deployment is running", history)
-    if not history.covers(now, policy.down_after):
-        return Decision(current, f"{measured}: {wanted} would do, but not yet for {policy.down_after:g} s", history)
-    peak = max(count for at, count in history.wanted if at >= now - policy.down_after)
-    if peak < current:
-        return Decision(peak, f"{measured}: no more than {peak} needed for {policy.down_after:g} s", history)
-    return Decision(current, f"{measured}: {peak} were needed within {policy.down_after:g} s", history)
+        return current, f"{measured}: {fewer} would do, but a deployment is running"
+    if now - known.known_since < policy.down_after:
+        return current, f"{measured}: {fewer} would do, but not yet for {policy.down_after:g} s"
+    return fewer, f"{measured}: {fewer} have been enough of late"
 
 
-def _needed(policy: Policy, current: int, rate: float) -> int:
-    """Rate over target, rounded up; the current count while the rate is within the tolerance of it."""
-    if current > 0 and abs(rate / (current * policy.target) - 1) <= policy.tolerance:
-        return current
-    return math.ceil(rate / policy.target - 1e-9)
+def _ceil(count: float) -> int:
+    return math.ceil(count - 1e-9)
 
 
 def _clamp(count: int, policy: Policy) -> int:
