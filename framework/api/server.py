@@ -15,6 +15,7 @@ from framework.api.context import Api, Engine
 from framework.api.endpoints import apps, deployments, events, groups, pods, system, tasks
 from framework.api.metrics import Metrics
 from framework.api.middleware import ERROR_HANDLERS, Headers, Limit, Paths
+from framework.api.openapi import openapi_endpoint
 from framework.api.security.guard import Guard
 from framework.api.settings import ApiSettings
 from framework.ui.assets import ui_routes
@@ -125,7 +126,8 @@ def make_app(engine: Engine, settings: ApiSettings, health: Health) -> Starlette
             )
         )
     middleware.append(Middleware(Guard, settings=settings))
-    app = Starlette(routes=[*ROUTES, *ui_routes()], middleware=middleware, exception_handlers=ERROR_HANDLERS)
+    described = Route("/v2/openapi.json", openapi_endpoint(ROUTES))
+    app = Starlette(routes=[*ROUTES, described, *ui_routes()], middleware=middleware, exception_handlers=ERROR_HANDLERS)
     app.state.api = Api(engine, settings)
     app.state.metrics = metrics
     app.state.health = health
