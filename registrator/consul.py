@@ -81,12 +81,34 @@ class Consul:
     async def heartbeat(self, check_id: str, status: str, output: str) -> None:
         await self._put(f"agent/check/update/{quote(check_id, safe='')}", {"Status": status, "Output": output})
 
+    async def dead_nodes(self) -> list[str]:
+        """The nodes whose agent the cluster has found dead, or that have left it by failing."""
+        critical = await self._get("health/state/critical", {"filter": 'CheckID == "serfHealth"'})
+        try:
+            return sorted(check["Node"] for check in critical if check["CheckID"] == "serfHealth")
+        except (KeyError, TypeError) as error:
+            raise ConsulAwayError(f"{self.url} answers with something else than checks: {error!r}") from None
+
+    async def services_of_node(self, node: str) -> dict[str, Mapping[str, str]]:
+        """Service id -> meta, of the catalog."""
+        found = await self._get(f"catalog/node/{quote(node, safe='')}") or {}
+        try:
+            return {id: service.get("Meta") or {} for id, service in (found.get("Services") or {}).items()}
+        except AttributeError as error:
+            raise ConsulAwayError(f"{self.url} answers with something else than a node: {error!r}") from None
+
+    async def remove_from_catalog(self, node: str, service_id: str) -> None:
+        await self._put("catalog/deregister", {"Node": node, "ServiceID": service_id})
+
     async def close(self) -> None:
         if self._http:
             await self._http.close()
 
-    async def _get(self, path: str) -> Any:
-        return orjson.loads(await self._send("GET", path, None, {}) or b"null")
+    async def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
+        try:
+            return orjson.loads(await self._send("GET", path, None, parameters or {}) or b"null")
+        except orjson.JSONDecodeError as error:
+            raise ConsulAwayError(f"{self.url} answers with something else than JSON: {error}") from None
 
     async def _put(
         self,

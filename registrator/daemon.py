@@ -15,6 +15,7 @@ from daemonkit.health import Health
 from daemonkit.http import Json, bind, serving, status_app
 from registrator.apply import Applier
 from registrator.checks import CheckPolicy
+from registrator.cleanup import Cleanup
 from registrator.consul import Consul
 from registrator.diff import Limits
 from registrator.host_address import HostAddress
@@ -68,8 +69,14 @@ async def run(settings: RegistratorSettings, stop: asyncio.Event) -> None:
 
     sock = bind(settings.host, settings.port, what="the registrator", mend="choose another port with --port")
     try:
-        async with serving(status_app(health, Route("/status", status), registry=metrics.registry), sock):
-            await sync.run(stop)
+        async with (
+            serving(status_app(health, Route("/status", status), registry=metrics.registry), sock),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(sync.run(stop), name="sync")
+            if settings.cleanup_after:
+                cleanup = Cleanup(consul, settings.owner, after=settings.cleanup_after, metrics=metrics)
+                tasks.create_task(cleanup.run(stop), name="cleanup")
     finally:
         await observer.close()
         await consul.close()

@@ -71,6 +71,9 @@ class RegistratorSettings(Settings):
     removal_rate: float = Field(10.0, gt=0, description="how many of those a second after that")
     framework_grace: Seconds = Field(30.0, ge=0, description="how long the framework may take to speak of a new task")
     unreachable_hold: Seconds = Field(300.0, ge=0, description="how long tasks of an unreachable agent stay registered")
+    cleanup_after: Seconds = Field(
+        300.0, ge=0, description="how long an agent is dead until what it left is removed from the catalog; 0: never"
+    )
 
     tcp_check_interval: Seconds = Field(1.0, ge=0, description="how often Consul connects to each TCP port; 0: never")
     tcp_check_timeout: Seconds = Field(5.0, gt=0, description="how long such a connect may take")

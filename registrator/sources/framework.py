@@ -133,17 +133,18 @@ class FrameworkSource:
         if kind not in ("status_update_event", "instance_draining_event"):
             return
         event = orjson.loads(data)
-        if not isinstance(event, dict) or not event.get("taskId"):
+        if not isinstance(event, dict):
             return
-        task = str(event["taskId"])
-        if kind == "instance_draining_event":
-            self._draining[task] = asyncio.get_running_loop().time()
-        elif event.get("taskStatus") in FINAL:
-            self._ended.add(task)
-            self._killing.discard(task)
-            self._draining.pop(task, None)
-        elif event.get("taskStatus") == "TASK_KILLING":
-            self._killing.add(task)
+        tasks = [str(task) for task in (event.get("taskIds") or [event.get("taskId")]) if task]
+        for task in tasks:
+            if kind == "instance_draining_event":
+                self._draining[task] = asyncio.get_running_loop().time()
+            elif event.get("taskStatus") in FINAL:
+                self._ended.add(task)
+                self._killing.discard(task)
+                self._draining.pop(task, None)
+            elif event.get("taskStatus") == "TASK_KILLING":
+                self._killing.add(task)
 
     async def _definition(self, app: Json, task: Json) -> Json:
         """The app as the task was started with. Definitions never change, so each is asked for once."""

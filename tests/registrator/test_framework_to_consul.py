@@ -107,7 +107,7 @@ def test_a_draining_task_is_put_into_maintenance_and_removed_when_killed(maratho
     eventually(lambda: services(real_consul, "web"))
 
     marathon.put_task("/web", task, draining=True)
-    marathon.announce("instance_draining_event", instanceId="i", runSpecId="/web", taskId=task)
+    marathon.announce("instance_draining_event", instanceId="i", runSpecId="/web", taskIds=[task])
     eventually(lambda: maintenance(real_consul, "web") == ["dromos: draining"], 2)
 
     marathon.drop_task("/web", task)
