@@ -13,6 +13,7 @@ from starlette.routing import Route
 from daemonkit.health import Health
 from framework.api.context import Api, Engine
 from framework.api.endpoints import apps, deployments, events, groups, pods, system, tasks
+from framework.api.leader_proxy import LeaderProxy
 from framework.api.metrics import Metrics
 from framework.api.middleware import ERROR_HANDLERS, Headers, Limit, Paths
 from framework.api.openapi import openapi_endpoint
@@ -111,8 +112,8 @@ ROUTES = [
 ]
 
 
-def make_app(engine: Engine, settings: ApiSettings, health: Health) -> Starlette:
-    """The ASGI application of the API and the web UI."""
+def make_app(engine: Engine, settings: ApiSettings, health: Health, *, address: str = "") -> Starlette:
+    """The ASGI application of the API and the web UI. `address` is this node's host:port as it stands for election."""
     metrics = Metrics(engine.view, engine.bus)
     middleware = [
         Middleware(Paths),
@@ -125,6 +126,7 @@ def make_app(engine: Engine, settings: ApiSettings, health: Health) -> Starlette
                 CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"], allow_headers=["*"]
             )
         )
+    middleware.append(Middleware(LeaderProxy, view=engine.view, settings=settings, address=address))
     middleware.append(Middleware(Guard, settings=settings))
     described = Route("/v2/openapi.json", openapi_endpoint(ROUTES))
     app = Starlette(routes=[*ROUTES, described, *ui_routes()], middleware=middleware, exception_handlers=ERROR_HANDLERS)

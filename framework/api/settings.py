@@ -48,6 +48,13 @@ class ApiSettings(Settings):
     )
     tls_certificate: Path | None = Field(None, description="serve HTTPS with this certificate (PEM)")
     tls_key: Path | None = Field(None, description="the certificate's key (PEM)")
+    leader_proxy_connection_timeout: Seconds = Field(
+        5.0, gt=0, description="how long a standby tries to connect to the leader"
+    )
+    leader_proxy_read_timeout: Seconds = Field(
+        30.0, gt=0, description="how long a standby waits for the leader's answer"
+    )
+    leader_proxy_ca: Path | None = Field(None, description="the CA that the nodes' certificates are signed by (PEM)")
 
     @property
     def defaults(self) -> Defaults:
