@@ -1,5 +1,6 @@
 """What Consul knows of services, kept current: instances of each, healthy or not."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ def instances_of(found: Sequence[ServiceInstance]) -> tuple[Instance, ...]:
             meta=one.meta,
             weight=one.weights[0],
             healthy=one.status == "passing",
+            leaving=one.status == "maintenance",
         )
         for one in found
     )
@@ -67,6 +69,14 @@ class Catalog:
             del self._gone[name]
             if self._known.pop(name, None) is not None:
                 self._on_change()
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Sequence[Instance]]:
+        """Those services as Consul's leader has them now. Raises SourceError."""
+        queries = [ServiceQuery(name, filters=("any",)) for name in names]
+        found: list[tuple[ServiceInstance, ...]] = await asyncio.gather(
+            *(self._watcher.read(query) for query in queries)
+        )
+        return {name: instances_of(instances) for name, instances in zip(names, found, strict=True)}
 
     def _listed(self, state: Watched[tuple[ServiceSummary, ...]]) -> None:
         if state.received:

@@ -1,30 +1,33 @@
 """`dromos edge`: wires Consul, the loop, the proxy and the status endpoint together."""
 
 import asyncio
-from dataclasses import asdict
+import sys
 
 import click
+import requests
 from pydantic import SecretStr
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route as HttpRoute
 
+from consul_template_py.guard import Guard
 from consul_template_py.sources.consul import ConsulSettings
+from consul_template_py.token_bucket import Rate
 from consul_template_py.watch import Watcher
 from daemonkit import lifecycle, logs
+from daemonkit.errors import OperatorError
 from daemonkit.health import Health
-from daemonkit.http import Json, bind, serving, status_app
-from nginx import names, process
+from daemonkit.http import bind, serving, status_app
+from nginx import names, process, status
 from nginx.catalog import Catalog
-from nginx.edge import Edge, TokenBucket
+from nginx.edge import Edge
 from nginx.errors import EdgeError, RefusedError
 from nginx.layout import Layout, Listen, Tuning, listen_address
+from nginx.logfiles import Rotation
 from nginx.metrics import collect
-from nginx.model import Model
 from nginx.nginx_conf import Surroundings
 from nginx.routes import Policy
 from nginx.settings import EdgeSettings
-from nginx.targets.nginx_lua import NginxLua
+from nginx.standby import Switchboard
+from nginx.targets.base import Proxy
+from nginx.targets.nginx import Nginx
 
 
 @click.group(invoke_without_command=True)
@@ -41,11 +44,35 @@ def command(context: click.Context, /, **flags: object) -> None:
 
 async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     """Until `stop`. The proxy stays and carries traffic on: `nginx.process.stop` ends it."""
-    health = Health(required=("consul", "proxy"))
-    edge = Edge(
-        target_of(settings), policy_of(settings), TokenBucket(settings.reload_interval, settings.reload_burst), health
+    sock = bind(
+        settings.daemon_host or settings.host,
+        settings.daemon_port,
+        what="the edge daemon",
+        mend="choose another port with --daemon-port",
     )
-    consul = ConsulSettings.model_validate(
+    health = Health(required=("consul", "proxy"))
+    layout = layout_of(settings)
+    proxy = proxy_of(settings, layout)
+    switchboard = Switchboard(layout.switches)
+    switchboard.load()
+    edge = Edge(
+        proxy,
+        policy_of(settings, layout),
+        switchboard,
+        health,
+        reloads=Rate(1 / settings.reload_interval, settings.reload_burst),
+        reload_due=layout.reload_due,
+        guard=Guard(max_drop_percent=settings.guard_drop, hold_down=settings.guard_hold),
+        guard_from=settings.guard_from,
+        chores=[Rotation(layout.log_files, settings.log_bytes, settings.log_files, proxy.reopen_logs)],
+    )
+    app = status_app(health, *status.routes(edge, switchboard, layout.token), registry=collect(edge))
+    async with serving(app, sock), Watcher(consul_of(settings)) as watcher:
+        await edge.run(Catalog(watcher, forget_after=settings.forget_after, on_change=edge.dirty.set), stop)
+
+
+def consul_of(settings: EdgeSettings) -> ConsulSettings:
+    return ConsulSettings.model_validate(
         {
             "address": settings.consul,
             "token": settings.consul_token or SecretStr(""),
@@ -53,29 +80,23 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         }
     )
 
-    async def status(_request: Request) -> Response:
-        return Json(report(edge))
 
-    app = status_app(health, HttpRoute("/status", status), registry=collect(edge))
-    sock = bind(
-        settings.daemon_host or settings.host,
-        settings.daemon_port,
-        what="the edge daemon",
-        mend="choose another port with --daemon-port",
-    )
-    async with serving(app, sock), Watcher(consul) as watcher:
-        await edge.run(Catalog(watcher, forget_after=settings.forget_after, on_change=edge.dirty.set), stop)
-
-
-def target_of(settings: EdgeSettings) -> NginxLua:
+def layout_of(settings: EdgeSettings) -> Layout:
     directory = settings.directory
-    directory.mkdir(parents=True, exist_ok=True)
-    status_host = settings.status_host or settings.host
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgeError(f"{directory} cannot be made: {error.strerror}; choose another with --state-dir") from None
+    return Layout(directory, process.worker_user(directory), settings.access_log)
+
+
+def proxy_of(settings: EdgeSettings, layout: Layout) -> Proxy:
+    lua = settings.target == "nginx-lua"
     surroundings = Surroundings(
-        Layout(directory, process.worker_user(directory), settings.access_log),
+        layout,
         Listen(
             http=listen_address(settings.host, settings.port),
-            status=listen_address(status_host, settings.status_port),
+            status=listen_address(settings.status_host or settings.host, settings.status_port),
             tls=listen_address(settings.host, settings.tls_port) if settings.tls_port else "",
             grpc=listen_address(settings.host, settings.grpc_port) if settings.grpc_port else "",
             stream_host=settings.host,
@@ -88,15 +109,15 @@ def target_of(settings: EdgeSettings) -> NginxLua:
             table_memory=settings.table_memory,
             metrics_memory=settings.metrics_memory,
         ),
+        lua=lua,
         modules=process.modules_directory(),
     )
-    program = process.find_program(settings.nginx_program)
-    return NginxLua(surroundings, program, soft_close=settings.soft_close)
+    program = process.find_program(settings.nginx_program, lua=lua)
+    return Nginx(surroundings, program, soft_close=settings.soft_close)
 
 
-def policy_of(settings: EdgeSettings) -> Policy:
-    authorities = settings.directory / "authorities"
-    found = [path.name for path in authorities.iterdir()] if authorities.is_dir() else []
+def policy_of(settings: EdgeSettings, layout: Layout) -> Policy:
+    found = [path.name for path in layout.authorities.iterdir()] if layout.authorities.is_dir() else []
     return Policy(
         groups=frozenset(settings.groups),
         expose_all=settings.expose_all,
@@ -105,25 +126,51 @@ def policy_of(settings: EdgeSettings) -> Policy:
     )
 
 
-def report(edge: Edge) -> dict[str, object]:
-    """What the edge makes of Consul's services, and what it refused and why."""
-    model: Model = edge.model
-    return {
-        "routes": [
-            {"name": route.name, "hosts": route.hosts, "path": route.path, "service": route.service}
-            for route in model.routes
-        ],
-        "streams": [
-            {"protocol": stream.protocol, "port": stream.port, "service": stream.service} for stream in model.streams
-        ],
-        "services": {
-            name: {"app": service.app, "endpoints": [asdict(endpoint) for endpoint in service.endpoints]}
-            for name, service in model.services.items()
-        },
-        "refused": [asdict(refusal) for refusal in model.refusals],
-        "applied_at": edge.applied_at,
-        "reloads": edge.reloads,
-    }
+@command.command()
+@click.argument("route")
+@click.argument("position", type=click.Choice(["standby", "own", "auto"]), default="standby")
+@click.pass_obj
+def switch(settings: EdgeSettings, route: str, position: str) -> None:
+    """Lets the standby of ROUTE answer (standby), the service itself (own), or whoever has instances (auto).
+
+    ROUTE is a service, a host, or a host and path. The standby is named by the label DROMOS_EDGE_STANDBY.
+    """
+    answer = _ask(settings, "POST", "/switch", {"route": route, "position": position})
+    said = {"standby": "is answered by its standby", "own": "answers itself", "auto": "is watched again"}
+    print(f"{answer['service']} {said[position]}")
+
+
+@command.command()
+@click.pass_obj
+def routes(settings: EdgeSettings) -> None:
+    """Lists the routes of the running edge, and what it refused."""
+    report = _ask(settings, "GET", "/status")
+    for route in report["routes"]:
+        for host in route["hosts"] or ["*"]:
+            print(f"{host}{route['path']}  ->  {route['service']}")
+    for stream in report["streams"]:
+        print(f"{stream['protocol']} {stream['port']}  ->  {stream['service']}")
+    for refusal in report["refused"]:
+        print(f"refused: {refusal['service']}: {refusal['what']}: {refusal['why']}")
+
+
+def _ask(settings: EdgeSettings, method: str, path: str, body: object = None) -> dict[str, list[dict[str, str]]]:
+    """The running daemon's answer. Ends the process with one line where there is none."""
+    try:
+        url = f"http://{listen_address(settings.daemon_host or settings.host, settings.daemon_port)}{path}"
+        token = Layout(settings.directory).token
+        headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
+        answer = requests.request(method, url, json=body, headers=headers, timeout=10)
+        found: dict[str, list[dict[str, str]]] = answer.json()
+        if answer.status_code != 200:
+            raise EdgeError(str(found.get("message", f"{url} answered {answer.status_code}")))
+        return found
+    except requests.RequestException:
+        failure: OperatorError = EdgeError(f"the edge daemon does not answer at {url}; is `dromos edge` running?")
+    except (OperatorError, OSError) as error:
+        failure = EdgeError(str(error))
+    print(f"error: {failure}", file=sys.stderr)
+    sys.exit(failure.exit_code)
 
 
 def _network(value: str) -> str:

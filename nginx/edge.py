@@ -1,65 +1,36 @@
 """The loop of the edge: whenever Consul's services change, build the model and make the proxy follow. Level-triggered.
 
-Endpoints follow at once. Reloads wait for the token bucket. A failure is shown, logged and tried again.
+Endpoints follow at once. Routes are handed to consul_template_py's Applier, which checks, rolls back, bounds reloads and tries again.
 """
 
 import asyncio
-import socket
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
+from consul_template_py.apply import Applier
+from consul_template_py.guard import Guard, confirmed
+from consul_template_py.targets.base import ApplyResult, Outcome
+from consul_template_py.token_bucket import Rate
 from daemonkit.backoff import Backoff
 from daemonkit.errors import OperatorError
 from daemonkit.health import Health
 from daemonkit.lifecycle import sleep_or_stop
 from daemonkit.logs import get_logger
-from nginx import names
+from nginx.addresses import Addresses
+from nginx.belief import Belief, believe, healthy_count
 from nginx.errors import RefusedError
 from nginx.model import Instance, Model
 from nginx.routes import Policy, build, claims_of
-from nginx.table import Table, table_of
-from nginx.targets.nginx_lua import Applied
+from nginx.standby import Switchboard
+from nginx.table import table_of
+from nginx.targets.base import Proxy
 
 log = get_logger(__name__)
 
-RESOLVE_SECONDS = 30.0
-
-
-class Target(Protocol):
-    """A proxy that follows the model."""
-
-    @property
-    def is_running(self) -> bool: ...
-
-    async def start(self) -> bool: ...
-
-    async def apply(self, model: Model, table: Table, *, may_reload: bool = True) -> Applied: ...
-
-    def pending(self, model: Model) -> bool: ...
-
-
-@dataclass
-class TokenBucket:
-    """`burst` at once, then one in `interval` seconds. `now` is monotonic."""
-
-    interval: float
-    burst: int
-    _tokens: float = field(init=False)
-    _at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._tokens = float(self.burst)
-
-    def wait(self, now: float) -> float:
-        """Seconds until there is a token; 0: now."""
-        self._tokens = min(self.burst, self._tokens + (now - self._at) / self.interval)
-        self._at = now
-        return max(0.0, (1.0 - self._tokens) * self.interval)
-
-    def take(self) -> None:
-        self._tokens -= 1.0
+LOOK_SECONDS = 1.0  # how often the proxy's life, and what is due by time, is looked at
 
 
 class Services(Protocol):
@@ -76,104 +47,134 @@ class Services(Protocol):
 
     def forget(self) -> None: ...
 
+    async def read(self, names: Sequence[str]) -> Mapping[str, Sequence[Instance]]: ...
+
 
 class Edge:
     """`model` is the last one that was built; `applied_at` when the proxy last followed one (epoch seconds)."""
 
-    def __init__(self, target: Target, policy: Policy, bucket: TokenBucket, health: Health) -> None:
-        self._target = target
+    def __init__(
+        self,
+        proxy: Proxy,
+        policy: Policy,
+        switchboard: Switchboard,
+        health: Health,
+        *,
+        reloads: Rate,
+        reload_due: Path,
+        guard: Guard,
+        guard_from: int,
+        chores: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        """`reload_due` is the file that notes an unfinished reload; `chores` are called about once a second."""
+        self._proxy = proxy
+        self._applier = Applier(proxy, note=reload_due, rate=reloads, on_result=self._on_result)
         self._policy = policy
-        self._bucket = bucket
+        self._guard, self._guard_from = guard, guard_from
+        self._switchboard = switchboard
         self._health = health
-        self._addresses: dict[str, tuple[str, float]] = {}
+        self._chores = chores
+        self._addresses = Addresses()
+        self._belief: Belief | None = None
         self.dirty = asyncio.Event()
         self.model = Model()
         self.applied_at = 0.0
         self.reloads = 0
         self.changes = 0
 
+    @property
+    def held(self) -> str:
+        """Why a drop of instances is not believed yet, "" if there is none."""
+        return self._belief.held if self._belief else ""
+
+    def _on_result(self, result: ApplyResult) -> None:
+        self.reloads += result.did_reload
+        if result.ok:
+            self._health.ok("routes")
+        else:
+            self._health.failing("routes", f"{result.outcome.value}: {result.error}")
+        if result.outcome is Outcome.applied:
+            self.applied_at = time.time()
+            self.dirty.set()
+
     async def run(self, services: Services, stop: asyncio.Event) -> None:
         """Until `stop`. Raises OperatorError if the proxy cannot be started the first time."""
-        adopted = await self._target.start()
-        log.info("nginx adopted" if adopted else "nginx started")
+        adopted = await self._proxy.start()
+        log.info("proxy adopted" if adopted else "proxy started", proxy=self._proxy.name)
         self._health.ok("proxy")
+        applying = asyncio.create_task(self._applier.run(), name="applier")
         backoff = Backoff(first=0.2, most=10.0)
-        wait = 0.0
-        while not stop.is_set():
-            await self._wait_for_work(wait, stop)
-            try:
-                services.forget()
-                wait = await self._step(services)
-                backoff.reset()
-            except Exception as error:
-                self._health.failing("proxy", str(error) or repr(error))
-                foreseen = isinstance(error, (OperatorError, RefusedError, OSError))
-                log.error("the proxy did not follow, will try again", error=str(error), exc_info=not foreseen)
-                await sleep_or_stop(backoff.next(), stop)
-                self.dirty.set()
+        try:
+            while not stop.is_set():
+                try:
+                    await self._look_after(services)
+                    if await self._has_work(stop):
+                        await self._step(services)
+                    backoff.reset()
+                except Exception as error:
+                    self._health.failing("proxy", str(error) or repr(error))
+                    foreseen = isinstance(error, OperatorError | RefusedError | OSError)
+                    log.error("the proxy did not follow, will try again", error=str(error), exc_info=not foreseen)
+                    await sleep_or_stop(backoff.next(), stop)
+                    self.dirty.set()
+        finally:
+            applying.cancel()
+            await asyncio.gather(applying, return_exceptions=True)
 
-    async def _wait_for_work(self, seconds: float, stop: asyncio.Event) -> None:
-        """Until something changed, at most `seconds` (0: a second, in which the proxy's life is looked at)."""
+    async def _has_work(self, stop: asyncio.Event) -> bool:
+        """Waits for a change, at most LOOK_SECONDS. Whether there is one, or something that time alone may change."""
         waits = [asyncio.create_task(self.dirty.wait()), asyncio.create_task(stop.wait())]
-        await asyncio.wait(waits, timeout=seconds or 1.0, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+        work = self.dirty.is_set() or bool(self.held) or self._switchboard.is_waiting
         self.dirty.clear()
+        return work
 
-    async def _step(self, services: Services) -> float:
-        """One comparison of what is wanted with what is. Seconds until a reload that is due may come; 0 if none is due."""
+    async def _look_after(self, services: Services) -> None:
+        """What is due by time: the proxy's life, logs, services that have been gone for long enough."""
+        if await self._proxy.ensure_running():
+            self.dirty.set()
+        for chore in self._chores:
+            await chore()
+        services.forget()
         if services.problem:
             self._health.failing("consul", services.problem)
         else:
             self._health.ok("consul")
+
+    async def _step(self, services: Services) -> None:
+        """One comparison of what is wanted with what is."""
         if not services.complete:
-            return 0.0
-        policy = await self._with_addresses(services.services)
-        self.model = build(services.services, policy, claims_of(self.model))
-        wait = self._bucket.wait(time.monotonic())
-        applied = await self._target.apply(self.model, table_of(self.model), may_reload=wait == 0.0)
-        if applied.reloaded:
-            self._bucket.take()
-            self.reloads += 1
-        self.changes += applied.changed
-        self.applied_at = time.time()
+            return
+        belief = await self._believe(services)
+        addresses = await self._addresses.of(one.address for some in belief.services.values() for one in some)
+        self.model = build(belief.services, replace(self._policy, addresses=addresses), claims_of(self.model))
+        switched = self._switchboard.judge(self.model, time.monotonic())
+        self.changes += await self._proxy.follow(self.model, table_of(self.model, switched))
+        self._applier.want(self.model)
         self._health.ok("proxy")
-        return wait if wait and self._target.pending(self.model) else 0.0
 
-    async def _with_addresses(self, services: Mapping[str, Sequence[Instance]]) -> Policy:
-        """The policy with the addresses of all host names among the instances, looked up again now and then."""
-        hosts = {one.address for instances in services.values() for one in instances if not _is_address(one.address)}
+    async def _believe(self, services: Services) -> Belief:
+        """What of Consul's answer is believed; a doubtful drop is confirmed by a consistent read, and waits."""
+        last = self._belief
         now = time.monotonic()
-        for host in hosts:
-            known = self._addresses.get(host)
-            if known is None or now - known[1] > RESOLVE_SECONDS:
-                self._addresses[host] = (await _resolve(host) or (known[0] if known else ""), now)
-        self._addresses = {host: found for host, found in self._addresses.items() if host in hosts}
-        if not hosts:
-            return self._policy
-        addresses = {host: found[0] for host, found in self._addresses.items() if found[0]}
-        return Policy(
-            self._policy.groups,
-            self._policy.expose_all,
-            self._policy.stream_ports,
-            addresses,
-            self._policy.authorities,
+        belief = believe(
+            self._guard,
+            self._guard_from,
+            last.services if last else None,
+            services.services,
+            last.doubt if last else None,
+            now,
         )
-
-
-def _is_address(value: str) -> bool:
-    try:
-        names.address(value)
-    except RefusedError:
-        return False
-    return True
-
-
-async def _resolve(host: str) -> str:
-    """The first address of a host name, "" if it has none."""
-    try:
-        names.host(host)
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (RefusedError, OSError, UnicodeError):
-        return ""
-    return str(sorted(found, key=lambda one: one[0])[0][4][0])
+        if belief.held and belief.confirm and belief.doubt:
+            if not (last and last.held):
+                log.warning("a drop of instances is doubted", why=belief.held, services=belief.lost[:10])
+            consistent = await services.read(belief.lost)
+            offered = {name: services.services.get(name, ()) for name in belief.lost}
+            if healthy_count(consistent) <= healthy_count(offered):
+                belief = replace(belief, doubt=confirmed(belief.doubt))
+        if last and last.held and not belief.held:
+            log.info("the drop of instances is settled", instances=healthy_count(belief.services))
+        self._belief = belief
+        return belief

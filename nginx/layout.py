@@ -27,6 +27,11 @@ class Layout:
         return self.root / "run" / "control.sock"
 
     @property
+    def unavailable(self) -> Path:
+        """Where plain Nginx sends requests for a service without an instance: a server of its own that answers 503."""
+        return self.root / "run" / "unavailable.sock"
+
+    @property
     def token(self) -> Path:
         return self.root / "run" / "control.token"
 
@@ -45,6 +50,20 @@ class Layout:
     @property
     def access_log(self) -> Path | None:
         return self.logs / "access.log" if self.log_requests else None
+
+    @property
+    def log_files(self) -> tuple[Path, ...]:
+        return (self.error_log, self.logs / "access.log")
+
+    @property
+    def switches(self) -> Path:
+        """Which services were switched to their standby by command."""
+        return self.root / "switches.json"
+
+    @property
+    def reload_due(self) -> Path:
+        """There while a reload has begun and not ended."""
+        return self.root / "run" / "reload.due"
 
     @property
     def certificates(self) -> Path:

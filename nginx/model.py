@@ -14,6 +14,7 @@ class Instance:
     """One instance of a Consul service. `address` is what clients connect to: an IP address or a host name.
 
     `healthy`: all its checks pass and it is not in maintenance. An unhealthy one gets no traffic, but its labels still make a route.
+    `leaving`: it is in maintenance, so someone said that it goes.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Instance:
     meta: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     weight: int = 1
     healthy: bool = True
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)

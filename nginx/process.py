@@ -121,7 +121,8 @@ def check(layout: Layout, program: str, config: Path) -> None:
 def start(layout: Layout, program: str) -> Master:
     """Starts Nginx with its configuration file. Raises ProxyFailedError with what it says."""
     end_orphans(layout)
-    layout.control.unlink(missing_ok=True)  # left behind by a master that was killed, it would be "in use" for ever
+    for socket in (layout.control, layout.unavailable):
+        socket.unlink(missing_ok=True)  # left behind by a master that was killed, it would be "in use" for ever
     done = _run(layout, program, layout.config)
     if done.returncode != 0:
         raise ProxyFailedError(f"nginx did not start: {_complaint(done.stderr)}")

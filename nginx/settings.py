@@ -64,6 +64,13 @@ class EdgeSettings(Settings):
     shutdown_timeout: Seconds = Field(
         600.0, ge=1, description="how long an old worker may finish its requests after a reload, in seconds"
     )
+    guard_drop: float = Field(
+        50.0, gt=0, le=100, description="if more % of all instances than that vanish at once, it is doubted; 100: never"
+    )
+    guard_from: int = Field(10, ge=1, description="with fewer instances than that nothing is doubted")
+    guard_hold: Seconds = Field(5.0, ge=0, description="how long a doubted drop must last, in seconds")
+    log_bytes: int = Field(64 * 1024 * 1024, ge=4096, description="a log file that is larger is rotated, in bytes")
+    log_files: int = Field(5, ge=0, le=1000, description="old log files that are kept of each kind")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto, json or text")
 

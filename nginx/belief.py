@@ -1,0 +1,61 @@
+"""Which of the instances that Consul gives are believed: the shrink guard of consul_template_py, for the edge as a whole. Pure.
+
+An instance that is put into maintenance leaves at once, whatever the guard says: someone said that it goes. What the guard doubts are
+instances that vanish or turn unhealthy in great numbers together, which is more often a Consul in trouble than an operator's wish.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from consul_template_py.guard import Doubt, Guard, Hold, judge
+from nginx.model import Instance
+
+Services = Mapping[str, Sequence[Instance]]
+
+
+@dataclass(frozen=True)
+class Belief:
+    """`services` as they are to be routed. `held`: why a drop is being held back, "" if none is. `again_at` as in `Hold`.
+
+    `lost` are the services of a held drop that have fewer instances than before.
+    """
+
+    services: Services
+    doubt: Doubt | None = None
+    held: str = ""
+    confirm: bool = False
+    again_at: float = 0.0
+    lost: tuple[str, ...] = ()
+
+
+def believe(
+    guard: Guard, at_least: int, before: Services | None, offered: Services, doubt: Doubt | None, now: float
+) -> Belief:
+    """`at_least`: with fewer healthy instances than that before, nothing is doubted: one of two is no multitude."""
+    if before is None or not guard.active:
+        return Belief(offered)
+    leaving = {(name, one.id) for name, instances in offered.items() for one in instances if one.leaving}
+    staying = {
+        name: [one for one in instances if one.healthy and (name, one.id) not in leaving]
+        for name, instances in before.items()
+    }
+    known = sum(map(len, staying.values()))
+    if known < at_least:
+        return Belief(offered)
+    verdict = judge(guard, known, healthy_count(offered), doubt, now)
+    if not isinstance(verdict, Hold):
+        return Belief(offered)
+    held = dict(offered)
+    lost = []
+    for name, instances in staying.items():
+        now_healthy = {one.id for one in offered.get(name, ()) if one.healthy}
+        missing = [one for one in instances if one.id not in now_healthy]
+        if missing:
+            lost.append(name)
+            others = [one for one in offered.get(name, ()) if one.id not in {gone.id for gone in missing}]
+            held[name] = tuple(sorted([*others, *missing], key=lambda one: one.id))
+    return Belief(held, verdict.doubt, verdict.why, verdict.confirm, verdict.again_at, tuple(sorted(lost)))
+
+
+def healthy_count(services: Services) -> int:
+    return sum(one.healthy for instances in services.values() for one in instances)
