@@ -6,6 +6,7 @@ busybox    the name of an image in it with /bin/busybox and its applets, made wi
 
 import io
 import os
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -19,40 +20,6 @@ import pytest
 from embedded.mesos.runtimes import dockerd as daemon
 
 BUSYBOX = Path("/bin/busybox")  # of the package busybox-static
-APPLETS = [  # fmt: skip
-    "sh",
-    "cat",
-    "cp",
-    "date",
-    "dd",
-    "echo",
-    "env",
-    "false",
-    "grep",
-    "head",
-    "hostname",
-    "httpd",
-    "id",
-    "ip",
-    "kill",
-    "ls",
-    "mkdir",
-    "nc",
-    "printf",
-    "ps",
-    "rm",
-    "sed",
-    "seq",
-    "sleep",
-    "stat",
-    "sync",
-    "tail",
-    "touch",
-    "true",
-    "wc",
-    "wget",
-    "yes",
-]
 IMAGE = "dromos-test/busybox:latest"
 
 
@@ -105,7 +72,7 @@ def root_filesystem() -> bytes:
             directory.type, directory.mode = tarfile.DIRTYPE, mode
             tar.addfile(directory)
         tar.add(BUSYBOX.resolve(), "bin/busybox")
-        for applet in APPLETS:
+        for applet in subprocess.check_output([BUSYBOX, "--list"], text=True).split():
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)

@@ -1,0 +1,93 @@
+"""Makes the agents of this machine."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from daemonkit.logs import get_logger
+from embedded.mesos.agent import Address, Agent
+from embedded.mesos.agent_settings import AgentSettings
+from embedded.mesos.cgroups import Cgroups, detect
+from embedded.mesos.fetcher import Fetcher, FetcherSettings
+from embedded.mesos.runtimes.base import Runtime
+from embedded.mesos.runtimes.process import ProcessRuntime, ProcessSettings
+
+log = get_logger(__name__)
+Json = dict[str, Any]
+
+
+def make_agents(count: int, info: Json, host: str, work_dir: Path, settings: AgentSettings) -> list[Agent]:
+    """Agents `slave(1)` to `slave(count)`, each with the resources of `info` and a directory below `work_dir`.
+
+    `info` is their AgentInfo without an id; its `port` and `host` are where their HTTP routes are. As all of them are one machine,
+    each gets a part of the ports. None of them runs before its `start`.
+    """
+    runtimes = make_runtimes(settings)
+    shares = split_ports(info["resources"], count)
+    return [
+        Agent(
+            Address(f"slave({number})", host, info["port"]),
+            {**info, "resources": shares[number - 1]},
+            agent_directory(work_dir, number),
+            runtimes,
+            Fetcher(
+                agent_directory(work_dir, number) / "fetch",
+                FetcherSettings(settings.fetch_timeout, settings.fetch_bytes, settings.fetch_cache_bytes),
+            ),
+            settings,
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def agent_directory(work_dir: Path, number: int) -> Path:
+    return work_dir / f"agent-{number}"
+
+
+def make_runtimes(settings: AgentSettings) -> dict[str, Runtime]:
+    """By the type of ContainerInfo."""
+    cgroups = usable_cgroups(settings.cgroups_root) if settings.cgroups else None
+    process = ProcessRuntime(
+        cgroups,
+        ProcessSettings(
+            log_bytes=settings.log_bytes,
+            log_files=settings.log_files,
+            hard_cpu_limit=settings.cgroups_enable_cfs,
+            stop_timeout=settings.command_stop_timeout,
+        ),
+    )
+    return {"MESOS": process}
+
+
+@functools.cache
+def usable_cgroups(root: str) -> Cgroups | None:
+    """Detected once in a process; where there are none, that is said once."""
+    cgroups, why = detect(root)
+    if cgroups is None:
+        log.warning("tasks run without limits on memory and CPU", why=why, root=os.geteuid() == 0)
+    return cgroups
+
+
+def split_ports(resources: list[Json], count: int) -> list[list[Json]]:
+    """The same resources `count` times, but each with its own part of the ports, in order and as equal as they go."""
+    if count <= 1:
+        return [resources] * count
+    return [
+        [_part(item, number, count) if item["name"] == "ports" else item for item in resources]
+        for number in range(count)
+    ]
+
+
+def _part(item: Json, number: int, count: int) -> Json:
+    ranges = [(span["begin"], span["end"]) for span in item.get("ranges", {}).get("range", [])]
+    total = sum(end - begin + 1 for begin, end in ranges)
+    first, after = number * total // count, (number + 1) * total // count
+    part, seen = [], 0
+    for begin, end in ranges:
+        size = end - begin + 1
+        low, high = max(first - seen, 0), min(after - seen, size)
+        if low < high:
+            part.append({"begin": begin + low, "end": begin + high - 1})
+        seen += size
+    return {**item, "ranges": {"range": part}}

@@ -1,0 +1,197 @@
+"""An agent of the embedded Mesos for tests, below a master that lives in memory."""
+
+import asyncio
+import base64
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded.mesos.agent import Agent
+from embedded.mesos.agent_settings import AgentSettings
+from embedded.mesos.agents import make_agents
+from embedded.mesos.resources import parse_resources
+from embedded.mesos.seam import Agent as AnAgent
+from tests.support.waiting import eventually_async
+
+Json = dict[str, Any]
+TERMINAL = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST", "TASK_DROPPED", "TASK_ERROR")
+
+
+@dataclass
+class MemoryMaster:
+    """The master's side of the seam. It keeps the updates that arrive and acknowledges them unless told not to."""
+
+    acknowledges: bool = True
+    agents: dict[str, AnAgent] = field(default_factory=dict)
+    registered: list[tuple[str, list[Json]]] = field(default_factory=list)
+    updates: list[Json] = field(default_factory=list)
+    exited: list[tuple[str, str, int]] = field(default_factory=list)
+    _numbers: Any = field(default_factory=itertools.count)
+
+    def register(self, agent: AnAgent, tasks: list[Json]) -> str:
+        agent_id = agent.info["id"]["value"] or f"test-{time.monotonic_ns()}-S{next(self._numbers)}"
+        self.agents[agent_id] = agent
+        self.registered.append((agent_id, tasks))
+        return str(agent_id)
+
+    def status_update(self, agent_id: str, framework_id: str, status: Json) -> None:
+        json.dumps(status)  # what cannot be sent is a fault of the agent's
+        self.updates.append(status)
+        if self.acknowledges:
+            asyncio.get_running_loop().call_soon(self.acknowledge, status, framework_id)
+
+    def acknowledge(self, status: Json, framework_id: str = "fw") -> None:
+        agent = self.agents[status["agent_id"]["value"]]
+        agent.acknowledge(framework_id, status["task_id"]["value"], status["uuid"])
+
+    def executor_message(self, agent_id: str, framework_id: str, executor_id: str, data: str) -> None:
+        raise AssertionError("no executor of ours sends messages")
+
+    def executor_exited(self, agent_id: str, framework_id: str, executor_id: str, status: int) -> None:
+        self.exited.append((framework_id, executor_id, status))
+
+    # Looks
+
+    def of(self, task_id: str) -> list[Json]:
+        """The updates of a task, each once."""
+        seen: dict[str, Json] = {u["uuid"]: u for u in self.updates if u["task_id"]["value"] == task_id}
+        return list(seen.values())
+
+    def states(self, task_id: str) -> list[str]:
+        return [update["state"] for update in self.of(task_id)]
+
+    async def until(self, task_id: str, state: str, timeout: float = 20.0) -> Json:
+        """The task's first update with that state."""
+        return await eventually_async(
+            lambda: next((u for u in self.of(task_id) if u["state"] == state), None),
+            timeout,
+            0.01,
+            f"{task_id} is {state}; updates: {[(u['state'], u.get('reason'), u.get('message')) for u in self.of(task_id)]}",
+        )
+
+    async def until_ended(self, task_id: str, timeout: float = 20.0) -> Json:
+        return await eventually_async(
+            lambda: next((u for u in self.of(task_id) if u["state"] in TERMINAL), None),
+            timeout,
+            0.01,
+            f"{task_id} has ended",
+        )
+
+
+def framework(*capabilities: str, **fields: Any) -> Json:
+    return {
+        "id": {"value": "fw"},
+        "name": "test",
+        "user": "",
+        "capabilities": [{"type": c} for c in capabilities],
+        **fields,
+    }
+
+
+def task(
+    task_id: str,
+    command: str | list[str] | None = None,
+    *,
+    cpus: float = 0.1,
+    mem: float = 64,
+    env: dict[str, str] | None = None,
+    uris: Any = (),
+    **fields: Any,
+) -> Json:
+    """A TaskInfo. A text is a shell command, a list an argv."""
+    info: Json = {
+        "name": task_id,
+        "task_id": {"value": task_id},
+        "agent_id": {"value": "any"},
+        "resources": [
+            {"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus}},
+            {"name": "mem", "type": "SCALAR", "scalar": {"value": mem}},
+        ],
+        **fields,
+    }
+    run: Json = {"uris": list(uris)} if uris else {}
+    if env:
+        run["environment"] = {"variables": [{"name": n, "type": "VALUE", "value": v} for n, v in env.items()]}
+    if isinstance(command, str):
+        run |= {"shell": True, "value": command}
+    elif command:
+        run |= {"shell": False, "value": command[0], "arguments": command}
+    if run:
+        info["command"] = {**run, **fields.get("command", {})}
+    return info
+
+
+def grace(seconds: float) -> Json:
+    """A KillPolicy."""
+    return {"grace_period": {"nanoseconds": int(seconds * 1e9)}}
+
+
+@dataclass
+class World:
+    """A master and one agent. `restart` is what a restart of the process would do; tasks run on."""
+
+    work_dir: Path
+    settings: Json
+    master: MemoryMaster = field(default_factory=MemoryMaster)
+    agent: Agent = field(init=False)
+
+    async def start(self) -> None:
+        info = {
+            "hostname": "127.0.0.1",
+            "port": 5050,
+            "resources": parse_resources("cpus:4;mem:4096;disk:4096;ports:[31000-31099]").to_json(),
+            "attributes": [],
+        }
+        self.agent = make_agents(1, info, "127.0.0.1", self.work_dir, AgentSettings(**self.settings))[0]
+        await self.agent.start(self.master)
+
+    async def restart(self, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
+        await self.agent.stop()
+        if meanwhile:
+            await meanwhile()
+        await self.start()
+
+    def launch(self, *tasks: Json, framework_info: Json | None = None) -> None:
+        self.agent.launch(framework_info or framework(), list(tasks), False, None)
+
+    def launch_group(self, *tasks: Json, executor_id: str = "pod", framework_info: Json | None = None) -> None:
+        self.agent.launch(
+            framework_info or framework(), list(tasks), True, {"type": "DEFAULT", "executor_id": {"value": executor_id}}
+        )
+
+    def sandbox(self, task_id: str) -> Path:
+        """Of the task, running or ended."""
+        runs = [
+            self.agent.runs.get(("fw", task_id)),
+            *(c.run for c in self.agent.completed if c.run.task_id == task_id),
+        ]
+        return next(run.launch.sandbox for run in runs if run)
+
+    def output(self, task_id: str, stream: str = "stdout") -> str:
+        return (self.sandbox(task_id) / stream).read_text()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
+    """A factory of worlds: `await world(log_bytes=4096)`. What runs in them ends with the test."""
+    worlds: list[World] = []
+
+    async def make(**settings: Any) -> World:
+        made = World(tmp_path / f"work-{len(worlds)}", settings)
+        worlds.append(made)
+        await made.start()
+        return made
+
+    yield make
+    for made in worlds:
+        await made.agent.destroy()
+
+
+def decoded(data: str) -> Any:
+    return json.loads(base64.b64decode(data))
