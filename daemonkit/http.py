@@ -66,8 +66,12 @@ async def serving(
     grace: float = 2.0,
     backlog: int = 2048,
     max_header_bytes: int = 64 * 1024,
+    keep_alive: int = 5,
 ) -> AsyncIterator[None]:
-    """Serves `app` on `sock` inside the block. On leaving, open requests get `grace` seconds to end; then the socket is closed."""
+    """Serves `app` on `sock` inside the block. On leaving, open requests get `grace` seconds to end; then the socket is closed.
+
+    `keep_alive` is how many seconds an idle connection may stay open.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -77,6 +81,7 @@ async def serving(
         server_header=False,
         timeout_graceful_shutdown=max(1, round(grace)),
         backlog=backlog,
+        timeout_keep_alive=keep_alive,
         h11_max_incomplete_event_size=max_header_bytes,
         ssl_certfile=str(certificate) if certificate else None,
         ssl_keyfile=str(key) if key else None,
