@@ -1,0 +1,1 @@
+"""The endpoints, a file per part of the API. Each is `(context, request) -> answer`."""
