@@ -1,0 +1,33 @@
+"""A template function's window on the world, while one template is evaluated."""
+
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+from consul_template_py.functions.scratch import Scratch
+from consul_template_py.query import Query
+
+T = TypeVar("T")
+
+
+class Context(Protocol):
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables that templates see."""
+        ...
+
+    @property
+    def scratch(self) -> Scratch:
+        """A pad that lives for one evaluation."""
+        ...
+
+    def read(self, query: Query[T], default: T) -> T:
+        """The value, or `default` while there has been no answer: the evaluation is then incomplete, and starts a watch."""
+        ...
+
+    def wait_for(self, query: Query[object]) -> None:
+        """The value is there, but the template is not to be rendered with it: as if there had been no answer."""
+        ...
+
+    def impure(self) -> None:
+        """What is being evaluated gives another text each time."""
+        ...
