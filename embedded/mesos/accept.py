@@ -5,7 +5,7 @@ free again.
 from collections.abc import Iterable
 from typing import Any
 
-from embedded.mesos.master import Master
+from embedded.mesos.cluster import Cluster
 from embedded.mesos.operations import OperationError, conversion
 from embedded.mesos.reconcile import master_status
 from embedded.mesos.records import AgentRecord, Framework, Offer, Task
@@ -17,23 +17,23 @@ Json = dict[str, Any]
 DEFAULT_REFUSE_SECONDS = 5.0
 
 
-def accept(master: Master, framework: Framework, content: Json) -> None:
+def accept(cluster: Cluster, framework: Framework, content: Json) -> None:
     """The `accept` of an ACCEPT call; whatever is wrong with it is told by events."""
     offer_ids = [id["value"] for id in content.get("offer_ids", [])]
     operations = content.get("operations", [])
     refuse_seconds = content.get("filters", {}).get("refuse_seconds", DEFAULT_REFUSE_SECONDS)
-    problem = _offers_problem(master, framework, offer_ids)
+    problem = _offers_problem(cluster, framework, offer_ids)
     offers = [framework.offers[id] for id in dict.fromkeys(offer_ids) if id in framework.offers]
     if problem:
         for offer in offers:
-            master.remove_offer(offer)
+            cluster.remove_offer(offer)
         _refuse_all(framework, operations, problem)
         return
-    master.counters["offers_accepted"] += len(offers)
-    _Acceptance(master, framework, offers).carry_out(operations, refuse_seconds)
+    cluster.counters["offers_accepted"] += len(offers)
+    _Acceptance(cluster, framework, offers).carry_out(operations, refuse_seconds)
 
 
-def _offers_problem(master: Master, framework: Framework, offer_ids: list[str]) -> str | None:
+def _offers_problem(cluster: Cluster, framework: Framework, offer_ids: list[str]) -> str | None:
     if not offer_ids:
         return "No offers specified"
     agent_id: str | None = None
@@ -42,7 +42,7 @@ def _offers_problem(master: Master, framework: Framework, offer_ids: list[str]) 
         if offer_id in seen:
             return f"Duplicate offer {offer_id} in offer list"
         seen.add(offer_id)
-        offer = master.offers.get(offer_id)
+        offer = cluster.offers.get(offer_id)
         if offer is None:
             return f"Offer {offer_id} is no longer valid"
         if offer.framework_id != framework.framework_id:
@@ -71,7 +71,7 @@ def _refuse_all(framework: Framework, operations: Iterable[Json], problem: str) 
                 message,
                 agent_id=task["agent_id"]["value"],
             )
-            framework.send({"type": "UPDATE", "update": {"status": status}})
+            framework.send_status(status)
         if operation.get("type") not in ("LAUNCH", "LAUNCH_GROUP"):
             _tell_operation(
                 framework, operation, "OPERATION_DROPPED", f"Operation attempted with invalid offers: {problem}"
@@ -100,15 +100,15 @@ def _tell_operation(framework: Framework, operation: Json, state: str, message: 
 class _Acceptance:
     """One ACCEPT on the offers of one agent: what of them is still left."""
 
-    def __init__(self, master: Master, framework: Framework, offers: list[Offer]) -> None:
-        self.master = master
+    def __init__(self, cluster: Cluster, framework: Framework, offers: list[Offer]) -> None:
+        self.cluster = cluster
         self.framework = framework
-        self.agent: AgentRecord = master.agents[offers[0].agent_id]
+        self.agent: AgentRecord = cluster.agents[offers[0].agent_id]
         self.role = offers[0].role
         self.left = Resources()
         for offer in offers:
             self.left += offer.resources
-            master.forget_offer(offer)
+            cluster.forget_offer(offer)
 
     def carry_out(self, operations: list[Json], refuse_seconds: float) -> None:
         launches: list[tuple[list[Json], bool, Json | None]] = []
@@ -124,7 +124,7 @@ class _Acceptance:
                     launches.append((_tasks_of(operation), True, executor))
             elif kind is not None:
                 self._convert(operation)
-        self.master.recover(self.framework.framework_id, self.role, self.agent.agent_id, self.left, refuse_seconds)
+        self.cluster.recover(self.framework.framework_id, self.role, self.agent.agent_id, self.left, refuse_seconds)
         for tasks, group, executor in launches:
             self.agent.agent.launch(self.framework.info, tasks, group, executor)
 
@@ -203,11 +203,11 @@ class _Acceptance:
     def _add_task(self, info: Json, executor_id: str | None = None) -> None:
         task = Task.launched(info, self.framework.framework_id, self.role, executor_id)
         self.left -= task.resources
-        self.master.add_task(self.framework, self.agent, task)
+        self.cluster.add_task(self.framework, self.agent, task)
 
     def _add_executor(self, executor: Json) -> None:
         self.left -= Resources.from_json(executor.get("resources", []))
-        self.master.add_executor(self.framework, self.agent, executor, self.role)
+        self.cluster.add_executor(self.framework, self.agent, executor, self.role)
 
     def _executor_key(self, executor: Json) -> tuple[str, str]:
         return self.framework.framework_id, executor["executor_id"]["value"]
@@ -216,7 +216,7 @@ class _Acceptance:
         status = master_status(
             info["task_id"]["value"], "TASK_ERROR", reason, problem, agent_id=info["agent_id"]["value"]
         )
-        self.framework.send({"type": "UPDATE", "update": {"status": status}})
+        self.framework.send_status(status)
 
     # Other operations
 
@@ -230,6 +230,6 @@ class _Acceptance:
             return
         self.left = self.left - change.consumed + change.made
         self.agent.total = self.agent.total - change.consumed + change.made
-        self.master.allocator.convert(self.agent.agent_id, self.agent.total)
-        self.master.remember_agent(self.agent)
+        self.cluster.allocator.convert(self.agent.agent_id, self.agent.total)
+        self.cluster.remember_agent(self.agent)
         _tell_operation(self.framework, operation, "OPERATION_FINISHED")

@@ -6,14 +6,23 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from embedded.mesos.http import respond_text
+from embedded.mesos.operator_api import OperatorApi
 from embedded.mesos.scheduler_api import SchedulerApi
 
 SCHEDULER_PATH = "/api/v1/scheduler"
+OPERATOR_PATH = "/api/v1"
 
 
 class MesosApp:
-    def __init__(self, scheduler: SchedulerApi, routes: list[BaseRoute], agents: Mapping[str, list[BaseRoute]]) -> None:
+    def __init__(
+        self,
+        scheduler: SchedulerApi,
+        operator: OperatorApi,
+        routes: list[BaseRoute],
+        agents: Mapping[str, list[BaseRoute]],
+    ) -> None:
         self._scheduler = scheduler
+        self._operator = operator
         self._master = Router(routes, redirect_slashes=False, default=_not_found)
         self._agents = {
             name: Router(agent_routes, redirect_slashes=False, default=_not_found)
@@ -33,6 +42,8 @@ class MesosApp:
         path = path.rstrip("/") or "/"
         if path == SCHEDULER_PATH and app is self._master:
             await self._scheduler(scope, receive, send)
+        elif path == OPERATOR_PATH and app is self._master:
+            await self._operator(scope, receive, send)
         else:
             await app({**scope, "path": path, "root_path": ""}, receive, send)
 

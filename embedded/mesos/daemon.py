@@ -15,9 +15,10 @@ from starlette.routing import BaseRoute
 from daemonkit import lifecycle, logs
 from daemonkit.http import bind, serving
 from embedded.mesos.app import MesosApp
-from embedded.mesos.endpoints import master_routes
+from embedded.mesos.endpoints import Endpoints
 from embedded.mesos.errors import MesosError
 from embedded.mesos.master import Master
+from embedded.mesos.operator_api import OperatorApi
 from embedded.mesos.registry import Registry
 from embedded.mesos.resources import Resources, parse_attributes, parse_resources
 from embedded.mesos.scheduler_api import SchedulerApi
@@ -55,7 +56,7 @@ async def embedded_mesos(settings: MesosSettings) -> AsyncIterator[EmbeddedMesos
     with contextlib.closing(sock):
         master = Master(settings, Registry(state_dir / "registry.json"), host=settings.host, port=port)
         async with _agents(settings, master, {**info, "port": port}, state_dir) as agent_routes:
-            app = MesosApp(SchedulerApi(master), master_routes(master), agent_routes)
+            app = MesosApp(SchedulerApi(master), OperatorApi(master), Endpoints(master).routes(), agent_routes)
             async with serving(app, sock):
                 log.info("the embedded Mesos is up", url=f"http://{settings.host}:{port}", agents=settings.agents)
                 try:
@@ -100,15 +101,15 @@ async def _agents(
     settings: MesosSettings, master: Master, info: Json, state_dir: Path
 ) -> AsyncIterator[dict[str, list[BaseRoute]]]:
     """Starts the master and its agents; their routes by name."""
-    remembered = master.registry.entries("settings").get("simulated_agents", [])
+    remembered = master.cluster.registry.entries("settings").get("simulated_agents", [])
     agents = []
     for number in range(1, settings.agents + 1):
         known = {"id": {"value": remembered[number - 1]}} if number <= len(remembered) else {}
-        agents.append(SimulatedAgent(number, settings, master, {**info, **known}))
-    cluster = SimulatedCluster(agents, master, settings)
+        agents.append(SimulatedAgent(number, settings, master.agents, {**info, **known}))
+    cluster = SimulatedCluster(agents, master.agents, settings)
     master.start()
     ids = [agent.register() for agent in agents]
-    master.registry.put("settings", "simulated_agents", ids)
+    master.cluster.registry.put("settings", "simulated_agents", ids)
     cluster.start()
     try:
         yield {agent.name: list(simulated_routes(cluster, agent)) for agent in agents}

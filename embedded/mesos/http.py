@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import zlib
 from collections.abc import Mapping
 
 import orjson
@@ -40,9 +41,14 @@ async def read_body(scope: Scope, receive: Receive, headers: Headers, max_bytes:
     return body
 
 
-def _unzipped(body: bytes, max_bytes: int) -> bytes:
-    import zlib
+def check_accept(headers: Headers) -> None:
+    """Raises CallError unless the client takes JSON."""
+    accepted = headers.get("accept", "*/*")
+    if not any(kind in accepted for kind in ("*/*", "application/*", "application/json")):
+        raise CallError("Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'", 406)
 
+
+def _unzipped(body: bytes, max_bytes: int) -> bytes:
     try:
         unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
         plain = unzip.decompress(body, max_bytes + 1)

@@ -1,7 +1,7 @@
 """What the master answers when a framework asks for the state of a task. Pure."""
 
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Any
 
 from embedded.mesos.records import Framework, Task
@@ -48,10 +48,9 @@ def answer(
     agent_id: str | None,
     *,
     registered: Container[str],
-    recovered: Container[str],
+    recovered: Collection[str],
     unreachable: Mapping[str, float],
     gone: Container[str],
-    recovering: bool,
 ) -> Json | None:
     """The status that answers, or None where the master cannot know yet: the agent may still come back with the task."""
     task = framework.tasks.get(task_id)
@@ -67,7 +66,7 @@ def answer(
         unreachable_since = unreachable[agent_id]
     elif agent_id is not None and agent_id in gone:
         state, message = "TASK_GONE_BY_OPERATOR", "Reconciliation: Task is gone"
-    elif recovering:
+    elif recovered:
         return None
     else:
         state, message = "TASK_UNKNOWN", "Reconciliation: Task is unknown"

@@ -49,6 +49,17 @@ class Task:
                 task["status_update_uuid"] = self.update_uuid
         return task
 
+    def take(self, status: Json) -> None:
+        """A status of it was passed on. Once it has ended it stays so."""
+        if not self.terminal:
+            self.state = status["state"]
+        self.update_state, self.update_uuid = status["state"], status.get("uuid")
+        kept = {name: value for name, value in status.items() if name != "data"}
+        if self.statuses and self.statuses[-1]["state"] == kept["state"]:
+            self.statuses[-1] = kept
+        else:
+            self.statuses.append(kept)
+
     @classmethod
     def launched(cls, info: Json, framework_id: str, role: str, executor_id: str | None = None) -> "Task":
         resources = Resources.from_json(info["resources"])
@@ -148,6 +159,9 @@ class Framework:
         if self.stream:
             self.stream.send(event)
 
+    def send_status(self, status: Json) -> None:
+        self.send({"type": "UPDATE", "update": {"status": status}})
+
     def complete(self, task: Task) -> None:
         self.tasks.pop(task.task_id, None)
         self.completed_tasks.append(task)
@@ -172,6 +186,7 @@ class AgentRecord:
     reregistered_time: float | None = None
     deactivated: bool = False
     drain: Json | None = None  # DrainInfo: state DRAINING or DRAINED, config
+    drain_started: float | None = None
     tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     executors: dict[tuple[str, str], tuple[Json, Resources, str]] = field(default_factory=dict)

@@ -32,6 +32,7 @@ class Registry:
         self._on_saved = on_saved
         self._sections: dict[str, dict[str, Any]] = {name: {} for name in (*SECTIONS, "settings")}
         self._pending: asyncio.Handle | None = None
+        self.size = 0  # bytes, as last written
         if path:
             self._load(path)
 
@@ -64,7 +65,7 @@ class Registry:
         partial = self._path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
-                file.write(orjson.dumps(self._sections, option=orjson.OPT_INDENT_2))
+                self.size = file.write(orjson.dumps(self._sections, option=orjson.OPT_INDENT_2))
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self._path)

@@ -1,5 +1,6 @@
 """What the master knows, in the two forms that it is read: v1 messages, and the older short form of /state."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -7,11 +8,12 @@ from embedded.mesos.records import AgentRecord, Framework, Task
 from embedded.mesos.resources import Resources, show_ranges, summary
 
 if TYPE_CHECKING:
-    from embedded.mesos.master import Master
+    from embedded.mesos.cluster import Cluster
 
 Json = dict[str, Any]
 
-VERSION = "1.11.0"
+VERSION = "1.11.0"  # of the Mesos whose behaviour this is
+BUILT, BUILD_TIME = "2020-11-24 15:38:37", 1606232317.0
 AGENT_CAPABILITIES = ("MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "AGENT_DRAINING")
 SUMMARY_STATES = (
     "TASK_STAGING",
@@ -44,10 +46,75 @@ def _nanoseconds(seconds: float) -> Json:
     return {"nanoseconds": int(seconds * 1e9)}
 
 
+# The master itself
+
+
+def version() -> Json:
+    """v1 VersionInfo"""
+    return {"version": VERSION, "build_date": BUILT, "build_time": BUILD_TIME, "build_user": "dromos"}
+
+
+def master_info(cluster: "Cluster") -> Json:
+    """v1 MasterInfo"""
+    return {
+        "id": cluster.master_id,
+        "ip": _ip_number(cluster.host),
+        "port": cluster.port,
+        "pid": cluster.pid,
+        "hostname": cluster.host,
+        "version": VERSION,
+        "address": {"hostname": cluster.host, "ip": cluster.host, "port": cluster.port},
+        "capabilities": [{"type": "AGENT_UPDATE"}, {"type": "AGENT_DRAINING"}],
+    }
+
+
+def flags(cluster: "Cluster") -> dict[str, str]:
+    """By Mesos's names and in its units."""
+    settings = cluster.settings
+    return {
+        "agent_ping_timeout": _duration(settings.agent_ping_timeout),
+        "agent_reregister_timeout": _duration(settings.agent_reregister_timeout),
+        "allocation_interval": _duration(settings.allocation_interval),
+        "allocator": "hierarchical",
+        "authenticate_agents": "false",
+        "authenticate_frameworks": "false",
+        "authenticate_http_frameworks": "false",
+        "authenticate_http_readonly": "false",
+        "authenticate_http_readwrite": "false",
+        "hostname": cluster.host,
+        "ip": cluster.host,
+        "max_agent_ping_timeouts": str(settings.max_agent_ping_timeouts),
+        "max_completed_frameworks": str(settings.max_completed_frameworks),
+        "max_completed_tasks_per_framework": str(settings.max_completed_tasks_per_framework),
+        "max_operator_event_stream_subscribers": str(settings.max_operator_streams),
+        "max_unreachable_tasks_per_framework": str(settings.max_unreachable_tasks_per_framework),
+        "min_allocatable_resources": "cpus:0.01|mem:32",
+        "port": str(cluster.port),
+        "registry": "in_memory",
+        "root_submissions": "true",
+        "work_dir": str(settings.state_dir),
+    }
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hrs", 3600), ("mins", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}secs" if seconds >= 1 else f"{seconds * 1000:g}ms"
+
+
+def _ip_number(host: str) -> int:
+    """An IPv4 address as MasterInfo has it: the bytes in network order, read as a little-endian number."""
+    parts = host.split(".")
+    if len(parts) != 4 or not all(part.isdigit() for part in parts):
+        return 0
+    return sum(int(part) << (8 * i) for i, part in enumerate(parts))
+
+
 # v1
 
 
-def framework(master: "Master", framework: Framework) -> Json:
+def framework(cluster: "Cluster", framework: Framework) -> Json:
     """v1 GetFrameworks.Framework"""
     shown: Json = {
         "framework_info": framework.info,
@@ -56,7 +123,7 @@ def framework(master: "Master", framework: Framework) -> Json:
         "recovered": framework.recovered,
         "registered_time": _nanoseconds(framework.registered_time),
         "reregistered_time": _nanoseconds(framework.reregistered_time or framework.registered_time),
-        "offers": [master.offer_json(offer) for offer in framework.offers.values()],
+        "offers": [cluster.offer_json(offer) for offer in framework.offers.values()],
         "allocated_resources": _by_role(task_resources(framework)),
         "offered_resources": _by_role((offer.role, offer.resources) for offer in framework.offers.values()),
     }
@@ -96,62 +163,148 @@ def agent(agent: AgentRecord) -> Json:
         shown["reregistered_time"] = _nanoseconds(agent.reregistered_time)
     if agent.drain:
         shown["drain_info"] = agent.drain
-        shown["estimated_drain_start_time"] = _nanoseconds(agent.registered_time)
+        if agent.drain_started:
+            shown["estimated_drain_start_time"] = _nanoseconds(agent.drain_started)
     return shown
 
 
-def tasks(master: "Master") -> Json:
+def tasks(cluster: "Cluster") -> Json:
     """v1 GetTasks"""
     living, completed, unreachable = [], [], []
-    for framework in _all_frameworks(master):
+    for framework in all_frameworks(cluster):
         living += [task.to_json() for task in framework.tasks.values()]
         unreachable += [task.to_json() for task in framework.unreachable_tasks.values()]
         completed += [task.to_json() for task in framework.completed_tasks]
     return {"tasks": living, "unreachable_tasks": unreachable, "completed_tasks": completed}
 
 
-def executors(master: "Master") -> Json:
+def executors(cluster: "Cluster") -> Json:
     """v1 GetExecutors"""
     return {
         "executors": [
             {"executor_info": executor, "agent_id": {"value": agent.agent_id}}
-            for agent in master.agents.values()
+            for agent in cluster.agents.values()
             for executor, _, _ in agent.executors.values()
         ]
     }
 
 
-def frameworks(master: "Master") -> Json:
+def frameworks(cluster: "Cluster") -> Json:
     """v1 GetFrameworks"""
     return {
-        "frameworks": [framework(master, each) for each in master.frameworks.values()],
-        "completed_frameworks": [framework(master, each) for each in master.completed_frameworks.values()],
+        "frameworks": [framework(cluster, each) for each in cluster.frameworks.values()],
+        "completed_frameworks": [framework(cluster, each) for each in cluster.completed_frameworks.values()],
     }
 
 
-def agents(master: "Master") -> Json:
+def agents(cluster: "Cluster") -> Json:
     """v1 GetAgents"""
     return {
-        "agents": [agent(each) for each in master.agents.values()],
-        "recovered_agents": [{"id": {"value": agent_id}} for agent_id in master.recovered_agents],
+        "agents": [agent(each) for each in cluster.agents.values()],
+        "recovered_agents": [{"id": {"value": agent_id}} for agent_id in cluster.recovered_agents],
     }
 
 
-def state(master: "Master") -> Json:
+def state(cluster: "Cluster") -> Json:
     """v1 GetState"""
     return {
-        "get_tasks": tasks(master),
-        "get_executors": executors(master),
-        "get_frameworks": frameworks(master),
-        "get_agents": agents(master),
+        "get_tasks": tasks(cluster),
+        "get_executors": executors(cluster),
+        "get_frameworks": frameworks(cluster),
+        "get_agents": agents(cluster),
     }
 
 
-def _all_frameworks(master: "Master") -> list[Framework]:
-    return [*master.frameworks.values(), *master.completed_frameworks.values()]
+def all_frameworks(cluster: "Cluster") -> list[Framework]:
+    return [*cluster.frameworks.values(), *cluster.completed_frameworks.values()]
+
+
+def roles(cluster: "Cluster") -> list[Json]:
+    """v1 Role"""
+    return [
+        {
+            "name": role,
+            "weight": 1.0,
+            "frameworks": [{"value": framework.framework_id} for framework in members],
+            "resources": total(part for f in members for part in _parts_of(f, role)).to_json(),
+        }
+        for role, members in _members(cluster).items()
+    ]
+
+
+def _members(cluster: "Cluster") -> dict[str, list[Framework]]:
+    """Role -> the frameworks that subscribe for it or still hold something of it."""
+    members: dict[str, list[Framework]] = {}
+    for each in cluster.frameworks.values():
+        for role in dict.fromkeys([*each.roles, *(task.role for task in each.tasks.values())]):
+            members.setdefault(role, []).append(each)
+    return members
+
+
+def _parts_of(framework: Framework, role: str) -> Iterable[Resources]:
+    yield from (resources for held_by, resources in task_resources(framework) if held_by == role)
+    yield from (offer.resources for offer in framework.offers.values() if offer.role == role)
 
 
 # /state and its kin
+
+
+def short_roles(cluster: "Cluster") -> list[Json]:
+    shown = []
+    for role, members in _members(cluster).items():
+        allocated = total(part for f in members for held_by, part in task_resources(f) if held_by == role)
+        offers = total(offer.resources for f in members for offer in f.offers.values() if offer.role == role)
+        shown.append(
+            {
+                "name": role,
+                "weight": 1.0,
+                "quota": {"role": role, "guarantee": {}, "limit": {}, "consumed": _quantities(allocated)},
+                "resources": _quantities(allocated + offers),
+                "allocated": _quantities(allocated),
+                "offered": _quantities(offers),
+                "reserved": _quantities(
+                    total(a.total.by_role().get(role, Resources()) for a in cluster.agents.values())
+                ),
+                "frameworks": [framework.framework_id for framework in members],
+            }
+        )
+    return shown
+
+
+def _quantities(resources: Resources) -> Json:
+    return {name: amount / 1000 for name, amount in resources.quantities().items()}
+
+
+def state_summary(cluster: "Cluster") -> Json:
+    """Agents and frameworks with their number of tasks in each state."""
+    by_agent: dict[str, Counter[str]] = {}
+    by_framework: dict[str, Counter[str]] = {}
+    frameworks_of: dict[str, dict[str, None]] = {}
+    for each in cluster.frameworks.values():
+        for task in [*each.tasks.values(), *each.unreachable_tasks.values(), *each.completed_tasks]:
+            by_agent.setdefault(task.agent_id, Counter())[task.state] += 1
+            by_framework.setdefault(each.framework_id, Counter())[task.state] += 1
+            frameworks_of.setdefault(task.agent_id, {})[each.framework_id] = None
+    return {
+        "hostname": cluster.host,
+        "cluster": "",
+        "slaves": [
+            short_agent(agent)
+            | _counts(by_agent.get(agent.agent_id))
+            | {"framework_ids": list(frameworks_of.get(agent.agent_id, {}))}
+            for agent in cluster.agents.values()
+        ],
+        "frameworks": [
+            short_framework_head(each)
+            | _counts(by_framework.get(each.framework_id))
+            | {"slave_ids": [agent for agent, found in frameworks_of.items() if each.framework_id in found]}
+            for each in cluster.frameworks.values()
+        ],
+    }
+
+
+def _counts(counter: Counter[str] | None) -> Json:
+    return {state: (counter or Counter())[state] for state in SUMMARY_STATES}
 
 
 def short_attributes(attributes: list[Json]) -> Json:

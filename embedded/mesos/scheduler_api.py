@@ -11,9 +11,10 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from daemonkit.logs import get_logger
+from embedded.mesos import calls
 from embedded.mesos.accept import DEFAULT_REFUSE_SECONDS, accept
 from embedded.mesos.errors import CallError
-from embedded.mesos.http import read_body, respond_text, send_stream
+from embedded.mesos.http import check_accept, read_body, respond_text, send_stream
 from embedded.mesos.master import Master
 from embedded.mesos.messages import decode
 from embedded.mesos.records import Framework
@@ -33,7 +34,7 @@ class SchedulerApi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         try:
-            if self.master.recovering:
+            if self.master.cluster.recovering:
                 raise CallError("Master has not finished recovery", 503)
             body = await read_body(scope, receive, headers, self.master.settings.max_body_bytes)
             call = decode(body, "Call")
@@ -50,19 +51,18 @@ class SchedulerApi:
     async def _subscribe(self, call: Json, headers: Headers, receive: Receive, send: Send) -> None:
         if "mesos-stream-id" in headers:
             raise CallError("Subscribe calls should not include the 'Mesos-Stream-Id' header")
-        accepted = headers.get("accept", "*/*")
-        if not any(kind in accepted for kind in ("*/*", "application/*", "application/json")):
-            raise CallError("Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'", 406)
+        check_accept(headers)
         subscribe = call["subscribe"]
-        stream = self.master.subscribe(subscribe["framework_info"], subscribe.get("suppressed_roles", []))
-        framework_id = next((f.framework_id for f in self.master.frameworks.values() if f.stream is stream), "")
+        framework_id, stream = self.master.frameworks.subscribe(
+            subscribe["framework_info"], subscribe.get("suppressed_roles", [])
+        )
         try:
             await send_stream(stream, receive, send, {"Mesos-Stream-Id": stream.id})
         finally:
-            self.master.disconnected(framework_id, stream)
+            self.master.frameworks.disconnected(framework_id, stream)
 
     def _call(self, call: Json, headers: Headers) -> int:
-        framework = self.master.framework(call["framework_id"]["value"])
+        framework = self.master.frameworks.get(call["framework_id"]["value"])
         if framework.stream is None:
             raise CallError("Framework is not subscribed", 403)
         stream_id = headers.get("mesos-stream-id")
@@ -73,51 +73,48 @@ class SchedulerApi:
                 f"The stream ID '{stream_id}' included in this request didn't match the stream ID currently"
                 f" associated with framework ID {framework.framework_id}"
             )
-        self.master.counters[f"calls/{call['type'].lower()}"] += 1
+        self.master.cluster.counters[f"calls/{call['type'].lower()}"] += 1
         return self._carry_out(framework, call)
 
     def _carry_out(self, framework: Framework, call: Json) -> int:
-        master = self.master
+        cluster = self.master.cluster
         content: Json = call.get(call["type"].lower(), {})
         match call["type"]:
             case "ACCEPT":
-                accept(master, framework, content)
+                accept(cluster, framework, content)
             case "DECLINE":
                 refuse = content.get("filters", {}).get("refuse_seconds", DEFAULT_REFUSE_SECONDS)
-                master.decline(framework, [id["value"] for id in content.get("offer_ids", [])], refuse)
+                calls.decline(cluster, framework, [id["value"] for id in content.get("offer_ids", [])], refuse)
             case "REVIVE":
-                master.revive(framework, _roles(content))
+                calls.revive(cluster, framework, _roles(content))
             case "SUPPRESS":
-                master.suppress(framework, _roles(content))
+                calls.suppress(cluster, framework, _roles(content))
             case "KILL":
-                agent_id = content.get("agent_id", {}).get("value")
-                master.kill(framework, content["task_id"]["value"], agent_id, content.get("kill_policy"))
+                calls.kill(cluster, framework, content)
             case "ACKNOWLEDGE":
-                agent_id, task_id = content["agent_id"]["value"], content["task_id"]["value"]
-                master.acknowledge(framework, agent_id, task_id, content["uuid"])
+                emptied = calls.acknowledge(cluster, framework, content)
+                if emptied:
+                    self.master.agents.finish_drain(emptied)
             case "RECONCILE":
-                asked = [
-                    (task["task_id"]["value"], task.get("agent_id", {}).get("value"))
-                    for task in content.get("tasks", [])
-                ]
-                master.reconcile(framework, asked)
+                tasks = content.get("tasks", [])
+                asked = [(task["task_id"]["value"], task.get("agent_id", {}).get("value")) for task in tasks]
+                calls.reconcile(cluster, framework, asked)
             case "MESSAGE":
-                agent = master.agents.get(content["agent_id"]["value"])
-                if agent:
-                    agent.agent.message(framework.framework_id, content["executor_id"]["value"], content["data"])
-            case "TEARDOWN":
-                master.remove_framework(framework)
-            case "UPDATE_FRAMEWORK":
-                master.update_framework(framework, content["framework_info"], content.get("suppressed_roles", []))
-                return 200
-            case "RECONCILE_OPERATIONS":
-                _reconcile_operations(framework, content)
+                calls.message(cluster, framework, content)
             case "SHUTDOWN":
-                _shut_down_executor(master, framework, content)
-            case _:
-                # REQUEST is advice that Mesos's own allocator does not take either; nothing keeps inverse offers
-                # or operation statuses waiting for an answer.
-                pass
+                calls.shut_down_executor(cluster, framework, content)
+            case "TEARDOWN":
+                self.master.frameworks.remove(framework)
+            case "RECONCILE_OPERATIONS":
+                calls.reconcile_operations(framework, content)
+            case "ACCEPT_INVERSE_OFFERS" | "DECLINE_INVERSE_OFFERS":
+                ids = [id["value"] for id in content.get("inverse_offer_ids", [])]
+                self.master.maintenance.answer(framework, ids, call["type"].partition("_")[0])
+            case "UPDATE_FRAMEWORK":
+                self.master.frameworks.update(framework, content["framework_info"], content.get("suppressed_roles", []))
+                return 200
+            case "REQUEST" | "ACKNOWLEDGE_OPERATION_STATUS":
+                pass  # advice that Mesos's own allocator does not take either; and statuses are sent once
         return 202
 
 
@@ -154,20 +151,3 @@ def _is_uuid(text: str) -> bool:
 def _roles(content: Json) -> list[str]:
     roles: list[str] = content.get("roles", [])
     return roles or ([content["role"]] if "role" in content else [])
-
-
-def _reconcile_operations(framework: Framework, content: Json) -> None:
-    """Operations are over by the time that ACCEPT is answered; what was is not kept."""
-    for operation in content.get("operations", []):
-        status = {"operation_id": operation["operation_id"], "state": "OPERATION_UNKNOWN"}
-        framework.send({"type": "UPDATE_OPERATION_STATUS", "update_operation_status": {"status": status}})
-
-
-def _shut_down_executor(master: Master, framework: Framework, content: Json) -> None:
-    """Kills the tasks of the executor, with which it ends."""
-    agent = master.agents.get(content["agent_id"]["value"])
-    executor_id = content["executor_id"]["value"]
-    if agent:
-        for (framework_id, task_id), task in list(agent.tasks.items()):
-            if framework_id == framework.framework_id and executor_id in (task.executor_id, task_id):
-                agent.agent.kill(framework_id, task_id, None)

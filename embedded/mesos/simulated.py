@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from daemonkit.http import Json as JsonResponse
+from embedded.mesos.agents import Agents
 from embedded.mesos.records import TERMINAL
 from embedded.mesos.seam import Master
 from embedded.mesos.settings import MesosSettings
@@ -307,7 +308,7 @@ class SimulatedAgent:
 class SimulatedCluster:
     """All simulated agents of one master, with what they share: the retries, and their HTTP routes."""
 
-    def __init__(self, agents: list[SimulatedAgent], master: Any, settings: MesosSettings) -> None:
+    def __init__(self, agents: list[SimulatedAgent], master: Agents, settings: MesosSettings) -> None:
         self.agents = {agent.name: agent for agent in agents}
         self._master = master
         self._settings = settings
@@ -333,7 +334,7 @@ class SimulatedCluster:
         agent.partition()
         patience = self._settings.agent_ping_timeout * self._settings.max_agent_ping_timeouts
         self._timers[agent.name] = asyncio.get_running_loop().call_later(
-            patience, self._master.agent_unreachable, agent.agent_id
+            patience, self._master.unreachable, agent.agent_id
         )
 
     def come_back(self, agent: SimulatedAgent) -> None:

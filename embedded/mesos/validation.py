@@ -26,6 +26,14 @@ def framework_problem(info: Json, suppressed_roles: Collection[str] = ()) -> str
     )
 
 
+def update_problem(old: Json, new: Json) -> str | None:
+    """What a framework that comes back, or updates itself, may not change."""
+    for field in ("user", "checkpoint", "principal"):
+        if old.get(field) != new.get(field):
+            return f"Updating 'FrameworkInfo.{field}' is unsupported"
+    return None
+
+
 def roles_of(info: Json) -> list[str]:
     """The roles that a FrameworkInfo subscribes for."""
     if {"type": "MULTI_ROLE"} in info.get("capabilities", []):
