@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from autoscale.api import Api
 from autoscale.autoscaler import Autoscaler
+from autoscale.commands import explain, replay
 from autoscale.settings import AutoscaleSettings
 from daemonkit import lifecycle, logs
 from daemonkit.health import Health
@@ -18,23 +19,32 @@ from daemonkit.http import Json, bind, serving, status_app
 JOURNAL_PAGE = 200
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @AutoscaleSettings.options()
-def command(**flags: object) -> None:
-    """Instance counts that follow the traffic."""
+@click.pass_context
+def command(context: click.Context, /, **flags: object) -> None:
+    """Instance counts that follow the traffic. Without a command: run the daemon."""
+    if context.invoked_subcommand:
+        return
     logs.configure(daemon="autoscale")
     settings = AutoscaleSettings.load(flags)
     lifecycle.run(lambda stop: run(settings, stop))
 
 
+command.add_command(explain)
+command.add_command(replay)
+
+
 async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
-    health = Health(required=("metrics", "api"))
+    health = Health(required=("metrics", "api", "state"))
     autoscaler = Autoscaler(settings, Api(settings.marathon, timeout=settings.timeout), health)
 
     async def journal(request: Request) -> Response:
-        app = request.query_params.get("app")
-        entries = [asdict(entry) for entry in list(autoscaler.journal) if app in (None, entry.app)]
-        return Json({"journal": entries[-JOURNAL_PAGE:]})
+        most = request.query_params.get("most", "")
+        entries = autoscaler.journal.of(
+            request.query_params.get("app"), most=int(most) if most.isdecimal() else JOURNAL_PAGE
+        )
+        return Json({"journal": [asdict(entry) for entry in entries]})
 
     async def step() -> None:
         await asyncio.to_thread(autoscaler.round)

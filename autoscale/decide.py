@@ -24,6 +24,7 @@ DOWN_MARGIN_STEP = 0.05  # for each reversal that is remembered
 DOWN_MARGIN_LEAST = 0.6
 REVERSALS_REMEMBERED = 6 * 3600.0
 LEAD = 75.0  # seconds: a start and a look
+ZERO_BELIEVED_AFTER = 900.0  # seconds that an unproven zero is held against
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class History:
     estimate: Estimate | None = None
     reversals: tuple[float, ...] = ()
     direction: int = 0
+    zero_since: float | None = None  # since when an unproven zero is read
 
     def after(self, change: int, now: float) -> "History":
         """With a change of the count noted: its direction, and whether it turned back."""
@@ -65,9 +67,17 @@ def decide(policy: Policy, situation: Situation, sample: Sample, history: Histor
     bounded = _clamp(current, policy)
     if bounded != current and not (situation.deploying and bounded < current):
         return Decision(bounded, f"{current} is outside the bounds {policy.min} to {policy.max}", history)
-    if sample.quality is not Quality.FRESH:
+    if sample.quality is Quality.STALE:
         # The time without data must not count as time in which few instances were enough.
         return Decision(current, "no fresh sample: held", replace(history, estimate=None))
+    if sample.quality is Quality.UNPROVEN_ZERO:
+        since = now if history.zero_since is None else history.zero_since
+        history = replace(history, zero_since=since)
+        if now - since < ZERO_BELIEVED_AFTER:
+            reason = f"reads zero, which nothing proves: held for {ZERO_BELIEVED_AFTER:g} s"
+            return Decision(current, reason, replace(history, estimate=None))
+    else:
+        history = replace(history, zero_since=None)
 
     known = history.estimate
     known = (

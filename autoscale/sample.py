@@ -1,4 +1,4 @@
-"""Counters -> rates. A sample says how good it is; only a fresh one may lower an instance count."""
+"""Counters -> rates. A sample says how good it is; only a good one may lower an instance count."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,6 +6,8 @@ from enum import Enum
 
 class Quality(Enum):
     FRESH = "fresh"
+    TRUE_ZERO = "true zero"  # no request, and the counter that says so is there and did not fall
+    UNPROVEN_ZERO = "unproven zero"  # reads zero, and nothing tells that from a source that has lost its data
     STALE = "stale"  # the source did not answer, or its counter was reset in the window: the rate is not known
 
 
@@ -42,7 +44,7 @@ class Readings:
     def sample(self, app_id: str, now: float, *, fresh_for: float) -> Sample:
         """The rate over the window. Needs two readings, the last of them not older than `fresh_for` seconds.
 
-        An app of which a load balancer that is up has counted nothing has no traffic: that is a true zero, not a missing value.
+        Zero is true where the counter is still there and stands still; where it is gone, nothing proves that traffic is.
         """
         if len(self.readings) < 2 or now - self.readings[-1].at > fresh_for:
             return Sample(now, 0.0, Quality.STALE)
@@ -50,4 +52,6 @@ class Readings:
         delta = last.totals.get(app_id, 0.0) - first.totals.get(app_id, 0.0)
         if delta < 0 or last.at <= first.at:
             return Sample(now, 0.0, Quality.STALE)
+        if delta == 0:
+            return Sample(now, 0.0, Quality.TRUE_ZERO if app_id in last.totals else Quality.UNPROVEN_ZERO)
         return Sample(now, delta / (last.at - first.at), Quality.FRESH)

@@ -1,3 +1,5 @@
+"""Settings of `dromos autoscale`: flags, `DROMOS_AUTOSCALE_…`, and `[autoscale]` in dromos.toml."""
+
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,5 +18,6 @@ class AutoscaleSettings(Settings):
     interval: Seconds = Field(2.0, gt=0, description="how often it looks, in seconds")
     window: Seconds = Field(10.0, gt=0, description="over which time a rate is measured, in seconds")
     timeout: Seconds = Field(5.0, gt=0, description="how long a neighbour may take to answer, in seconds")
-    journal_entries: int = Field(10_000, ge=1, description="how many decisions are kept")
-    state_dir: Path = Field(Path("~/.dromos/autoscale"), description="where state is kept")
+    journal_entries: int = Field(10_000, ge=1, description="how many decisions are kept in memory")
+    journal_bytes: int = Field(50_000_000, ge=10_000, description="how large the journal on disk may become")
+    state_dir: Path = Field(Path("~/.dromos/autoscale"), description="where its history and its journal are kept")

@@ -4,7 +4,7 @@ import time
 
 import click
 
-from daemonkit.settings import parse_seconds
+from daemonkit.arguments import Duration
 from dromos import definitions
 from dromos.api import Api, Json, app_path
 from dromos.context import Context, pass_context
@@ -12,16 +12,6 @@ from dromos.errors import CommandError, DeploymentFailedError
 from dromos.waiting import wait_for
 
 DEFAULT_TIMEOUT = 300.0
-
-
-class Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return float(parse_seconds(value))  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is not a duration like 90, 90s or 5m", param, ctx)
 
 
 def _waits(command: click.decorators.FC) -> click.decorators.FC:

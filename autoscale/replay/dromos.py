@@ -14,7 +14,9 @@ class Dromos:
     _history: History = field(default_factory=History)
 
     def tick(self, now: float, rate: float | None, instances: int, in_rotation: int) -> int:
-        sample = Sample(now, rate or 0.0, Quality.STALE if rate is None else Quality.FRESH)
+        # A recording has no counters that could prove a zero.
+        quality = Quality.STALE if rate is None else Quality.FRESH if rate > 0 else Quality.UNPROVEN_ZERO
+        sample = Sample(now, rate or 0.0, quality)
         decision = decide(self.policy, Situation(instances, False), sample, self._history, now)
         self._history = decision.history
         return decision.instances

@@ -73,6 +73,26 @@ def test_a_time_without_data_does_not_count_as_calm():
     assert decide(POLICY, Situation(6, False), fresh(10), lost.history, 1062).instances == 6
 
 
+def test_a_zero_that_nothing_proves_is_held_against_for_a_quarter_of_an_hour():
+    history, now, counts = History(), 0.0, []
+    for second in range(1200):
+        zero = second >= 60
+        sample = Sample(now, 0.0, Quality.UNPROVEN_ZERO) if zero else fresh(120)
+        decision = decide(POLICY, Situation(6, False), sample, history, now)
+        history, now = decision.history, now + 1
+        counts.append(decision.instances)
+    assert set(counts[: 60 + 900]) == {6}
+    assert counts[-1] == 2
+
+
+def test_a_proven_zero_goes_down_as_any_calm_does():
+    history, now = History(), 0.0
+    for _ in range(200):
+        decision = decide(POLICY, Situation(6, False), Sample(now, 0.0, Quality.TRUE_ZERO), history, now)
+        history, now = decision.history, now + 1
+    assert decision.instances == 2
+
+
 def test_nothing_is_taken_away_during_a_deployment_but_what_is_needed_is_added():
     assert after_calm(10, instances=6, seconds=100, deploying=True).instances == 6
     assert decide(POLICY, Situation(2, True), fresh(200), History(), 0).instances == 10

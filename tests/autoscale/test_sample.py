@@ -37,9 +37,14 @@ def test_a_counter_that_falls_without_a_restart_is_not_believed():
     assert readings((0, 0, 1000), (5, 0, 10)).sample("/a", 5, fresh_for=5).quality is Quality.STALE
 
 
-def test_an_app_that_was_never_asked_for_has_a_true_zero():
+def test_a_counter_that_is_there_and_stands_still_is_a_true_zero():
+    sample = readings((0, 0, 7), (5, 0, 7)).sample("/a", 5, fresh_for=5)
+    assert (sample.rate, sample.quality) == (0.0, Quality.TRUE_ZERO)
+
+
+def test_without_its_counter_nothing_proves_a_zero():
     sample = readings((0, 0, 1), (5, 0, 1)).sample("/quiet", 5, fresh_for=5)
-    assert (sample.rate, sample.quality) == (0.0, Quality.FRESH)
+    assert (sample.rate, sample.quality) == (0.0, Quality.UNPROVEN_ZERO)
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1e6)), min_size=2, max_size=20))
