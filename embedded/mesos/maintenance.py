@@ -7,9 +7,9 @@ schedule are DRAINING; `machines_down` takes their agents out of the cluster, `m
 import time
 from typing import Any
 
-from embedded.mesos.agents import Agents
 from embedded.mesos.cluster import Cluster
 from embedded.mesos.errors import CallError
+from embedded.mesos.membership import Membership
 from embedded.mesos.records import AgentRecord, Framework
 from embedded.mesos.seam import Agent
 
@@ -18,7 +18,7 @@ MachineKey = tuple[str, str]
 
 
 class Maintenance:
-    def __init__(self, cluster: Cluster, agents: Agents) -> None:
+    def __init__(self, cluster: Cluster, agents: Membership) -> None:
         self._cluster = cluster
         self._agents = agents
         self._down: dict[MachineKey, list[Agent]] = {}

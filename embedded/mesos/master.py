@@ -1,9 +1,9 @@
 """The master as a whole: the cluster, and the rooms that act on it."""
 
-from embedded.mesos.agents import Agents
 from embedded.mesos.cluster import Cluster
 from embedded.mesos.frameworks import Frameworks
 from embedded.mesos.maintenance import Maintenance
+from embedded.mesos.membership import Membership
 from embedded.mesos.registry import Registry
 from embedded.mesos.settings import MesosSettings
 
@@ -15,7 +15,7 @@ class Master:
         self.settings = settings
         self.cluster = Cluster(settings, registry, host=host, port=port)
         self.frameworks = Frameworks(self.cluster)
-        self.agents = Agents(self.cluster)
+        self.agents = Membership(self.cluster)
         self.maintenance = Maintenance(self.cluster, self.agents)
         self.cluster.unavailability_of = self.maintenance.unavailability
 

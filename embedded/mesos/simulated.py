@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from daemonkit.http import Json as JsonResponse
-from embedded.mesos.agents import Agents
+from embedded.mesos.membership import Membership
 from embedded.mesos.records import TERMINAL
 from embedded.mesos.seam import Master
 from embedded.mesos.settings import MesosSettings
@@ -308,7 +308,7 @@ class SimulatedAgent:
 class SimulatedCluster:
     """All simulated agents of one master, with what they share: the retries, and their HTTP routes."""
 
-    def __init__(self, agents: list[SimulatedAgent], master: Agents, settings: MesosSettings) -> None:
+    def __init__(self, agents: list[SimulatedAgent], master: Membership, settings: MesosSettings) -> None:
         self.agents = {agent.name: agent for agent in agents}
         self._master = master
         self._settings = settings
