@@ -41,10 +41,12 @@ class SpecChange:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Of a rolling restart, settled when its step begins: how many old instances there were, how many may go at once."""
+    """Of one action, settled when its step begins: how many (old) instances there were, how many may go at once, and whether the
+    bounds leave no room, so that one instance may be more (or, of a resident spec, less) than they say."""
 
     old_at_start: int
-    kill_at_once: int
+    kill_at_once: int = 0
+    extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)

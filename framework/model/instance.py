@@ -81,7 +81,7 @@ class Instance:
     """All times are epoch seconds.
 
     `id` is `grp_app.instance-<uuid>`. `config_version` is the spec's lastConfigChangeAt at launch: an instance is outdated when
-    it differs from the spec's. `healthy` is the verdict over all checks, None before the first result (or with no check).
+    it differs from the spec's. `checked`: it has health checks; `healthy` is the verdict over all of them, None before the first result.
     `draining_since` is set from the decision to kill until the kill leaves; `kill_reason` tells why.
     """
 
@@ -95,6 +95,7 @@ class Instance:
     condition: Condition = Condition.PROVISIONED
     goal: Goal = Goal.RUNNING
     incarnation: int = 1
+    checked: bool = False
     healthy: bool | None = None
     ready: bool = True
     provisioned_at: float = 0.0
@@ -121,6 +122,16 @@ class Instance:
     @property
     def running(self) -> bool:
         return self.condition is Condition.RUNNING
+
+    @property
+    def ok(self) -> bool:
+        """Does its work, and is to go on: running, ready, and healthy as far as it is checked."""
+        return (
+            self.condition is Condition.RUNNING
+            and self.goal is Goal.RUNNING
+            and self.ready
+            and (self.healthy is True or not self.checked)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,338 @@
+"""Offers meet instances that wait: who is launched where, and why others are not.
+
+Pure, and fair: one instance of each waiting spec in turn, so that no spec starves another, whatever it asks for.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from framework.decide.constraints import Spread
+from framework.decide.placement import Score, Strategy, score
+from framework.decide.ports import PortDemand, PortPool, assign, port_demand
+from framework.model.constraint import REGION_FIELD, ZONE_FIELD, Constraint
+from framework.model.instance import Agent
+from framework.model.offer import UNRESERVED, Offer, Pool, Take, milli
+from framework.model.run_spec import RunSpec
+
+# Why an offer does not do, in the order in which it is looked at: the first that applies is counted.
+ROLE = "UnfulfilledRole"
+CONSTRAINT = "UnfulfilledConstraint"
+RESERVATION = "NoCorrespondingReservationFound"
+MAINTENANCE = "AgentMaintenance"
+CPUS = "InsufficientCpus"
+MEMORY = "InsufficientMemory"
+DISK = "InsufficientDisk"
+GPUS = "InsufficientGpus"
+PORTS = "InsufficientPorts"
+SCARCE = "DeclinedScarceResources"
+REASONS = (ROLE, CONSTRAINT, RESERVATION, MAINTENANCE, CPUS, MEMORY, DISK, GPUS, PORTS, SCARCE)
+
+# How many agents that would do are compared before the best is taken. More would cost time on large clusters and gain little.
+CANDIDATES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What one instance of a spec asks of an offer, worked out once for each version of the spec. Scalars in thousandths."""
+
+    role: str
+    accepted: frozenset[str]
+    cpus: int
+    mem: int
+    disk: int
+    gpus: int
+    ports: PortDemand
+    constraints: tuple[Constraint, ...]
+    regional: bool  # asks for a region or zone itself
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> "Requirement":
+        needs = spec.resources
+        return cls(
+            role=spec.role,
+            accepted=frozenset(spec.accepted_resource_roles or (UNRESERVED, spec.role)),
+            cpus=milli(needs.cpus),
+            mem=milli(needs.mem),
+            disk=milli(needs.disk),
+            gpus=milli(needs.gpus),
+            ports=port_demand(spec),
+            constraints=spec.constraints,
+            regional=any(constraint.field in (REGION_FIELD, ZONE_FIELD) for constraint in spec.constraints),
+        )
+
+
+@dataclass(slots=True)
+class Want:
+    """`count` instances of a spec. `peers`: agents of its current instances (asked for only if there are constraints);
+    `peers_on`: agent id -> how many of its instances are there."""
+
+    spec: RunSpec
+    requirement: Requirement
+    count: int
+    strategy: Strategy = "spread"
+    peers: Callable[[], Iterable[Agent]] = lambda: ()
+    peers_on: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    spec: RunSpec
+    offer: Offer
+    takes: tuple[Take, ...]
+    host_ports: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Round:
+    """What came of one round: `rejects` by spec id count offers by reason, `seen` the offers looked at."""
+
+    placements: list[Placement] = field(default_factory=list)
+    rejects: dict[str, Counter[str]] = field(default_factory=dict)
+    seen: Counter[str] = field(default_factory=Counter)
+    unused: list[Offer] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`home_region`: specs that do not ask for a region run only there (None: anywhere). `now` and `draining_seconds` decide on
+    maintenance: an agent that goes down within them takes nothing new. `scarce_gpus`: only specs that ask for GPUs may use such agents.
+    """
+
+    now: float = 0.0
+    draining_seconds: float = 0.0
+    home_region: str | None = None
+    scarce_gpus: bool = True
+
+
+class OpenOffer:
+    """An offer while a round takes from it."""
+
+    __slots__ = ("cpus", "disk", "gpus", "has_gpus", "mem", "offer", "pools", "ports", "used")
+
+    def __init__(self, offer: Offer) -> None:
+        self.offer = offer
+        self.pools = [_OpenPool(pool) for pool in offer.pools if not pool.labelled]
+        self.cpus = sum(pool.cpus for pool in self.pools)
+        self.mem = sum(pool.mem for pool in self.pools)
+        self.disk = sum(pool.disk for pool in self.pools)
+        self.gpus = sum(pool.gpus for pool in self.pools)
+        self.ports = [PortPool(pool.pool.ports) for pool in self.pools]
+        self.has_gpus = self.gpus > 0
+        self.used = False
+
+
+class _OpenPool:
+    __slots__ = ("cpus", "disk", "gpus", "mem", "pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.cpus, self.mem, self.disk, self.gpus = pool.cpus, pool.mem, pool.disk, pool.gpus
+
+
+def reject(need: Requirement, offer: OpenOffer, spread: Spread | None, rules: Rules) -> str | None:
+    """Why this offer will not do for one instance; None if it will."""
+    if offer.offer.role != need.role:
+        return ROLE
+    if spread is not None and not spread.allows(offer.offer.agent):
+        return CONSTRAINT
+    if (
+        rules.home_region is not None
+        and not need.regional
+        and offer.offer.agent.region not in (None, rules.home_region)
+    ):
+        return CONSTRAINT
+    if _in_maintenance(offer.offer, rules):
+        return MAINTENANCE
+    whole = len(offer.pools) == 1 and offer.pools[0].pool.role in need.accepted
+    if whole:
+        cpus, mem, disk, gpus = offer.cpus, offer.mem, offer.disk, offer.gpus
+    else:
+        mine = [pool for pool in offer.pools if pool.pool.role in need.accepted]
+        if not mine:
+            return ROLE
+        cpus, mem = sum(pool.cpus for pool in mine), sum(pool.mem for pool in mine)
+        disk, gpus = sum(pool.disk for pool in mine), sum(pool.gpus for pool in mine)
+    if need.cpus > cpus:
+        return CPUS
+    if need.mem > mem:
+        return MEMORY
+    if need.disk > disk:
+        return DISK
+    if need.gpus > gpus:
+        return GPUS
+    if need.ports.wanted and not _ports_fit(need, offer):
+        return PORTS
+    if offer.has_gpus and not need.gpus and rules.scarce_gpus:
+        return SCARCE
+    return None
+
+
+def _ports_fit(need: Requirement, offer: OpenOffer) -> bool:
+    pools = [ports for pool, ports in zip(offer.pools, offer.ports, strict=True) if pool.pool.role in need.accepted]
+    if sum(pool.size for pool in pools) < need.ports.count:
+        return False
+    exact = need.ports.exact
+    return not exact or (len(set(exact)) == len(exact) and all(any(port in pool for pool in pools) for port in exact))
+
+
+def _in_maintenance(offer: Offer, rules: Rules) -> bool:
+    if offer.maintenance_at is None or rules.now < offer.maintenance_at - rules.draining_seconds:
+        return False
+    return offer.maintenance_until is None or rules.now < offer.maintenance_until
+
+
+def match_offers(
+    wants: Sequence[Want], offers: Sequence[Offer], rules: Rules, port_start: Callable[[str], int] = lambda agent_id: 0
+) -> Round:
+    """Places as many instances as fit. `port_start(agent id)`: where the free choice of ports begins on an agent."""
+    result = Round()
+    open_offers = [OpenOffer(offer) for offer in offers]
+    hopeless: dict[object, Counter[str]] = {}
+    starts: dict[str, int] = {}
+    turn = [_Placer(want, open_offers, rules, position, result, hopeless) for position, want in enumerate(wants)]
+    while turn:
+        waiting = []
+        for placer in turn:
+            chosen = placer.next_offer()
+            if chosen is None:
+                continue
+            agent_id = chosen.offer.agent.id
+            start = starts.get(agent_id)
+            placement = take(placer.want, chosen, port_start(agent_id) if start is None else start)
+            if placement.host_ports:
+                starts[agent_id] = placement.host_ports[-1] + 1
+            result.placements.append(placement)
+            if placer.placed(chosen):
+                waiting.append(placer)
+        turn = waiting
+    result.unused = [open_offer.offer for open_offer in open_offers if not open_offer.used]
+    return result
+
+
+def take(want: Want, offer: OpenOffer, port_start: int) -> Placement:
+    """Takes one instance's resources out of the offer, reserved ones first. The offer has been found to do."""
+    need = want.requirement
+    order = sorted(
+        (index for index, pool in enumerate(offer.pools) if pool.pool.role in need.accepted),
+        key=lambda index: offer.pools[index].pool.role == UNRESERVED,
+    )
+    assigned = assign(need.ports, [offer.ports[index] for index in order], port_start) or []
+    takes = []
+    left = {"cpus": need.cpus, "mem": need.mem, "disk": need.disk, "gpus": need.gpus}
+    for position, index in enumerate(order):
+        pool = offer.pools[index]
+        taken = {}
+        for name, amount in left.items():
+            taken[name] = part = min(amount, getattr(pool, name))
+            left[name] -= part
+            setattr(pool, name, getattr(pool, name) - part)
+            setattr(offer, name, getattr(offer, name) - part)
+        ports = tuple(port for where, port in assigned if where == position)
+        if ports or any(taken.values()):
+            takes.append(Take(pool.pool, ports=ports, **taken))
+    offer.used = True
+    return Placement(want.spec, offer.offer, tuple(takes), tuple(port for _, port in assigned))
+
+
+class _Placer:
+    """One want in a round: a heap of the offers that would do, best first, each looked at again when its turn comes."""
+
+    def __init__(
+        self,
+        want: Want,
+        offers: list[OpenOffer],
+        rules: Rules,
+        position: int,
+        result: Round,
+        hopeless: dict[object, Counter[str]],
+    ) -> None:
+        self.want, self._offers, self._rules, self._result, self._hopeless = want, offers, rules, result, hopeless
+        need = want.requirement
+        self._spread = Spread.of(need.constraints, want.peers()) if need.constraints else None
+        # Only GROUP_BY can allow later in a round what it forbids now: when the other groups have caught up.
+        self._evens_out = any(constraint.operator == "GROUP_BY" for constraint in need.constraints)
+        self._blocked: list[int] = []
+        self._left = want.count
+        self._on: dict[str, int] = {}
+        self._heap: list[tuple[Score, int]] = []
+        # Specs begin at different offers, so that a crowd of them does not compare the same few.
+        self._next = position % len(offers) if offers else 0
+        self._unseen = len(offers)
+        self._rejects: Counter[str] = Counter()
+
+    def next_offer(self) -> OpenOffer | None:
+        """The best offer that will do now; None, and the want's figures reported, if there is none."""
+        need = self.want.requirement
+        # What fits nowhere for one want without constraints fits nowhere for its like: offers only shrink during a round.
+        if self._unseen == len(self._offers) and self._spread is None and need in self._hopeless:
+            self._rejects = self._hopeless[need]
+            self._unseen = 0
+            self._give_up()
+            return None
+        while self._fill():
+            rank, index = heapq.heappop(self._heap)
+            offer = self._offers[index]
+            reason = reject(need, offer, self._spread, self._rules)
+            if reason is not None:
+                self._refuse(index, reason)
+                continue
+            rank = self._score(offer)
+            heapq.heappush(self._heap, (rank, index))
+            if self._heap[0][1] == index:
+                return offer
+        if self._spread is None and self._left == self.want.count:
+            self._hopeless[need] = self._rejects
+        self._give_up()
+        return None
+
+    def placed(self, offer: OpenOffer) -> bool:
+        """Books one instance on the offer; whether more are wanted."""
+        agent = offer.offer.agent
+        self._on[agent.id] = self._on.get(agent.id, 0) + 1
+        if self._spread is not None:
+            self._spread.add(agent)
+        for index in self._blocked:
+            heapq.heappush(self._heap, (self._score(self._offers[index]), index))
+        self._blocked.clear()
+        self._left -= 1
+        if not self._left:
+            self._give_up()
+        return self._left > 0
+
+    def _fill(self) -> bool:
+        """Looks at further offers until there are enough that would do; whether there is any."""
+        while self._unseen and len(self._heap) < CANDIDATES:
+            index = self._next
+            self._next = (index + 1) % len(self._offers)
+            self._unseen -= 1
+            offer = self._offers[index]
+            reason = reject(self.want.requirement, offer, self._spread, self._rules)
+            if reason is None:
+                heapq.heappush(self._heap, (self._score(offer), index))
+            else:
+                self._refuse(index, reason)
+        return bool(self._heap)
+
+    def _refuse(self, index: int, reason: str) -> None:
+        if reason == CONSTRAINT and self._evens_out:
+            self._blocked.append(index)
+        else:
+            self._rejects[reason] += 1
+
+    def _score(self, offer: OpenOffer) -> Score:
+        agent_id = offer.offer.agent.id
+        return score(
+            self.want.strategy,
+            peers=self.want.peers_on.get(agent_id, 0) + self._on.get(agent_id, 0),
+            cpus_left=offer.cpus,
+            mem_left=offer.mem,
+        )
+
+    def _give_up(self) -> None:
+        rejects = self._rejects
+        if self._blocked:
+            rejects = rejects + Counter({CONSTRAINT: len(self._blocked)})
+        self._result.rejects[self.want.spec.id] = rejects
+        self._result.seen[self.want.spec.id] = len(self._offers) - self._unseen

@@ -1,0 +1,142 @@
+"""All that the engine can do, as values. The loop commits what the batch changed first, then carries these out in their order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from framework.engine.commands import Answer
+from framework.model.instance import Instance
+from framework.model.offer import Offer, Take
+from framework.model.run_spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    instance: Instance
+    spec: RunSpec
+    takes: tuple[Take, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """`refuse_seconds`: for how long what is left of the offer is not to be offered again."""
+
+    offer: Offer
+    launches: tuple[Launch, ...]
+    refuse_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    offer_ids: tuple[str, ...]
+    refuse_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revive:
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Subscribes, with the framework id if there is one; once more if the roles have changed."""
+
+    framework_id: str | None
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Leaves the master without ending the tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    task_id: str
+    agent_id: str
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """`grace_seconds` None: as the task was launched with."""
+
+    task_id: str
+    agent_id: str | None
+    grace_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """(task id, agent id) of each task to ask about; none at all asks about every task that the master knows."""
+
+    tasks: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartProbing:
+    """`readiness`: ask the readiness checks too, until the instance is ready."""
+
+    instance: Instance
+    spec: RunSpec
+    readiness: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopProbing:
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    type: str
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    ticket: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    ticket: int
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Resign:
+    """Gives up leadership."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """For the log: what an operator should see."""
+
+    what: str
+    details: Mapping[str, object]
+
+
+Action = (
+    Accept
+    | Decline
+    | Revive
+    | Suppress
+    | Subscribe
+    | Unsubscribe
+    | Acknowledge
+    | Kill
+    | Reconcile
+    | StartProbing
+    | StopProbing
+    | Announce
+    | Reply
+    | Refuse
+    | Resign
+    | Warn
+)

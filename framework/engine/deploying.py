@@ -1,0 +1,430 @@
+"""What is declared, the deployments that bring it about, and the comparison of every spec's instances with what is wanted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from framework.decide.advance_deployment import Census, Orders, begin_restart, hold, restart, stop
+from framework.decide.kill_order import select_victims
+from framework.decide.plan_deployment import plan_deployment
+from framework.engine.commands import Accepted, CancelDeployment, Declare, Killed, KillInstances
+from framework.engine.core import Core
+from framework.engine.errors import Locked, NotFound, TooManyDeployments
+from framework.engine.records import HistoryEntry
+from framework.model import path_id
+from framework.model.app import App, VersionInfo
+from framework.model.change import Change
+from framework.model.deployment import Deployment, Progress, SpecChange, StepAction
+from framework.model.group import Declared, Group
+from framework.model.instance import Instance
+from framework.model.pod import Pod
+from framework.model.run_spec import RunSpec, stamped
+from framework.model.timestamp import to_epoch, to_text
+from framework.model.values import FrozenMap
+
+DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is wanted of one spec now. `action` and `deployment` where a step is at it."""
+
+    mode: Literal["hold", "restart", "stop"]
+    spec: RunSpec | None
+    count: int
+    deployment: Deployment | None = None
+    action: StepAction | None = None
+
+
+class Deployer:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._steps: dict[str, dict[str, list[int]]] = {}  # deployment id -> spec id -> the steps that are at it
+        self._open: dict[str, set[str]] = {}  # deployment id -> specs whose action of the current step is not done
+        self.succeeded = self.failed = 0
+
+    # --- commands
+
+    def declare(self, command: Declare) -> Accepted:
+        declared = self._core.ledger.declared
+        change = command.edit(declared)
+        version = self._next_version()
+        changed = self._stamp(declared, change, version)
+        return self._carry_out(changed, version, command)
+
+    def cancel(self, command: CancelDeployment) -> Accepted | None:
+        deployment = self._core.ledger.deployments.get(command.deployment_id)
+        if deployment is None:
+            raise NotFound("Deployment", command.deployment_id)
+        if command.force:
+            self._end(deployment, "cancelled", success=False)
+            return None
+        return self._roll_back(deployment)
+
+    def kill(self, command: KillInstances) -> Killed:
+        ledger = self._core.ledger
+        victims = tuple(ledger.instances[i] for i in dict.fromkeys(command.instance_ids) if i in ledger.instances)
+        accepted = None
+        if command.scale and victims:
+            accepted = self._scale_down(victims, command.force)
+        for instance in victims:
+            self._core.killer.kill(instance, "asked for", wipe=command.wipe)
+        return Killed(victims, accepted.deployment if accepted else None)
+
+    def _scale_down(self, victims: tuple[Instance, ...], force: bool) -> Accepted:
+        fewer: dict[str, int] = {}
+        for instance in victims:
+            fewer[instance.spec_id] = fewer.get(instance.spec_id, 0) + (not instance.leaving)
+
+        def edit(declared: Declared) -> Change:
+            return Change(
+                apps={i: _fewer(declared.apps[i], by) for i, by in fewer.items() if i in declared.apps},
+                pods={i: _fewer(declared.pods[i], by) for i, by in fewer.items() if i in declared.pods},
+            )
+
+        return self.declare(Declare(edit, force=force))
+
+    def _next_version(self) -> str:
+        """The time, but always later than any version before: versions name what was declared."""
+        version = to_text(self._core.now)
+        last = self._core.ledger.last_version
+        return version if version > last else to_text(to_epoch(last) + 0.001)
+
+    def _stamp(self, declared: Declared, change: Change, version: str) -> Change:
+        """The change with versions, reduced to what differs."""
+        apps: dict[str, App | None] = {}
+        for app_id, app in change.apps.items():
+            before = declared.apps.get(app_id)
+            after = app and stamped(app, before, version, restart=app_id in change.restart)
+            if after is not before:
+                apps[app_id] = after
+        pods: dict[str, Pod | None] = {}
+        for pod_id, pod in change.pods.items():
+            old = declared.pods.get(pod_id)
+            new = pod and stamped(pod, old, version, restart=pod_id in change.restart)
+            if new is not old:
+                pods[pod_id] = new
+        return Change(apps, pods, self._stamp_groups(declared, change, {*apps, *pods}, version))
+
+    def _stamp_groups(
+        self, declared: Declared, change: Change, spec_ids: set[str], version: str
+    ) -> dict[str, Group | None]:
+        groups: dict[str, Group | None] = {}
+        for group_id, group in change.groups.items():
+            before = declared.groups.get(group_id)
+            if group is None or before is None or replace(group, version=before.version) != before:
+                groups[group_id] = group
+        for path in [*spec_ids, *groups]:
+            for group_id in path_id.ancestors(path):
+                if group_id not in groups:
+                    groups[group_id] = declared.groups.get(group_id) or Group(group_id)
+        for group_id, group in groups.items():
+            groups[group_id] = group and replace(group, version=version)
+        return groups
+
+    def _carry_out(self, change: Change, version: str, command: Declare, reverts: str | None = None) -> Accepted:
+        core, ledger = self._core, self._core.ledger
+        before = ledger.declared
+        after = change.applied_to(before)
+        changes = _spec_changes(before, after, {*change.apps, *change.pods})
+        held = list(dict.fromkeys(holder for spec_id in changes for holder in ledger.locks(spec_id)))
+        if held and not command.force:
+            raise Locked([spec_id for spec_id in changes if ledger.locks(spec_id)], held)
+        if len(ledger.deployments) - len(held) >= core.settings.max_running_deployments and changes:
+            raise TooManyDeployments(core.settings.max_running_deployments)
+        deployment = Deployment(
+            id=next(core.ids),
+            version=version,
+            steps=plan_deployment(changes, after, is_outdated=lambda spec_id: self._is_outdated(changes[spec_id])),
+            changes=FrozenMap(changes),
+            group_id=command.group,
+            started_at=core.now,
+            step_since=core.now,
+            deadline=None if command.deadline is None else core.now + command.deadline,
+            on_failure=command.on_failure,
+            reverts=reverts,
+        )
+        if command.dry_run:
+            return Accepted(deployment, version, before)
+        for holder in held:
+            self._end(ledger.deployments[holder], "cancelled by a newer deployment", success=False)
+        self._record(before, after, change, version)
+        core.announce("group_change_success", groupId=command.group, version=version)
+        self._begin(deployment)
+        return Accepted(deployment, version, after)
+
+    def _is_outdated(self, change: SpecChange) -> bool:
+        """Whether instances of a configuration run that is neither the one before nor the one after."""
+        if change.after is None:
+            return False
+        census = self._core.ledger.census(change.after.id, change.after.last_config_change_at)
+        return census.old.present > 0
+
+    def _record(self, before: Declared, after: Declared, change: Change, version: str) -> None:
+        def version_of(declared: Declared, spec_id: str) -> str | None:
+            spec = declared.apps.get(spec_id) or declared.pods.get(spec_id)
+            return spec.version if spec else None
+
+        spec_ids = [*change.apps, *change.pods]
+        group_ids = [*change.groups, *(g for g in after.groups if g not in before.groups and g not in change.groups)]
+        entry = HistoryEntry(
+            version,
+            {i: (version_of(before, i), version_of(after, i)) for i in spec_ids},
+            {g: (before.groups.get(g), after.groups.get(g)) for g in group_ids},
+        )
+        settings = self._core.settings
+        self._core.ledger.declare(
+            after, entry, versions_kept=settings.versions_kept, history_kept=settings.history_kept
+        )
+
+    # --- deployments
+
+    def _begin(self, deployment: Deployment) -> None:
+        core = self._core
+        if not deployment.steps:
+            core.announce("deployment_success", id=deployment.id, plan=deployment)
+            self.succeeded += 1
+            return
+        core.ledger.put_deployment(deployment)
+        if deployment.deadline is not None:
+            core.timers.set(DEADLINE, deployment.id, deployment.deadline)
+        self._begin_step(deployment)
+
+    def _begin_step(self, deployment: Deployment) -> None:
+        core = self._core
+        progress = {action.spec_id: self._progress(deployment, action) for action in deployment.current_actions}
+        deployment = replace(deployment, progress=FrozenMap(progress), step_since=core.now)
+        core.ledger.put_deployment(deployment)
+        core.announce("deployment_info", plan=deployment, currentStep=deployment.current_actions)
+        self._open.pop(deployment.id, None)
+        for spec_id in deployment.changes:
+            core.stir(spec_id)
+
+    def _progress(self, deployment: Deployment, action: StepAction) -> Progress:
+        change = deployment.changes[action.spec_id]
+        spec = change.after or change.before
+        assert spec is not None, "a change has a before or an after"
+        census = self._core.ledger.census(spec.id, spec.last_config_change_at)
+        if action.kind == "restart":
+            return begin_restart(spec.instances, spec.upgrade_strategy, spec.is_resident, census)
+        return Progress(old_at_start=census.staying)
+
+    def clear(self) -> None:
+        self._steps.clear()
+        self._open.clear()
+
+    def adopt(self, deployment: Deployment) -> None:
+        """After a start: goes on where it was."""
+        if deployment.deadline is not None:
+            self._core.timers.set(DEADLINE, deployment.id, deployment.deadline)
+        for spec_id in deployment.changes:
+            self._core.stir(spec_id)
+
+    def deadline(self, deployment_id: str) -> None:
+        deployment = self._core.ledger.deployments.get(deployment_id)
+        if deployment is None:
+            return
+        if deployment.on_failure == "rollback":
+            self._roll_back(deployment, "not done by its deadline, rolled back")
+        else:
+            self._end(deployment, "not done by its deadline", success=False)
+
+    def _roll_back(self, deployment: Deployment, why: str = "rolled back") -> Accepted:
+        """A new plan that reverts what this one changed, unless something newer has changed it since.
+
+        A configuration comes back with its own lastConfigChangeAt: instances of it that still run are not restarted.
+        """
+        ledger = self._core.ledger
+        version = self._next_version()
+        apps: dict[str, App | None] = {}
+        pods: dict[str, Pod | None] = {}
+        for spec_id, change in deployment.changes.items():
+            current = ledger.declared_spec(spec_id)
+            if (current and current.version) != (change.after and change.after.version):
+                continue
+            is_pod = isinstance(change.before or change.after, Pod)
+            reverted = change.before and _restored(change.before, version)
+            if is_pod:
+                pods[spec_id] = reverted  # type: ignore[assignment]
+            else:
+                apps[spec_id] = reverted  # type: ignore[assignment]
+        change_back = Change(apps, pods, self._groups_back(deployment, {*apps, *pods}, version))
+        self._end(deployment, why, success=False)
+        command = Declare(lambda declared: change_back, force=True, group=deployment.group_id)
+        return self._carry_out(change_back, version, command, reverts=deployment.id)
+
+    def _groups_back(self, deployment: Deployment, spec_ids: set[str], version: str) -> dict[str, Group | None]:
+        """Groups as they were; those that the deployment made go, if nothing else is in them."""
+        ledger = self._core.ledger
+        entry = ledger.history.get(deployment.version)
+        groups: dict[str, Group | None] = {}
+        if entry is not None:
+            stays = [i for i in (*ledger.declared.apps, *ledger.declared.pods) if i not in spec_ids]
+            for group_id, (before, _) in entry.groups.items():
+                if before is not None:
+                    groups[group_id] = replace(before, version=version)
+                elif group_id in ledger.declared.groups and not any(path_id.is_below(i, group_id) for i in stays):
+                    groups[group_id] = None
+        return groups
+
+    def _end(self, deployment: Deployment, why: str, *, success: bool) -> None:
+        core = self._core
+        core.ledger.remove_deployment(core.ledger.deployments[deployment.id])
+        core.timers.cancel(DEADLINE, deployment.id)
+        self._steps.pop(deployment.id, None)
+        self._open.pop(deployment.id, None)
+        for spec_id in deployment.changes:
+            core.stir(spec_id)
+        if success:
+            self.succeeded += 1
+            core.announce("deployment_success", id=deployment.id, plan=deployment)
+        else:
+            self.failed += 1
+            core.announce("deployment_step_failure", plan=deployment, currentStep=deployment.current_actions)
+            core.announce("deployment_failed", id=deployment.id, plan=deployment, reason=why)
+
+    # --- comparing
+
+    def settle(self) -> None:
+        """At the end of a batch: looks at every spec that something happened to, until all is said."""
+        core = self._core
+        while core.stirred:
+            stirred, core.stirred = core.stirred, {}
+            touched: dict[str, None] = {}
+            for spec_id in stirred:
+                deployment = self._settle_spec(spec_id)
+                if deployment is not None:
+                    touched[deployment.id] = None
+            for deployment_id in touched:
+                self._advance(deployment_id)
+
+    def _settle_spec(self, spec_id: str) -> Deployment | None:
+        """Carries out the orders for one spec. The deployment whose current step is at it, if any."""
+        core = self._core
+        target = self._target(spec_id)
+        if target.spec is None:
+            self._kill(spec_id, None, stop(core.ledger.census(spec_id, "")), "no longer declared")
+            core.launcher.forget(spec_id)
+            return None
+        spec = target.spec
+        census = core.ledger.census(spec_id, spec.last_config_change_at)
+        orders = self._orders(target, spec, census)
+        if orders.kill_old or orders.kill_new:
+            self._kill(spec_id, spec, orders, _WHY[target.mode])
+        if target.mode == "stop":
+            core.launcher.forget(spec_id)
+        else:
+            core.launcher.want(spec, orders.launch)
+        if target.deployment is not None and target.action is not None:
+            self._open_specs(target.deployment)
+            if orders.done:
+                self._open[target.deployment.id].discard(spec_id)
+            else:
+                self._open[target.deployment.id].add(spec_id)
+        return target.deployment
+
+    def _orders(self, target: Target, spec: RunSpec, census: Census) -> Orders:
+        progress = target.deployment.progress.get(spec.id) if target.deployment and target.action else None
+        if target.mode == "stop":
+            return stop(census)
+        if target.mode == "restart" and progress is not None:
+            return restart(target.count, spec.upgrade_strategy, spec.is_resident, census, progress)
+        before = progress.old_at_start if progress else None
+        return hold(target.count, spec.upgrade_strategy, census, before)
+
+    def _target(self, spec_id: str) -> Target:
+        ledger = self._core.ledger
+        locks = ledger.locks(spec_id)
+        if not locks:
+            spec = ledger.declared_spec(spec_id)
+            return Target("hold", spec, spec.instances if spec else 0)
+        deployment = ledger.deployments[locks[0]]
+        change = deployment.changes[spec_id]
+        steps = self._steps_of(deployment).get(spec_id, [])
+        current = deployment.current_step
+        if current in steps:
+            action = next(a for a in deployment.current_actions if a.spec_id == spec_id)
+            if action.kind == "stop":
+                return Target("stop", change.before, 0, deployment, action)
+            assert change.after is not None, "only a stop has no after"
+            if action.kind == "start":
+                return Target("hold", change.after, 0, deployment, action)
+            mode: Literal["hold", "restart"] = "restart" if action.kind == "restart" else "hold"
+            return Target(mode, change.after, change.after.instances, deployment, action)
+        if not steps or max(steps) < current:
+            return Target("hold", change.after, change.after.instances if change.after else 0, deployment)
+        # Its step is yet to come: it stays as it was, and what is new has no instances yet.
+        if change.before is None:
+            return Target("hold", change.after, 0, deployment)
+        return Target("hold", change.before, change.before.instances, deployment)
+
+    def _kill(self, spec_id: str, spec: RunSpec | None, orders: Orders, why: str) -> None:
+        staying = [i for i in self._core.ledger.instances_of(spec_id) if not i.leaving]
+        config = spec.last_config_change_at if spec else ""
+        selection = spec.kill_selection if spec else "YOUNGEST_FIRST"
+        constraints = spec.constraints if spec else ()
+        old = [i for i in staying if i.config_version != config]
+        new = [i for i in staying if i.config_version == config]
+        for group, count in ((old, orders.kill_old), (new, orders.kill_new)):
+            weak = [i for i in group if not i.ok]
+            strong = [i for i in group if i.ok]
+            victims = select_victims(weak, min(count, len(weak)), selection, constraints)
+            healthy_kills = min(count - len(victims), orders.healthy_kills)
+            victims += select_victims(strong, max(0, healthy_kills), selection, constraints)
+            for instance in victims:
+                self._core.killer.kill(instance, why)
+
+    def _advance(self, deployment_id: str) -> None:
+        core = self._core
+        deployment = core.ledger.deployments.get(deployment_id)
+        if deployment is None or self._open_specs(deployment):
+            return
+        core.announce("deployment_step_success", plan=deployment, currentStep=deployment.current_actions)
+        for action in deployment.current_actions:
+            if action.kind == "stop":
+                core.launcher.forget(action.spec_id)
+                core.prober.forget(action.spec_id)
+                core.announce("app_terminated_event", appId=action.spec_id)
+        following = replace(deployment, current_step=deployment.current_step + 1)
+        if following.current_step >= len(following.steps):
+            core.ledger.put_deployment(following)
+            self._end(following, "", success=True)
+        else:
+            self._begin_step(following)
+
+    def _open_specs(self, deployment: Deployment) -> set[str]:
+        if deployment.id not in self._open:
+            self._open[deployment.id] = {action.spec_id for action in deployment.current_actions}
+        return self._open[deployment.id]
+
+    def _steps_of(self, deployment: Deployment) -> Mapping[str, list[int]]:
+        steps = self._steps.get(deployment.id)
+        if steps is None:
+            steps = self._steps[deployment.id] = {}
+            for index, step in enumerate(deployment.steps):
+                for action in step.actions:
+                    steps.setdefault(action.spec_id, []).append(index)
+        return steps
+
+
+_WHY = {"hold": "more than are wanted", "restart": "replaced by a newer version", "stop": "the app was removed"}
+
+
+def _spec_changes(before: Declared, after: Declared, spec_ids: set[str]) -> dict[str, SpecChange]:
+    changes = {}
+    for spec_id in sorted(spec_ids):
+        old = before.apps.get(spec_id) or before.pods.get(spec_id)
+        new = after.apps.get(spec_id) or after.pods.get(spec_id)
+        if old is not new:
+            changes[spec_id] = SpecChange(old, new)
+    return changes
+
+
+def _fewer(spec: App | Pod, by: int):  # type: ignore[no-untyped-def]  # gives what it takes: an App or a Pod
+    return replace(spec, instances=max(0, spec.instances - by))
+
+
+def _restored(spec: RunSpec, version: str) -> RunSpec:
+    info = spec.version_info
+    config = info.last_config_change_at if info else spec.version
+    return replace(spec, version=version, version_info=VersionInfo(version, config))

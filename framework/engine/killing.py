@@ -1,0 +1,124 @@
+"""Ending instances: drained first where somebody may still talk to them, a bounded number at a time, again until they are gone."""
+
+from collections import deque
+from dataclasses import replace
+
+from framework.engine.actions import Kill, StopProbing
+from framework.engine.core import Core
+from framework.model.app import App
+from framework.model.instance import Condition, Goal, Instance
+from framework.model.run_spec import RunSpec
+
+DRAINED = "drained"
+RETRY = "kill"
+DRAIN_LABEL = "DROMOS_DRAIN_SECONDS"
+
+
+class Killer:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._queue: deque[str] = deque()
+        self._in_flight: set[str] = set()
+
+    def kill(self, instance: Instance, reason: str, *, drain: bool = True, wipe: bool = False) -> None:
+        """Decides that an instance ends. With `drain`, it is told first and killed after its drain time."""
+        core = self._core
+        if instance.leaving:
+            if not drain and instance.draining_since is not None:
+                self._to_queue(instance)
+            return
+        if instance.condition in (Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE):
+            # Nobody can reach it. Should it come back, it is a task that is not wanted.
+            core.send_away(instance, f"given up while unreachable: {reason}")
+            return
+        seconds = self.drain_seconds(core.ledger.spec_of(instance)) if drain and instance.running else 0.0
+        leaving = replace(
+            instance,
+            goal=Goal.DECOMMISSIONED,
+            kill_reason=reason,
+            wipe=wipe,
+            draining_since=core.now if seconds else None,
+        )
+        core.put(leaving, f"to be killed: {reason}")
+        core.act(StopProbing(instance.id))
+        if seconds:
+            core.timers.set(DRAINED, instance.id, core.now + seconds)
+            core.announce(
+                "instance_draining_event",
+                instanceId=instance.id,
+                runSpecId=instance.spec_id,
+                agentId=instance.agent.id,
+                host=instance.agent.host,
+                runSpecVersion=instance.spec_version,
+                taskIds=[task.id for task in instance.tasks],
+                drainSeconds=seconds,
+            )
+        else:
+            self._to_queue(leaving)
+
+    def drain_seconds(self, spec: RunSpec | None) -> float:
+        """Label DROMOS_DRAIN_SECONDS where it is a number; else the default, for specs that have ports."""
+        if spec is None:
+            return 0.0
+        settings = self._core.settings
+        given = spec.labels.get(DRAIN_LABEL, "")
+        try:
+            return min(max(0.0, float(given)), settings.max_drain_seconds)
+        except ValueError:
+            has_ports = bool(spec.ports) if isinstance(spec, App) else any(c.endpoints for c in spec.containers)
+            return settings.drain_seconds if has_ports else 0.0
+
+    def adopt(self, instance: Instance) -> None:
+        """After a start: goes on with a kill that was decided before."""
+        if instance.draining_since is not None:
+            spec = self._core.ledger.spec_of(instance)
+            self._core.timers.set(DRAINED, instance.id, instance.draining_since + self.drain_seconds(spec))
+        else:
+            self._to_queue(instance)
+
+    def drained(self, instance_id: str) -> None:
+        instance = self._core.ledger.instances.get(instance_id)
+        if instance is not None and instance.leaving:
+            self._to_queue(instance)
+
+    def again(self, instance_id: str) -> None:
+        """The kill has not shown any effect for a while."""
+        if instance_id in self._in_flight:
+            self._in_flight.discard(instance_id)
+            self._queue.append(instance_id)
+
+    def gone(self, instance_id: str) -> None:
+        self._in_flight.discard(instance_id)
+        self._core.timers.cancel(RETRY, instance_id)
+        self._core.timers.cancel(DRAINED, instance_id)
+
+    def clear(self) -> None:
+        self._queue.clear()
+        self._in_flight.clear()
+
+    def settle(self) -> None:
+        """At the end of a batch: sends as many kills as may be in flight."""
+        core = self._core
+        if not core.connected:
+            return
+        while self._queue and len(self._in_flight) < core.settings.kills_in_flight:
+            instance = core.ledger.instances.get(self._queue.popleft())
+            if instance is None or not instance.leaving or instance.id in self._in_flight:
+                continue
+            if instance.condition is not Condition.KILLING or instance.draining_since is not None:
+                killing = replace(instance, condition=Condition.KILLING, draining_since=None, since=core.now)
+                core.put(killing, "kill sent")
+            grace = self._grace(instance)
+            for task in instance.tasks:
+                core.act(Kill(task.id, instance.agent.id, grace))
+            self._in_flight.add(instance.id)
+            core.timers.set(RETRY, instance.id, core.now + core.settings.kill_retry + (grace or 0.0))
+
+    def _to_queue(self, instance: Instance) -> None:
+        self._core.timers.cancel(DRAINED, instance.id)
+        if instance.id not in self._in_flight:
+            self._queue.append(instance.id)
+
+    def _grace(self, instance: Instance) -> float | None:
+        spec = self._core.ledger.spec_of(instance)
+        return spec.task_kill_grace_period_seconds if isinstance(spec, App) else None

@@ -1,0 +1,315 @@
+"""Instances that wait, and the offers they wait for: the queue, launch delays, matching, reviving and suppressing."""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from framework.decide.backoff import Delay, forgotten, longer
+from framework.decide.match_offers import Placement, Requirement, Round, Rules, Want, match_offers
+from framework.decide.placement import LABEL, STRATEGIES, Strategy
+from framework.engine.actions import Accept, Decline, Launch, Reconcile, Revive, Suppress
+from framework.engine.core import Core, instance_id_of, task_id_of
+from framework.engine.errors import NotFound
+from framework.engine.view import QueueItem
+from framework.model.app import App
+from framework.model.instance import Agent, Condition, Instance, Task
+from framework.model.offer import Offer
+from framework.model.pod import Pod
+from framework.model.run_spec import RunSpec
+
+CONFIRM = "confirm"
+RIPE = "ripe"
+REVIVE = "revive"
+
+
+@dataclass(slots=True)
+class Entry:
+    """A spec with instances that wait."""
+
+    spec: RunSpec
+    requirement: Requirement
+    count: int
+    since: float
+    processed: int = 0
+    unused: int = 0
+    last_unused_at: float | None = None
+    last_used_at: float | None = None
+    last_rejects: Counter[str] = field(default_factory=Counter)
+    last_offers: int = 0
+    all_rejects: Counter[str] = field(default_factory=Counter)
+    unused_offers: deque[tuple[Offer, tuple[str, ...]]] = field(default_factory=deque)
+
+
+class Launcher:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._entries: dict[str, Entry] = {}
+        self._delays: dict[tuple[str, str], Delay] = {}
+        self._offers: dict[str, Offer] = {}
+        self._ports: dict[str, int] = {}  # agent id -> where the next free choice of ports begins
+        self._suppressed: frozenset[str] = frozenset()
+        self._hungry = False  # somebody became ready to launch since the last REVIVE
+        self._last_revive = float("-inf")
+        self._attempts: dict[str, int] = {}  # a launched instance without any status -> how often it was asked for
+        self.roles: tuple[str, ...] = (core.settings.role,)
+        self.offers_received = self.offers_used = self.launched = 0
+
+    # --- demand
+
+    def want(self, spec: RunSpec, count: int) -> None:
+        """How many instances of a spec wait now. 0 takes it off the queue."""
+        entry = self._entries.get(spec.id)
+        if count <= 0:
+            if entry is not None:
+                del self._entries[spec.id]
+            return
+        if entry is None:
+            self._entries[spec.id] = Entry(spec, Requirement.of(spec), count, self._core.now)
+            self._wake(spec)
+            return
+        if entry.spec is not spec:
+            entry.spec, entry.requirement = spec, Requirement.of(spec)
+            self._wake(spec)
+        elif count > entry.count:
+            self._wake(spec)
+        entry.count = count
+
+    def _wake(self, spec: RunSpec) -> None:
+        delay = self._delay(spec)
+        if delay is not None and delay.until > self._core.now:
+            self._core.timers.set(RIPE, spec.id, delay.until)
+        else:
+            self._hungry = True
+
+    def ripe(self, spec_id: str) -> None:
+        if spec_id in self._entries:
+            self._wake(self._entries[spec_id].spec)
+
+    def _delay(self, spec: RunSpec) -> Delay | None:
+        key = (spec.id, spec.last_config_change_at)
+        delay = self._delays.get(key)
+        if delay is not None and forgotten(spec, delay, self._core.now):
+            del self._delays[key]
+            return None
+        return delay
+
+    def failed(self, instance: Instance) -> None:
+        """An instance ended by itself: the next launch of its configuration waits longer."""
+        spec = self._core.ledger.spec_of(instance)
+        if spec is None:
+            return
+        key = (instance.spec_id, instance.config_version)
+        self._delays[key] = delay = longer(spec, self._delays.get(key), self._core.now)
+        self._core.timers.set(RIPE, spec.id, delay.until)
+
+    def reset_delay(self, spec_id: str) -> None:
+        entry = self._entries.get(spec_id)
+        if entry is None:
+            raise NotFound("Queue entry", spec_id)
+        self._delays.pop((spec_id, entry.spec.last_config_change_at), None)
+        self._wake(entry.spec)
+
+    def forget(self, spec_id: str) -> None:
+        """The spec is gone."""
+        self._entries.pop(spec_id, None)
+        for key in [key for key in self._delays if key[0] == spec_id]:
+            del self._delays[key]
+
+    # --- offers
+
+    def subscribed(self) -> None:
+        """A new subscription: old offers are void, and none are suppressed or filtered."""
+        self._offers.clear()
+        self._suppressed = frozenset()
+        self._hungry = False
+
+    def disconnected(self) -> None:
+        self._offers.clear()
+
+    def offered(self, offers: Iterable[Offer]) -> None:
+        for offer in offers:
+            self._offers[offer.id] = offer
+            self.offers_received += 1
+
+    def rescinded(self, offer_id: str) -> None:
+        self._offers.pop(offer_id, None)
+
+    def agent_lost(self, agent_id: str) -> None:
+        for offer in [offer for offer in self._offers.values() if offer.agent.id == agent_id]:
+            del self._offers[offer.id]
+
+    def match(self) -> None:
+        """At the end of a batch: offers meet those who wait; what is not used goes back at once."""
+        if not self._offers:
+            return
+        core, settings = self._core, self._core.settings
+        offers, self._offers = list(self._offers.values()), {}
+        ready = [entry for entry in self._entries.values() if self._is_ripe(entry.spec)]
+        rules = Rules(core.now, settings.maintenance_lead, settings.home_region, settings.reserve_gpu_agents)
+        result = match_offers([self._want(entry) for entry in ready], offers, rules, lambda a: self._ports.get(a, 0))
+        launches: dict[str, list[Launch]] = {}
+        for placement in result.placements:
+            launches.setdefault(placement.offer.id, []).append(self._launch(placement))
+        self._record(ready, result, offers)
+        for offer in offers:
+            if offer.id in launches:
+                core.act(Accept(offer, tuple(launches[offer.id]), settings.decline_seconds))
+        if result.unused:
+            core.act(Decline(tuple(offer.id for offer in result.unused), settings.decline_seconds))
+        # The next to be served first are those that got nothing, or not all, this time.
+        for entry in ready:
+            if entry.spec.id in self._entries and entry.last_used_at == core.now:
+                self._entries[entry.spec.id] = self._entries.pop(entry.spec.id)
+
+    def _want(self, entry: Entry) -> Want:
+        ledger, spec = self._core.ledger, entry.spec
+        config = spec.last_config_change_at
+
+        def peers() -> Iterable[Agent]:
+            instances = ledger.instances_of(spec.id)
+            return (i.agent for i in instances if i.config_version == config and not i.leaving)
+
+        return Want(spec, entry.requirement, entry.count, self._strategy(spec), peers, ledger.on_agents(spec.id))
+
+    def _strategy(self, spec: RunSpec) -> Strategy:
+        named = spec.labels.get(LABEL)
+        return next((strategy for strategy in STRATEGIES if strategy == named), self._core.settings.placement)
+
+    def _is_ripe(self, spec: RunSpec) -> bool:
+        delay = self._delay(spec)
+        return delay is None or delay.until <= self._core.now
+
+    def _launch(self, placement: Placement) -> Launch:
+        core, spec, offer = self._core, placement.spec, placement.offer
+        instance_id = instance_id_of(spec.id, next(core.ids))
+        instance = Instance(
+            id=instance_id,
+            spec_id=spec.id,
+            spec_version=spec.version,
+            config_version=spec.last_config_change_at,
+            role=spec.role,
+            agent=offer.agent,
+            tasks=_tasks(spec, instance_id, placement.host_ports, core.now),
+            checked=_is_checked(spec),
+            ready=not (isinstance(spec, App) and spec.readiness_checks),
+            provisioned_at=core.now,
+            since=core.now,
+        )
+        core.put(instance, f"provisioned on {offer.agent.host} by offer {offer.id}")
+        core.timers.set(CONFIRM, instance_id, core.now + core.settings.confirm_interval)
+        if placement.host_ports:
+            self._ports[offer.agent.id] = placement.host_ports[-1] + 1
+        entry = self._entries[spec.id]
+        entry.count -= 1
+        entry.last_used_at = core.now
+        if not entry.count:
+            del self._entries[spec.id]
+        self.launched += 1
+        return Launch(instance, spec, placement.takes)
+
+    def _record(self, entries: list[Entry], result: Round, offers: list[Offer]) -> None:
+        self.offers_used += len(offers) - len(result.unused)
+        for entry in entries:
+            rejects = result.rejects.get(entry.spec.id, Counter())
+            declined = sum(rejects.values())
+            entry.processed += result.seen[entry.spec.id]
+            entry.unused += declined
+            entry.last_rejects, entry.last_offers = rejects, result.seen[entry.spec.id]
+            entry.all_rejects.update(rejects)
+            if declined:
+                entry.last_unused_at = self._core.now
+                reasons = tuple(rejects)
+                for offer in result.unused[: self._core.settings.unused_offers_kept]:
+                    entry.unused_offers.append((offer, reasons))
+                while len(entry.unused_offers) > self._core.settings.unused_offers_kept:
+                    entry.unused_offers.popleft()
+
+    # --- revive and suppress
+
+    def revive_or_suppress(self) -> None:
+        """At the end of a batch: asks for offers if somebody waits, and for none if nobody does."""
+        core = self._core
+        if not core.connected:
+            return
+        waiting = {entry.spec.role for entry in self._entries.values()}
+        idle = frozenset(self.roles) - waiting
+        quiet = idle - self._suppressed
+        if quiet:
+            core.act(Suppress(tuple(sorted(quiet))))
+            self._suppressed |= quiet
+        if not waiting:
+            self._hungry = False
+        wanted = waiting & self._suppressed
+        if not wanted and not self._hungry:
+            return
+        due = self._last_revive + core.settings.revive_interval
+        if due > core.now:
+            core.timers.set_unless_sooner(REVIVE, "", due)
+            return
+        self._last_revive = core.now
+        self._hungry = False
+        core.act(Revive(tuple(sorted(waiting))))
+        self._suppressed -= waiting
+
+    # --- launches that nobody confirms
+
+    def unconfirmed(self, instance_id: str) -> None:
+        core = self._core
+        instance = core.ledger.instances.get(instance_id)
+        if instance is None or instance.condition is not Condition.PROVISIONED or instance.leaving:
+            self._attempts.pop(instance_id, None)
+            return
+        waited = core.now - instance.provisioned_at
+        if waited >= core.settings.launch_confirm_timeout:
+            core.killer.kill(instance, "launch was never confirmed", drain=False)
+            return
+        core.act(Reconcile(tuple((task.id, instance.agent.id) for task in instance.tasks)))
+        core.timers.set(CONFIRM, instance_id, core.now + core.settings.confirm_interval)
+
+    # --- reading
+
+    def queue(self, spec_id: str | None = None) -> tuple[QueueItem, ...]:
+        entries = self._entries.values() if spec_id is None else [e for e in [self._entries.get(spec_id)] if e]
+        return tuple(self._item(entry) for entry in entries)
+
+    def _item(self, entry: Entry) -> QueueItem:
+        delay = self._delay(entry.spec)
+        left = max(0.0, delay.until - self._core.now) if delay else 0.0
+        return QueueItem(
+            spec=entry.spec,
+            count=entry.count,
+            since=entry.since,
+            delay_left=left,
+            overdue=left == 0.0,
+            processed_offers=entry.processed,
+            unused_offers=entry.unused,
+            last_unused_at=entry.last_unused_at,
+            last_used_at=entry.last_used_at,
+            last_rejects=dict(entry.last_rejects),
+            last_offers=entry.last_offers,
+            launch_rejects=dict(entry.all_rejects),
+            unused=tuple((offer.raw, reasons) for offer, reasons in entry.unused_offers),
+        )
+
+    @property
+    def waiting(self) -> int:
+        return sum(entry.count for entry in self._entries.values())
+
+
+def _is_checked(spec: RunSpec) -> bool:
+    if isinstance(spec, Pod):
+        return any(container.health_check for container in spec.containers)
+    return bool(spec.health_checks)
+
+
+def _tasks(spec: RunSpec, instance_id: str, host_ports: tuple[int, ...], now: float) -> tuple[Task, ...]:
+    if isinstance(spec, App):
+        return (Task(task_id_of(instance_id, None, 1), staged_at=now, host_ports=host_ports),)
+    left = list(host_ports)
+    tasks = []
+    for container in spec.containers:
+        count = sum(endpoint.host_port is not None for endpoint in container.endpoints)
+        mine, left = left[:count], left[count:]
+        task_id = task_id_of(instance_id, container.name, 1)
+        tasks.append(Task(task_id, container.name, staged_at=now, host_ports=tuple(mine)))
+    return tuple(tasks)

@@ -1,0 +1,298 @@
+"""The one writer: takes what happened in batches, lets the state handle it, commits once, then acts.
+
+Persist comes before everything that leaves: an instance is durable before its ACCEPT, a status before its acknowledgement, a change
+before its answer.
+"""
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from daemonkit.logs import get_logger
+from framework.engine.actions import (
+    Accept,
+    Action,
+    Announce,
+    Decline,
+    Reconcile,
+    Refuse,
+    Reply,
+    Revive,
+    Subscribe,
+    Suppress,
+    Unsubscribe,
+    Warn,
+)
+from framework.engine.bus import Bus
+from framework.engine.commands import Answer, Command
+from framework.engine.errors import Busy, NotLeader, StoreUnavailable
+from framework.engine.events import BatchEnded, CommandReceived, Deposed, Elected, Event, TimePassed
+from framework.engine.ledger import Ledger, load_ledger
+from framework.engine.perform import Mesos, Performer, Probes
+from framework.engine.reading import StateView
+from framework.engine.settings import EngineSettings
+from framework.engine.state import State
+from framework.store.base import Store, StoreError, Write
+
+log = get_logger(__name__)
+
+PROBE_TABLE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """`queue`: commands that may wait. `batch`: events handled between two commits. `slice_seconds`: how long the loop may handle events
+    before others get a turn. `store_retry`: how often a store that failed is tried again, in seconds."""
+
+    queue: int = 1000
+    batch: int = 2000
+    slice_seconds: float = 0.01
+    store_retry: float = 1.0
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the loop did, for the metrics."""
+
+    events: int = 0
+    batches: int = 0
+    writes: int = 0
+    handle_seconds: float = 0.0
+    commit_seconds: float = 0.0
+    perform_seconds: float = 0.0
+    failed_commits: int = 0
+    errors: int = 0
+
+
+def uuids() -> Iterator[str]:
+    while True:
+        yield str(uuid.uuid1())
+
+
+class Engine:
+    """Lives in one event loop; `post` may be called from that loop only (threads use `call_soon_threadsafe`)."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: EngineSettings | None = None,
+        *,
+        framework_name: str = "marathon",
+        bus: Bus | None = None,
+        loop_settings: LoopSettings | None = None,
+        ids: Iterator[str] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._settings = settings or EngineSettings()
+        self._loop_settings = loop_settings or LoopSettings()
+        self._ids = ids or uuids()
+        self._clock = clock
+        self._name = framework_name
+        self.bus = bus or Bus()
+        self.figures = Figures()
+        self.store_problem: str | None = None
+        self.resigned = asyncio.Event()
+        self.state = State(self._settings, Ledger(), self._ids)
+        self.view = StateView(self.state, store, framework_name=framework_name)
+        self._performer: Performer | None = None
+        self._events: deque[Event] = deque()
+        self._news = asyncio.Event()
+        self._tickets = itertools.count(1)
+        self._callers: dict[int, asyncio.Future[Answer]] = {}
+
+    def connect(self, mesos: Mesos, probes: Probes) -> None:
+        """The hands; before `run`."""
+        self._performer = Performer(mesos, probes, self.bus, self, self.resigned.set)
+
+    # --- for the API
+
+    async def execute(self, command: Command) -> Answer:
+        """Carries a command out; durable when it returns. Raises EngineError, or what the command's edit raised."""
+        if not self.view.is_leader:
+            raise NotLeader("this node does not lead")
+        if self.store_problem is not None:
+            raise StoreUnavailable(self.store_problem)
+        if len(self._callers) >= self._loop_settings.queue:
+            raise Busy(f"{self._loop_settings.queue} commands wait already")
+        ticket = next(self._tickets)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._callers[ticket] = future
+        self.post(CommandReceived(ticket, command))
+        try:
+            return await future
+        finally:
+            self._callers.pop(ticket, None)
+
+    # --- for whatever tells of events
+
+    def post(self, event: Event) -> None:
+        self._events.append(event)
+        self._news.set()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._events)
+
+    # --- leadership
+
+    async def lead(self, address: str) -> None:
+        """Loads what is durable and begins to lead. Raises StoreError."""
+        started = time.monotonic()
+        ledger = await load_ledger(self._store)
+        self.state = State(self._settings, ledger, self._ids)
+        self.view.show(self.state)
+        log.info(
+            "state loaded",
+            apps=len(ledger.declared.apps),
+            instances=len(ledger.instances),
+            deployments=len(ledger.deployments),
+            seconds=round(time.monotonic() - started, 3),
+        )
+        self.resigned.clear()
+        self.post(Elected(address))
+
+    def follow(self, leader: str | None) -> None:
+        self.post(Deposed(leader))
+
+    # --- the loop
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; never ends by an error."""
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                try:
+                    await self._wait(stopped)
+                    await self.step()
+                except asyncio.CancelledError:
+                    raise
+                except Exception:
+                    self.figures.errors += 1
+                    log.exception("the engine's loop failed, it goes on")
+                    await asyncio.sleep(0.1)
+        finally:
+            stopped.cancel()
+            for future in self._callers.values():
+                if not future.done():
+                    future.set_exception(NotLeader("the framework stops"))
+            self.bus.close()
+
+    async def _wait(self, stopped: asyncio.Task[bool]) -> None:
+        """For an event, a deadline, or the end."""
+        if self._events:
+            await asyncio.sleep(0)
+            return
+        self._news.clear()
+        deadline = self.state.next_deadline()
+        timeout = None if deadline is None else max(0.0, deadline - self._clock())
+        if self.store_problem is not None:
+            timeout = min(self._loop_settings.store_retry, timeout if timeout is not None else 3600.0)
+        news = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait({news, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+
+    async def step(self) -> None:
+        """One batch."""
+        actions, handled = await self._handle_batch()
+        writes = self.state.ledger.pending()
+        if self.store_problem is not None and not writes:
+            writes = [Write(PROBE_TABLE, "writable", b"1")]
+        if writes:
+            try:
+                started = time.perf_counter()
+                await self._store.commit(writes)
+                self.figures.commit_seconds += time.perf_counter() - started
+            except StoreError as error:
+                await self._not_kept(error, actions)
+                return
+            if self.store_problem is not None:
+                log.info("the store can be written again")
+                self.store_problem = None
+        self.state.ledger.committed()
+        self.figures.batches += 1
+        self.figures.events += handled
+        self.figures.writes += len(writes)
+        await self._perform(actions)
+
+    async def _handle_batch(self) -> tuple[list[Action], int]:
+        state, now = self.state, self._clock()
+        started = slice_started = time.perf_counter()
+        actions: list[Action] = []
+        handled = 0
+        deadline = state.next_deadline()
+        if deadline is not None and deadline <= now:
+            actions += self._handle(TimePassed(), now)
+        while self._events and handled < self._loop_settings.batch:
+            actions += self._handle(self._events.popleft(), now)
+            handled += 1
+            if time.perf_counter() - slice_started > self._loop_settings.slice_seconds:
+                await asyncio.sleep(0)
+                slice_started = time.perf_counter()
+        actions += self._handle(BatchEnded(), now)
+        self.figures.handle_seconds += time.perf_counter() - started
+        return actions, handled
+
+    def _handle(self, event: Event, now: float) -> list[Action]:
+        try:
+            return self.state.handle(event, now)
+        except Exception:
+            # One event that cannot be handled must not take the others of its batch with it.
+            self.figures.errors += 1
+            log.exception("an event could not be handled", event_type=type(event).__name__)
+            lost, self.state.core.actions = self.state.core.actions, []
+            return lost
+
+    async def _perform(self, actions: list[Action]) -> None:
+        assert self._performer is not None, "connect() comes before run()"
+        now = self._clock()
+        slice_started = started = time.perf_counter()
+        for action in actions:
+            try:
+                self._performer.perform(action, now)
+            except Exception:
+                self.figures.errors += 1
+                log.exception("an action could not be carried out", action=type(action).__name__)
+            if time.perf_counter() - slice_started > self._loop_settings.slice_seconds:
+                await asyncio.sleep(0)
+                slice_started = time.perf_counter()
+        self.figures.perform_seconds += time.perf_counter() - started
+
+    async def _not_kept(self, error: StoreError, actions: list[Action]) -> None:
+        """Nothing of the batch has happened: callers are told so, offers go back, the rest is worked out anew."""
+        self.figures.failed_commits += 1
+        if self.store_problem is None:
+            log.error("the store cannot be written, changes are refused until it can", error=str(error))
+        self.store_problem = str(error)
+        kept: list[Action] = []
+        for action in actions:
+            match action:
+                case Reply(ticket):
+                    kept.append(Refuse(ticket, StoreUnavailable(str(error))))
+                case Accept(offer):
+                    kept.append(Decline((offer.id,), self._loop_settings.store_retry))
+                case Decline() | Revive() | Suppress() | Reconcile() | Subscribe() | Unsubscribe() | Refuse() | Warn():
+                    kept.append(action)
+                case _:
+                    pass  # Mesos tells again what is not acknowledged; kills and probes are worked out anew
+        kept += [action for action in self.state.undo(self._clock()) if not isinstance(action, Announce)]
+        await self._perform(kept)
+        await asyncio.sleep(self._loop_settings.store_retry)
+
+    # --- Callers
+
+    def reply(self, ticket: int, answer: Answer) -> None:
+        future = self._callers.get(ticket)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    def refuse(self, ticket: int, error: Exception) -> None:
+        future = self._callers.get(ticket)
+        if future is not None and not future.done():
+            future.set_exception(error)

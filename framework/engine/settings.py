@@ -1,0 +1,38 @@
+"""The engine's bounds and delays. Times in seconds; names as Marathon's flags where it has them."""
+
+from dataclasses import dataclass
+
+from framework.decide.placement import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    role: str = "*"
+    decline_seconds: float = 120.0  # offers that are not used
+    revive_interval: float = 1.0  # at least so long between two REVIVEs
+    placement: Strategy = "spread"
+    home_region: str | None = None
+    maintenance_lead: float = 0.0  # how long before a maintenance window its agents take nothing new
+    reserve_gpu_agents: bool = True
+    confirm_interval: float = 30.0  # a launch without any status is asked for so often
+    launch_confirm_timeout: float = 300.0
+    launch_timeout: float = 300.0
+    kills_in_flight: int = 1000  # of the whole cluster
+    kill_retry: float = 30.0
+    drain_seconds: float = 2.0  # between the announcement of a wanted kill and the kill, for specs with ports
+    max_drain_seconds: float = 3600.0
+    reconcile_first: float = 2.0  # an unanswered reconciliation is repeated after this, then twice this, …
+    reconcile_repeat: float = 30.0  # … up to this
+    reconcile_interval: float = 600.0
+    reconcile_chunk: int = 1000
+    scale_check_interval: float = 300.0
+    max_running_deployments: int = 100
+    versions_kept: int = 50
+    history_kept: int = 500
+    unused_offers_kept: int = 5
+    stories_kept: int = 16
+    mass_failure_share: float = 0.75  # of all probed instances failing at once: suspect the probes, kill nothing
+    mass_failure_least: int = 4
+    health_kill_share: float = (
+        0.25  # of one spec's instances that may be replaced for bad health at a time, at least one
+    )

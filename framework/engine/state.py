@@ -1,0 +1,257 @@
+"""The one place where state changes: `handle(event, now)` takes what happened and gives what is to be done.
+
+Pure: no I/O, no clock, no randomness. The parts that know how are in the modules beside; this one is the switchboard.
+"""
+
+from collections.abc import Callable, Iterator
+
+from framework.engine import killing, launching, observing, reconciling
+from framework.engine.actions import Action, Decline, Refuse, Reply, Resign, Subscribe, Unsubscribe
+from framework.engine.commands import (
+    Abdicate,
+    Answer,
+    CancelDeployment,
+    Command,
+    Declare,
+    KillInstances,
+    ResetDelay,
+)
+from framework.engine.core import Core
+from framework.engine.deploying import DEADLINE, Deployer
+from framework.engine.errors import NotLeader
+from framework.engine.events import (
+    AgentLost,
+    BatchEnded,
+    CommandReceived,
+    Deposed,
+    Disconnected,
+    Elected,
+    Event,
+    LaunchUncertain,
+    MessageReceived,
+    OfferRescinded,
+    OffersReceived,
+    Probed,
+    ReadinessProbed,
+    StatusReceived,
+    Subscribed,
+    TimePassed,
+)
+from framework.engine.killing import Killer
+from framework.engine.launching import Launcher
+from framework.engine.ledger import Ledger
+from framework.engine.observing import Observer
+from framework.engine.probing import Prober
+from framework.engine.reconciling import Reconciler
+from framework.engine.settings import EngineSettings
+from framework.model.instance import Condition
+
+SCALE_CHECK = "scale check"
+
+
+class State:
+    def __init__(self, settings: EngineSettings, ledger: Ledger, ids: Iterator[str]) -> None:
+        self.core = core = Core(settings, ledger, ids)
+        self.launcher = core.launcher = Launcher(core)
+        self.killer = core.killer = Killer(core)
+        self.prober = core.prober = Prober(core)
+        self.reconciler = core.reconciler = Reconciler(core)
+        self.deployer = core.deployer = Deployer(core)
+        self.observer = Observer(core)
+        self.leader: str | None = None
+        self.master: str | None = None
+        self.master_info: dict[str, object] = {}
+        self._timers: dict[str, Callable[[str], None]] = {
+            launching.RIPE: self.launcher.ripe,
+            launching.REVIVE: lambda _: None,  # the end of the batch revives
+            launching.CONFIRM: self.launcher.unconfirmed,
+            killing.DRAINED: self.killer.drained,
+            killing.RETRY: self.killer.again,
+            observing.INACTIVE: self.observer.inactive,
+            observing.EXPUNGE: self.observer.expunge,
+            observing.LAUNCH: self.observer.launch_overdue,
+            reconciling.REPEAT: lambda _: self.reconciler.repeat(),
+            reconciling.PERIOD: lambda _: self.reconciler.period(),
+            reconciling.UNCERTAIN: self.reconciler.ask_about,
+            DEADLINE: self.deployer.deadline,
+            SCALE_CHECK: lambda _: self._check_all(),
+        }
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.core.ledger
+
+    @property
+    def now(self) -> float:
+        """Of the last event."""
+        return self.core.now
+
+    def next_deadline(self) -> float | None:
+        return self.core.timers.next()
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        # A clock that is set back must not turn time back for what is measured here.
+        self.core.now = max(self.core.now, now)
+        self._dispatch(event)
+        actions, self.core.actions = self.core.actions, []
+        return actions
+
+    def undo(self, now: float) -> list[Action]:
+        """What the batch changed could not be made durable: it has not happened. Everything is worked out anew from what is."""
+        self.core.now = max(self.core.now, now)
+        self.core.actions = []
+        self.ledger.undo()
+        self._adopt_all()
+        # What the master said itself in this batch it will not say again, unless it is asked.
+        self.core.timers.set(reconciling.PERIOD, "", self.core.now + self.core.settings.reconcile_first)
+        actions, self.core.actions = self.core.actions, []
+        return actions
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case StatusReceived(status):
+                self.observer.status(status)
+            case OffersReceived(offers):
+                self._offered(event, offers)
+            case BatchEnded():
+                self._settle()
+            case TimePassed():
+                for what, whom in self.core.timers.due(self.core.now):
+                    self._timers[what](whom)
+            case Probed():
+                self.prober.probed(event)
+            case CommandReceived(ticket, command):
+                self._command(ticket, command)
+            case OfferRescinded(offer_id):
+                self.launcher.rescinded(offer_id)
+            case ReadinessProbed():
+                self.prober.ready(event)
+            case Subscribed():
+                self._subscribed(event)
+            case Disconnected(why):
+                self._disconnected(why)
+            case AgentLost(agent_id):
+                self.launcher.agent_lost(agent_id)
+            case LaunchUncertain(instance_ids, why):
+                self._uncertain(instance_ids, why)
+            case MessageReceived(agent_id, executor_id, data):
+                self.core.announce("framework_message_event", slaveId=agent_id, executorId=executor_id, message=data)
+            case Elected(address):
+                self._elected(address)
+            case Deposed(leader):
+                self._deposed(leader)
+
+    # --- leadership and the master
+
+    def _elected(self, address: str) -> None:
+        core = self.core
+        self.leader = address
+        core.leading = True
+        self._adopt_all()
+        core.timers.set(SCALE_CHECK, "", core.now + core.settings.scale_check_interval)
+        core.act(Subscribe(core.ledger.framework_id, self.launcher.roles))
+
+    def _deposed(self, leader: str | None) -> None:
+        self.leader = leader
+        self.core.leading = self.core.connected = False
+        self.master = None
+        self.core.timers.clear()
+        self.core.act(Unsubscribe())
+
+    def _adopt_all(self) -> None:
+        """Takes up what the ledger says: after a start, and after a batch that could not be kept."""
+        core = self.core
+        self.killer.clear()
+        self.deployer.clear()
+        for instance in list(core.ledger.instances.values()):
+            if instance.leaving:
+                self.killer.adopt(instance)
+            elif instance.condition is Condition.RUNNING:
+                self.prober.start(instance)
+            elif instance.condition is Condition.PROVISIONED:
+                core.timers.set(launching.CONFIRM, instance.id, core.now + core.settings.reconcile_first)
+            else:
+                self.observer.adopt(instance)
+        for deployment in list(core.ledger.deployments.values()):
+            self.deployer.adopt(deployment)
+        self._check_all()
+
+    def _check_all(self) -> None:
+        ledger = self.ledger
+        for spec_id in [*ledger.declared.apps, *ledger.declared.pods, *ledger.specs_with_instances()]:
+            self.core.stir(spec_id)
+        self.core.timers.set(SCALE_CHECK, "", self.core.now + self.core.settings.scale_check_interval)
+
+    def _subscribed(self, event: Subscribed) -> None:
+        core = self.core
+        if not core.leading:
+            return
+        if core.ledger.framework_id != event.framework_id:
+            core.ledger.set_framework_id(event.framework_id)
+        core.connected = True
+        self.master, self.master_info = event.master, dict(event.master_info)
+        self.launcher.subscribed()
+        self.reconciler.subscribed()
+        host = event.master.partition(":")[0]
+        if event.again:
+            core.announce("scheduler_reregistered_event", master=host)
+        else:
+            core.announce("scheduler_registered_event", frameworkId=event.framework_id, master=host)
+
+    def _disconnected(self, why: str) -> None:
+        if self.core.connected:
+            self.core.announce("scheduler_disconnected_event")
+            self.core.warn("disconnected from the master", why=why)
+        self.core.connected = False
+        self.master = None
+        self.launcher.disconnected()
+        self.reconciler.disconnected()
+
+    def _offered(self, event: OffersReceived, offers: tuple[object, ...]) -> None:
+        if self.core.connected:
+            self.launcher.offered(event.offers)
+        elif offers:
+            self.core.act(Decline(tuple(offer.id for offer in event.offers), 1.0))
+
+    def _uncertain(self, instance_ids: tuple[str, ...], why: str) -> None:
+        core = self.core
+        for instance_id in instance_ids:
+            core.tell(instance_id, f"launch uncertain: {why}")
+            core.timers.set(reconciling.UNCERTAIN, instance_id, core.now + core.settings.reconcile_first)
+
+    # --- the end of a batch
+
+    def _settle(self) -> None:
+        if not self.core.leading:
+            self.core.stirred.clear()
+            return
+        self.deployer.settle()
+        self.launcher.match()
+        self.deployer.settle()
+        self.launcher.revive_or_suppress()
+        self.killer.settle()
+
+    # --- commands
+
+    def _command(self, ticket: int, command: Command) -> None:
+        try:
+            if not self.core.leading:
+                raise NotLeader("this node does not lead")
+            self.core.act(Reply(ticket, self._carry_out(command)))
+        except Exception as error:  # the caller gets it, whatever its edit raised
+            self.core.act(Refuse(ticket, error))
+
+    def _carry_out(self, command: Command) -> Answer:
+        match command:
+            case Declare():
+                return self.deployer.declare(command)
+            case KillInstances():
+                return self.deployer.kill(command)
+            case CancelDeployment():
+                return self.deployer.cancel(command)
+            case ResetDelay(spec_id):
+                self.launcher.reset_delay(spec_id)
+                return None
+            case Abdicate():
+                self.core.act(Resign())
+                return None

@@ -1,0 +1,228 @@
+"""The engine's hand to Mesos: what it asks becomes calls of the driver, what the master says becomes events in the engine's loop.
+
+The driver's threads never touch the engine: messages gather in a bounded buffer, and one wake-up of the loop takes all that are there. When
+the buffer is full the stream's thread waits, and with it the master's socket.
+"""
+
+import asyncio
+import base64
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from daemonkit.logs import get_logger
+from framework.decide.instance_state import TaskStatus
+from framework.engine.actions import Launch
+from framework.engine.events import (
+    AgentLost,
+    Disconnected,
+    Event,
+    LaunchUncertain,
+    MessageReceived,
+    OfferRescinded,
+    OffersReceived,
+    StatusReceived,
+    Subscribed,
+)
+from framework.mesos.calls import Call
+from framework.mesos.driver import Driver
+from framework.mesos.offers import parse_offer, parse_status
+from framework.mesos.task_info import Resolve, SecretUnavailableError, no_secrets, task_info
+from framework.model.app import App
+from framework.model.offer import Offer
+
+log = get_logger(__name__)
+
+Json = dict[str, Any]
+CAPABILITIES = ("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE", "RESERVATION_REFINEMENT", "REGION_AWARE")
+REMOVED = ("Framework has been removed", "Completed framework")
+FAILED_OVER = "Framework failed over"
+
+
+class MesosScheduler:
+    """Implements `engine.perform.Mesos`. `info` is the FrameworkInfo without id and roles. `post` is the engine's.
+
+    `on_removed(message)`: the master has removed this framework for good, tasks and all.
+    """
+
+    def __init__(
+        self,
+        info: Json,
+        master: str,
+        post: Callable[[Event], None],
+        *,
+        credentials: tuple[str, str] | None = None,
+        resolve: Resolve = no_secrets,
+        on_removed: Callable[[str], None] = lambda message: None,
+        bound: int = 20_000,
+        gpus: bool = True,
+        new_driver: Callable[..., Driver] = Driver,
+    ) -> None:
+        capabilities = [{"type": name} for name in (*CAPABILITIES, *(["GPU_RESOURCES"] if gpus else []))]
+        self._info = {**info, "capabilities": capabilities}
+        self._post, self._resolve, self._on_removed = post, resolve, on_removed
+        self._master, self._credentials, self._new_driver = master, credentials, new_driver
+        self._driver: Driver | None = None
+        self._known = False  # subscribed before with this id
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._messages: deque[tuple[str, Json]] = deque()
+        self._room = threading.Semaphore(bound)
+        self._scheduled = False
+        self._lock = threading.Lock()
+
+    # --- engine.perform.Mesos
+
+    def subscribe(self, framework_id: str | None, roles: Sequence[str]) -> None:
+        self.unsubscribe()
+        self._loop = asyncio.get_running_loop()
+        framework: Json = {**self._info, "roles": list(roles)}
+        if framework_id:
+            framework["id"] = {"value": framework_id}
+        self._known = framework_id is not None
+        self._driver = self._new_driver(
+            framework, self._master, self._told, self._failed_call, credentials=self._credentials
+        )
+        self._driver.start()
+
+    def unsubscribe(self) -> None:
+        if self._driver is not None:
+            driver, self._driver = self._driver, None
+            driver.stop()
+
+    async def close(self) -> None:
+        if self._driver is not None:
+            driver, self._driver = self._driver, None
+            await asyncio.to_thread(driver.stop)
+
+    def accept(self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float) -> None:
+        infos: list[Json] = []
+        about: list[str] = []
+        for launch in launches:
+            try:
+                infos.append(task_info(launch, self._resolve))
+                about.append(launch.instance.id)
+            except SecretUnavailableError as error:
+                self._refuse_launch(launch, str(error))
+        operations = [{"type": "LAUNCH", "launch": {"task_infos": infos}}] if infos else []
+        body = {
+            "type": "ACCEPT",
+            "accept": {
+                "offer_ids": [{"value": offer.id}],
+                "operations": operations,
+                "filters": {"refuse_seconds": refuse_seconds},
+            },
+        }
+        if not self._call(body, "offers", tuple(about)) and about:
+            self._post(LaunchUncertain(tuple(about), "not connected"))
+
+    def _refuse_launch(self, launch: Launch, why: str) -> None:
+        """It never leaves: to the engine that is a task that failed before it began."""
+        assert isinstance(launch.spec, App)
+        for task in launch.instance.tasks:
+            status = TaskStatus(task.id, "TASK_ERROR", launch.instance.agent.id, "REASON_TASK_INVALID", message=why)
+            self._post(StatusReceived(status))
+
+    def decline(self, offer_ids: Sequence[str], refuse_seconds: float) -> None:
+        decline = {"offer_ids": [{"value": i} for i in offer_ids], "filters": {"refuse_seconds": refuse_seconds}}
+        self._call({"type": "DECLINE", "decline": decline}, "offers")
+
+    def revive(self, roles: Sequence[str]) -> None:
+        self._call({"type": "REVIVE", "revive": {"roles": list(roles)}}, "offers")
+
+    def suppress(self, roles: Sequence[str]) -> None:
+        self._call({"type": "SUPPRESS", "suppress": {"roles": list(roles)}}, "offers")
+
+    def acknowledge(self, task_id: str, agent_id: str, uuid: str) -> None:
+        acknowledge = {"task_id": {"value": task_id}, "agent_id": {"value": agent_id}, "uuid": uuid}
+        self._call({"type": "ACKNOWLEDGE", "acknowledge": acknowledge}, task_id)
+
+    def kill(self, task_id: str, agent_id: str | None, grace_seconds: float | None) -> None:
+        kill: Json = {"task_id": {"value": task_id}}
+        if agent_id:
+            kill["agent_id"] = {"value": agent_id}
+        if grace_seconds is not None:
+            kill["kill_policy"] = {"grace_period": {"nanoseconds": int(grace_seconds * 1_000_000_000)}}
+        self._call({"type": "KILL", "kill": kill}, task_id)
+
+    def reconcile(self, tasks: Sequence[tuple[str, str | None]]) -> None:
+        asked = [
+            {"task_id": {"value": task_id}, **({"agent_id": {"value": agent_id}} if agent_id else {})}
+            for task_id, agent_id in tasks
+        ]
+        self._call({"type": "RECONCILE", "reconcile": {"tasks": asked}}, "reconcile")
+
+    def _call(self, body: Json, key: str, about: tuple[str, ...] = ()) -> bool:
+        return self._driver is not None and self._driver.call(body, key, about)
+
+    @property
+    def waiting_calls(self) -> int:
+        return self._driver.waiting_calls if self._driver else 0
+
+    # --- in the driver's threads
+
+    def _told(self, kind: str, content: Json) -> None:
+        while not self._room.acquire(timeout=1.0):
+            if self._loop is None or self._loop.is_closed():
+                return
+        with self._lock:
+            self._messages.append((kind, content))
+            wake = not self._scheduled
+            self._scheduled = True
+        if wake and self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:
+                log.debug("the loop has ended; an event of the master is dropped", kind=kind)
+
+    def _failed_call(self, call: Call, status: int, text: str) -> None:
+        if call.type == "ACCEPT" and call.about:
+            self._told("LAUNCH_UNCERTAIN", {"instance_ids": call.about, "why": f"{status} {text}"})
+
+    # --- in the loop
+
+    def _drain(self) -> None:
+        with self._lock:
+            messages, self._messages = self._messages, deque()
+            self._scheduled = False
+        for kind, content in messages:
+            self._room.release()
+            try:
+                event = self._event(kind, content)
+            except (KeyError, TypeError, ValueError) as error:
+                log.error("an event of the master cannot be read", kind=kind, error=repr(error))
+                continue
+            if event is not None:
+                self._post(event)
+
+    def _event(self, kind: str, content: Json) -> Event | None:
+        match kind:
+            case "UPDATE":
+                return StatusReceived(parse_status(content["status"]))
+            case "OFFERS":
+                return OffersReceived(tuple(parse_offer(offer) for offer in content.get("offers", ())))
+            case "RESCIND":
+                return OfferRescinded(content["offer_id"]["value"])
+            case "CONNECTED":
+                again, self._known = self._known, True
+                return Subscribed(
+                    content["framework_id"]["value"], content["master"], content.get("master_info", {}), again
+                )
+            case "DISCONNECTED":
+                return Disconnected(content["why"])
+            case "FAILURE":
+                return AgentLost(content["agent_id"]["value"]) if "executor_id" not in content else None
+            case "MESSAGE":
+                data = base64.b64decode(content.get("data", ""))
+                return MessageReceived(content["agent_id"]["value"], content["executor_id"]["value"], data)
+            case "LAUNCH_UNCERTAIN":
+                return LaunchUncertain(tuple(content["instance_ids"]), content["why"])
+            case "ERROR":
+                self._error(str(content.get("message", "")))
+        return None
+
+    def _error(self, message: str) -> None:
+        if any(text in message for text in REMOVED):
+            # The tasks are gone with it, but what is declared is not: it takes a new registration to run it again.
+            self.unsubscribe()
+            self._on_removed(message)

@@ -1,0 +1,368 @@
+"""An app and what was taken of an offer -> the TaskInfo that Mesos launches."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from framework.engine.actions import Launch
+from framework.model.app import App, EnvValue, Fetch, SecretRef
+from framework.model.container import Container
+from framework.model.health import HealthCheck
+from framework.model.instance import Instance
+from framework.model.network import Network, PortDefinition, PortMapping
+from framework.model.offer import SCALE, Take
+from framework.model.volume import ExternalVolume, HostVolume, SecretVolume, Volume
+
+Json = dict[str, Any]
+Resolve = Callable[[str], str]  # a secret's source -> its value
+
+MAX_LABEL_LENGTH = 512  # longer label values are left out of the environment
+
+
+class SecretUnavailableError(Exception):
+    """`source` could not be read; the launch cannot be made."""
+
+
+def no_secrets(source: str) -> str:
+    raise SecretUnavailableError(f"secret {source!r}: no secret store is configured")
+
+
+def task_info(launch: Launch, resolve: Resolve = no_secrets) -> Json:
+    """Of an app's instance. Raises SecretUnavailableError."""
+    app, instance = launch.spec, launch.instance
+    assert isinstance(app, App), "pods are task groups"
+    task = instance.tasks[0]
+    ports = assigned_ports(app, task.host_ports)
+    info: Json = {
+        "name": _name(app.id),
+        "task_id": {"value": task.id},
+        "agent_id": {"value": instance.agent.id},
+        "resources": resources(launch.takes, instance.role),
+        "labels": labels(app.labels),
+        "discovery": discovery(app, ports),
+        "command": _command(app, instance, ports, resolve),
+    }
+    container = _container(app, ports)
+    if container:
+        info["container"] = container
+    if app.task_kill_grace_period_seconds is not None:
+        nanoseconds = int(app.task_kill_grace_period_seconds * 1_000_000_000)
+        info["kill_policy"] = {"grace_period": {"nanoseconds": nanoseconds}}
+    for check in app.health_checks:
+        if check.by_mesos:
+            info["health_check"] = health_check(check, app, ports)
+    if app.resource_limits:
+        info["limits"] = _limits(app)
+    return info
+
+
+def _name(app_id: str) -> str:
+    """`/grp/app` -> `app.grp`, as DNS names go."""
+    return ".".join(reversed([segment for segment in app_id.split("/") if segment]))
+
+
+def labels(pairs: Mapping[str, str]) -> Json:
+    return {"labels": [{"key": key, "value": value} for key, value in pairs.items()]}
+
+
+# --- resources
+
+
+def resources(takes: Iterable[Take], role: str) -> list[Json]:
+    found: list[Json] = []
+    for take in takes:
+        common: Json = {"allocation_info": {"role": role}}
+        if take.pool.reservations:
+            common["reservations"] = list(take.pool.reservations)
+        for name in ("cpus", "mem", "disk", "gpus"):
+            amount = getattr(take, name)
+            if amount:
+                found.append({"name": name, "type": "SCALAR", "scalar": {"value": amount / SCALE}, **common})
+        if take.ports:
+            ranges = [{"begin": begin, "end": end} for begin, end in _ranges(take.ports)]
+            found.append({"name": "ports", "type": "RANGES", "ranges": {"range": ranges}, **common})
+    return found
+
+
+def _ranges(ports: Iterable[int]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for port in sorted(ports):
+        if found and found[-1][1] == port - 1:
+            found[-1] = (found[-1][0], port)
+        else:
+            found.append((port, port))
+    return found
+
+
+def _limits(app: App) -> Json:
+    assert app.resource_limits is not None
+    given = {"cpus": app.resource_limits.cpus, "mem": app.resource_limits.mem}
+    return {
+        name: {"value": "Infinity" if limit == float("inf") else limit}
+        for name, limit in given.items()
+        if limit is not None
+    }
+
+
+# --- ports
+
+
+class AssignedPort:
+    """A port of an app with its numbers. `host` None: it has none on the host."""
+
+    __slots__ = ("container", "host", "labels", "name", "protocols", "requested")
+
+    def __init__(self, port: PortDefinition | PortMapping, host: int | None) -> None:
+        self.host = host
+        self.name, self.labels, self.protocols = port.name, port.labels, port.protocols
+        if isinstance(port, PortMapping):
+            self.container: int | None = port.container_port or host or 0
+            self.requested = port.container_port
+        else:
+            self.container = None
+            self.requested = port.port
+
+    @property
+    def number(self) -> int:
+        """Where the task listens, as it sees it."""
+        return self.container if self.container is not None else self.host or 0
+
+
+def assigned_ports(app: App, host_ports: Sequence[int]) -> list[AssignedPort]:
+    """The app's ports, each with the host port that it got."""
+    numbers = iter(host_ports)
+    found = []
+    for port in app.ports:
+        has_host_port = not isinstance(port, PortMapping) or port.host_port is not None
+        found.append(AssignedPort(port, next(numbers, None) if has_host_port else None))
+    return found
+
+
+def discovery(app: App, ports: Sequence[AssignedPort]) -> Json:
+    """For service discovery: the app's id, and its ports by host number where they have one, else by the container's."""
+    found = []
+    for port in ports:
+        scope = "host" if port.host is not None else "container"
+        for protocol in port.protocols:
+            entry: Json = {
+                "number": port.host if port.host is not None else port.number,
+                "protocol": protocol,
+                "labels": labels(
+                    {**port.labels, "network-scope": scope} if port.container is not None else port.labels
+                ),
+            }
+            if port.name:
+                entry["name"] = port.name
+            found.append(entry)
+    return {"visibility": "FRAMEWORK", "name": app.id.removeprefix("/"), "ports": {"ports": found}}
+
+
+# --- command and environment
+
+
+def _command(app: App, instance: Instance, ports: Sequence[AssignedPort], resolve: Resolve) -> Json:
+    command: Json = {"environment": {"variables": _environment(app, instance, ports, resolve)}}
+    if app.cmd is not None:
+        command |= {"shell": True, "value": app.cmd}
+    elif app.args and not (app.container and app.container.docker):
+        command |= {"shell": False, "value": app.args[0], "arguments": list(app.args)}
+    else:
+        command |= {"shell": False}
+        if app.args:
+            command["arguments"] = list(app.args)
+    if app.user:
+        command["user"] = app.user
+    if app.fetch:
+        command["uris"] = [_uri(fetch) for fetch in app.fetch]
+    return command
+
+
+def _uri(fetch: Fetch) -> Json:
+    uri: Json = {"value": fetch.uri, "extract": fetch.extract, "executable": fetch.executable, "cache": fetch.cache}
+    if fetch.dest_path:
+        uri["output_file"] = fetch.dest_path
+    return uri
+
+
+def _environment(app: App, instance: Instance, ports: Sequence[AssignedPort], resolve: Resolve) -> list[Json]:
+    variables = {
+        **task_environment(app, instance),
+        **port_environment(ports),
+        **{name: _value(value, app, resolve) for name, value in app.env.items()},
+    }
+    return [{"name": name, "type": "VALUE", "value": value} for name, value in variables.items()]
+
+
+def _value(value: EnvValue, app: App, resolve: Resolve) -> str:
+    if isinstance(value, SecretRef):
+        secret = app.secrets.get(value.secret)
+        if secret is None:
+            raise SecretUnavailableError(f"secret {value.secret!r} is not among the app's secrets")
+        return resolve(secret.source)
+    return value
+
+
+def task_environment(app: App, instance: Instance) -> dict[str, str]:
+    found = {
+        "MESOS_TASK_ID": instance.tasks[0].id,
+        "MARATHON_APP_ID": app.id,
+        "MARATHON_APP_VERSION": app.version,
+        "MARATHON_APP_RESOURCE_CPUS": str(float(app.cpus)),
+        "MARATHON_APP_RESOURCE_MEM": str(float(app.mem)),
+        "MARATHON_APP_RESOURCE_DISK": str(float(app.disk)),
+        "MARATHON_APP_RESOURCE_GPUS": str(app.gpus),
+        "HOST": instance.agent.host,
+    }
+    if app.container and app.container.docker:
+        found["MARATHON_APP_DOCKER_IMAGE"] = app.container.docker.image
+    usable = {_variable(key): value for key, value in app.labels.items() if len(value) < MAX_LABEL_LENGTH}
+    found["MARATHON_APP_LABELS"] = " ".join(usable)
+    return found | {f"MARATHON_APP_LABEL_{key}": value for key, value in usable.items()}
+
+
+def _variable(text: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in text).upper()
+
+
+def port_environment(ports: Sequence[AssignedPort]) -> dict[str, str]:
+    """PORT0…, PORTS, PORT, PORT_<requested>, PORT_<NAME>: host ports where there are some, else the container's."""
+    found: dict[str, str] = {}
+    numbers = [str(port.host if port.host is not None else port.number) for port in ports]
+    for index, (port, number) in enumerate(zip(ports, numbers, strict=True)):
+        found[f"PORT{index}"] = number
+        if port.requested:
+            found[f"PORT_{port.requested}"] = number
+        elif port.host is not None and port.container is None:
+            found[f"PORT_{port.host}"] = number
+        if port.name:
+            found[f"PORT_{_variable(port.name)}"] = number
+    if numbers:
+        found["PORT"] = numbers[0]
+        found["PORTS"] = ",".join(numbers)
+    return found
+
+
+# --- container
+
+
+def _container(app: App, ports: Sequence[AssignedPort]) -> Json | None:
+    container = app.container
+    joined = [_network_info(network, ports) for network in app.networks if network.mode != "host"]
+    if container is None and not joined and not app.tty:
+        return None
+    kind = container.type if container else "MESOS"
+    info: Json = {"type": kind}
+    if container and container.volumes:
+        info["volumes"] = [volume for v in container.volumes for volume in _volume(v)]
+    if kind == "DOCKER" and container:
+        info["docker"] = _docker(container, app.networks, ports)
+        if app.networks and app.networks[0].mode == "container":
+            info["network_infos"] = [{"name": app.networks[0].name}]
+    else:
+        if joined:
+            info["network_infos"] = joined
+        if container and container.docker:
+            info["mesos"] = {"image": _image(container)}
+    if app.tty:
+        info["tty_info"] = {}
+    return info
+
+
+def _docker(container: Container, networks: Sequence[Network], ports: Sequence[AssignedPort]) -> Json:
+    docker = container.docker
+    assert docker is not None, "a Docker container has an image"
+    mode = networks[0].mode if networks else "host"
+    info: Json = {
+        "image": docker.image,
+        "network": {"host": "HOST", "container/bridge": "BRIDGE", "container": "USER"}[mode],
+        "privileged": docker.privileged,
+        "force_pull_image": docker.force_pull_image,
+        "parameters": [{"key": parameter.key, "value": parameter.value} for parameter in docker.parameters],
+    }
+    if mode != "host":
+        info["port_mappings"] = [
+            {"host_port": port.host, "container_port": port.number, "protocol": protocol}
+            for port in ports
+            if port.host is not None
+            for protocol in port.protocols
+        ]
+    return info
+
+
+def _image(container: Container) -> Json:
+    docker = container.docker
+    assert docker is not None
+    return {"type": "DOCKER", "docker": {"name": docker.image}, "cached": not docker.force_pull_image}
+
+
+def _network_info(network: Network, ports: Sequence[AssignedPort]) -> Json:
+    info: Json = {
+        "port_mappings": [
+            {"host_port": port.host, "container_port": port.number, "protocol": protocol}
+            for port in ports
+            if port.host is not None
+            for protocol in port.protocols
+        ]
+    }
+    if network.name:
+        info["name"] = network.name
+    elif network.mode == "container/bridge":
+        info["name"] = "mesos-bridge"
+    if network.labels:
+        info["labels"] = labels(network.labels)
+    return info
+
+
+def _volume(volume: Volume) -> list[Json]:
+    if isinstance(volume, HostVolume):
+        return [{"container_path": volume.container_path, "host_path": volume.host_path, "mode": volume.mode}]
+    if isinstance(volume, ExternalVolume):
+        options = volume.external.options
+        driver = str(options.get("dvdi/driver", "rexray"))
+        parameters = [
+            {
+                "key": key.removeprefix("dvdi/"),
+                "value": value if isinstance(value, str) else orjson.dumps(value).decode(),
+            }
+            for key, value in options.items()
+            if key != "dvdi/driver"
+        ]
+        source: Json = {
+            "type": "DOCKER_VOLUME",
+            "docker_volume": {
+                "driver": driver,
+                "name": volume.external.name,
+                "driver_options": {"parameter": parameters},
+            },
+        }
+        return [{"container_path": volume.container_path, "mode": volume.mode, "source": source}]
+    if isinstance(volume, SecretVolume):
+        source = {"type": "SECRET", "secret": {"type": "REFERENCE", "reference": {"name": volume.secret}}}
+        return [{"container_path": volume.container_path, "mode": "RO", "source": source}]
+    return []  # persistent volumes are part of the disk resource
+
+
+# --- health checks that the agent makes
+
+
+def health_check(check: HealthCheck, app: App, ports: Sequence[AssignedPort]) -> Json:
+    found: Json = {
+        "delay_seconds": float(check.delay_seconds),
+        "interval_seconds": float(check.interval_seconds),
+        "timeout_seconds": float(check.timeout_seconds),
+        "grace_period_seconds": float(check.grace_period_seconds),
+        "consecutive_failures": check.max_consecutive_failures,
+    }
+    if check.protocol == "COMMAND":
+        assert check.command is not None
+        return found | {"type": "COMMAND", "command": {"shell": True, "value": check.command.value}}
+    port = check.port
+    if port is None:
+        index = check.port_index or 0
+        port = (ports[index].number if app.networks[0].mode != "host" else ports[index].host or 0) if ports else 0
+    if check.protocol == "MESOS_TCP":
+        return found | {"type": "TCP", "tcp": {"port": port}}
+    scheme = "https" if check.protocol == "MESOS_HTTPS" else "http"
+    http = {"port": port, "scheme": scheme, "path": check.path or "/", "protocol": check.ip_protocol.upper()}
+    return found | {"type": "HTTP", "http": http}

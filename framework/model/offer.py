@@ -1,0 +1,58 @@
+"""What Mesos offers, as the engine sees it. Scalars are whole thousandths, the precision of Mesos, so that sums are exact."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from framework.model.instance import Agent
+
+UNRESERVED = "*"
+SCALE = 1000
+Ranges = tuple[tuple[int, int], ...]  # inclusive
+
+
+def milli(amount: float) -> int:
+    """0.1 -> 100"""
+    return round(amount * SCALE)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The part of an offer that is reserved for one role in one way (or for none). `reservations` is echoed to Mesos as it came.
+
+    `labelled`: a dynamic reservation that carries labels belongs to somebody's instance and is not for general use.
+    """
+
+    role: str = UNRESERVED
+    cpus: int = 0
+    mem: int = 0
+    disk: int = 0
+    gpus: int = 0
+    ports: Ranges = ()
+    reservations: tuple[Mapping[str, Any], ...] = ()
+    labelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """`role` is the framework role that it was allocated to. `maintenance_at`: epoch seconds at which the agent goes down."""
+
+    id: str
+    agent: Agent
+    role: str
+    pools: tuple[Pool, ...]
+    maintenance_at: float | None = None
+    maintenance_until: float | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What a launch takes of one pool."""
+
+    pool: Pool
+    cpus: int = 0
+    mem: int = 0
+    disk: int = 0
+    gpus: int = 0
+    ports: tuple[int, ...] = ()
