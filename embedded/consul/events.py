@@ -34,7 +34,7 @@ class Events:
         self._node = node
         self._services = services
         self._last: deque[Event] = deque(maxlen=most)
-        self._time = 0
+        self._time = 1
 
     def fire(self, event: Event) -> Event:
         """Raises FailedError for a filter that is none."""

@@ -42,7 +42,7 @@ class ConsulApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        if not scope["path"].startswith("/v1/"):
+        if not routes.clean(scope["path"]).startswith("/v1/"):
             await self._others(scope, receive, send)
             return
         request = Request(scope, receive, most_bytes=self._most_bytes)

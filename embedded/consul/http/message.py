@@ -22,6 +22,13 @@ class DisconnectedError(Exception):
     """The client has gone; nobody is there to answer."""
 
 
+class _Spelled(bytes):
+    """The name of a header, which the HTTP server is not to put into lower case."""
+
+    def lower(self) -> bytes:
+        return self
+
+
 class Request:
     """One request. `rest` is what follows the endpoint's own path."""
 
@@ -113,7 +120,9 @@ class Answer:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     async def send(self, send: Send) -> None:
-        headers = [*self.headers, (b"Vary", b"Accept-Encoding"), (b"Content-Length", str(len(self.body)).encode())]
+        spelled = [*self.headers, (b"Vary", b"Accept-Encoding")]
+        length = (b"content-length", str(len(self.body)).encode())
+        headers: list[tuple[bytes, bytes]] = [length, *((_Spelled(name), value) for name, value in spelled)]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 

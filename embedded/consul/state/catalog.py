@@ -100,17 +100,20 @@ class Catalog:
         return [check for it in self.instances(service) for check in self.service_checks(it)]
 
     def service_topics(self, name: str, *, checks: bool) -> tuple[Topic, ...]:
-        """What decides the index of a query for one service."""
+        """What can change the index of a query for one service."""
         topic = service_topic(name)
-        if fold(name) in self._instances:
-            return (topic,)
-        if self.ledger.has(EXTINCT):
-            return topic, EXTINCT
-        return (topic, NODES, SERVICES, CHECKS) if checks else (topic, NODES, SERVICES)
+        return (topic,) if fold(name) in self._instances else (topic, *self._absent_topics(checks=checks))
 
     def service_index(self, name: str, *, checks: bool) -> int:
-        topics = self.service_topics(name, checks=checks)
-        return self.ledger.index_of(*(topics if fold(name) in self._instances else topics[1:]))
+        if fold(name) in self._instances:
+            return self.ledger.index_of(service_topic(name))
+        return self.ledger.index_of(*self._absent_topics(checks=checks))
+
+    def _absent_topics(self, *, checks: bool) -> tuple[Topic, ...]:
+        """What decides the index of a query for a service that has no instances."""
+        if self.ledger.has(EXTINCT):
+            return (EXTINCT,)
+        return (NODES, SERVICES, CHECKS) if checks else (NODES, SERVICES)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -24,6 +24,21 @@ from embedded.consul.model import (
 )
 from embedded.consul.state.rules import READ, WRITE, Authorizer
 
+# In these answers, and only there, the real one shows checks in the shape of its client library, which knows no more of them.
+_CLIENT_SHAPE: wire.Json = {
+    "Type": "",
+    "Definition": {
+        "Interval": "0s",
+        "Timeout": "0s",
+        "DeregisterCriticalServiceAfter": "0s",
+        "HTTP": "",
+        "Header": None,
+        "Method": "",
+        "Body": "",
+        "TLSSkipVerify": False,
+        "TCP": "",
+    },
+}
 _HTTP_STATUS = {PASSING: 200, WARNING: 429, CRITICAL: 503, MAINTENANCE: 503}
 
 
@@ -142,7 +157,7 @@ def _health(context: Context, service: Service) -> tuple[Sequence[wire.Json], st
     statuses = [
         MAINTENANCE if it.id.startswith((NODE_MAINTENANCE, SERVICE_MAINTENANCE)) else it.status for it in checks
     ]
-    return [_shape(it) for it in checks], worst(statuses)
+    return [_shape(it) | _CLIENT_SHAPE for it in checks], worst(statuses)
 
 
 def _shape(check: Check) -> wire.Json:

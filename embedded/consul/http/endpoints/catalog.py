@@ -170,10 +170,11 @@ async def connect(context: Context, request: Request) -> Answer:
     if not name:
         raise BadRequestError("Missing service name")
     catalog = context.state.catalog
-    topics = catalog.service_topics(name, checks=False)
-    return await context.query(
-        request, lambda: Result(catalog.service_index(name, checks=False), topics, list), catalog=True
-    )
+
+    def find() -> Result:
+        return Result(catalog.service_index(name, checks=False), catalog.service_topics(name, checks=False), list)
+
+    return await context.query(request, find, catalog=True)
 
 
 async def node(context: Context, request: Request) -> Answer:

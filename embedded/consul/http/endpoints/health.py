@@ -52,10 +52,11 @@ async def connect(context: Context, request: Request) -> Answer:
     """No service here is a proxy or speaks Connect itself."""
     name = _name(request, "Missing service name")
     catalog = context.state.catalog
-    topics = catalog.service_topics(name, checks=True)
-    return await context.query(
-        request, lambda: Result(catalog.service_index(name, checks=True), topics, list), catalog=True
-    )
+
+    def find() -> Result:
+        return Result(catalog.service_index(name, checks=True), catalog.service_topics(name, checks=True), list)
+
+    return await context.query(request, find, catalog=True)
 
 
 async def checks(context: Context, request: Request) -> Answer:

@@ -6,7 +6,6 @@ from embedded.consul.http.endpoints.agent import coordinate
 from embedded.consul.http.message import Answer, Request, json_answer
 from embedded.consul.http.query import Result, refuse_other_datacenter
 from embedded.consul.model import fold
-from embedded.consul.state.ledger import NODES
 from embedded.consul.state.rules import READ
 
 
@@ -27,8 +26,7 @@ async def coordinate_datacenters(context: Context, request: Request) -> Answer:
 async def coordinate_nodes(context: Context, request: Request) -> Answer:
     may = context.authorize(request)
     shown = [_own_coordinate(context)] if may.allow("node", READ, context.identity.node) else []
-    index = context.state.ledger.index_of(NODES)
-    return await context.query(request, lambda: Result(index, [NODES], lambda: shown))
+    return await context.query(request, lambda: Result(0, [], lambda: shown))
 
 
 async def coordinate_node(context: Context, request: Request) -> Answer:
@@ -36,8 +34,7 @@ async def coordinate_node(context: Context, request: Request) -> Answer:
     own = context.identity.node
     if fold(request.rest) != fold(own) or not may.allow("node", READ, own):
         return Answer(404)
-    index = context.state.ledger.index_of(NODES)
-    return await context.query(request, lambda: Result(index, [NODES], lambda: [_own_coordinate(context)]))
+    return await context.query(request, lambda: Result(0, [], lambda: [_own_coordinate(context)]))
 
 
 def _own_coordinate(context: Context) -> wire.Json:

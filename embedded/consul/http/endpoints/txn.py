@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from embedded.consul import body, wire
-from embedded.consul.errors import ApiError, PermissionDeniedError, TooLargeError
+from embedded.consul.errors import ApiError, BadRequestError, PermissionDeniedError, TooLargeError
 from embedded.consul.http.context import Context
 from embedded.consul.http.endpoints.kv import require_session
 from embedded.consul.http.message import Answer, Request, json_answer
@@ -25,7 +25,9 @@ _KV = body.Struct(
     },
     strict=False,
 )
-_OPERATIONS = body.list_of(body.Struct("TxnOp", {"KV": _KV}, strict=False), "api.TxnOps")
+_OTHERS = ("Node", "Service", "Check", "Intention")
+_OPERATION = body.Struct("TxnOp", {"KV": _KV, **dict.fromkeys(_OTHERS, body.anything)}, strict=False)
+_OPERATIONS = body.list_of(_OPERATION, "api.TxnOps")
 _READS = frozenset({"get", "get-tree", "check-index", "check-session", "check-not-exists"})
 _WITHOUT_VALUE = frozenset({"get", "get-tree"})
 
@@ -44,6 +46,8 @@ async def run(context: Context, request: Request) -> Answer:
         raise TooLargeError(f"Transaction contains too many operations ({len(given)} > {most})")
     refuse_other_datacenter(request, context.identity.datacenter)
     may = context.authorize(request)
+    if other := next((name for each in given for name in _OTHERS if name in each), None):
+        raise BadRequestError(f"Transactions here are of KV operations alone, not of {other}")
     operations: list[Operation] = [each["KV"] for each in given if "KV" in each]
     only_reads = all(operation.get("Verb", "") not in _WRITES for operation in operations)
     errors = _refused(context, may, operations)
@@ -85,10 +89,8 @@ def _refuse(context: Context, may: Authorizer, operation: Operation) -> None:
         allowed = may.allow("key", WRITE, key)
     if not allowed:
         raise PermissionDeniedError
-    if verb == "lock":
-        require_session(context, operation.get("Session", ""))
-        if context.state.keys.delayed(key):
-            raise _OperationError(f'failed to lock key "{key}" due to lock delay')
+    if verb == "lock" and context.state.keys.delayed(key):
+        raise _OperationError(f'failed to lock key "{key}" due to lock delay')
 
 
 def _carry_out(
@@ -109,7 +111,7 @@ def _carry_out(
                 entries = [
                     it for it in step(context, operation) if verb != "get-tree" or may.allow("key", READ, it.key)
                 ]
-            except _OperationError as error:
+            except (ApiError, _OperationError) as error:
                 errors.append({"OpIndex": at, "What": str(error)})
                 continue
             results += [{"KV": wire.entry(it, value=verb in _WITHOUT_VALUE)} for it in entries]
@@ -128,6 +130,7 @@ def _cas(context: Context, operation: Operation) -> list[Entry]:
 
 
 def _lock(context: Context, operation: Operation) -> list[Entry]:
+    require_session(context, operation.get("Session", ""))
     done = context.state.keys.lock(*_written(operation), operation.get("Session", ""))
     return [_done(done, f'failed to lock key "{operation["Key"]}", lock is already held')]
 
