@@ -44,7 +44,7 @@ def configure(*, daemon: str, level: str = "info", format: Format = "auto") -> N
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in ("urllib3", "kazoo", "docker", "uvicorn.access", "asyncio"):
+    for chatty in ("urllib3", "kazoo", "docker", "uvicorn.access", "uvicorn.error", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.contextvars.bind_contextvars(daemon=daemon)
 
