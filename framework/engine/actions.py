@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from framework.engine.commands import Answer
 from framework.model.instance import Instance
@@ -115,6 +116,14 @@ class Resign:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """For the metrics. `launch_seconds`: from the match with an offer until it runs."""
+
+    name: Literal["launch_seconds"]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Warn:
     """For the log: what an operator should see."""
 
@@ -138,5 +147,6 @@ Action = (
     | Reply
     | Refuse
     | Resign
+    | Measure
     | Warn
 )

@@ -151,6 +151,13 @@ class Ledger:
         self._note(_Place(records.FRAMEWORK, "id"), self.framework_id, framework_id)
         self.framework_id = framework_id
 
+    def forget_framework(self) -> None:
+        """The framework is gone from Mesos, and all of its tasks with it."""
+        self._note(_Place(records.FRAMEWORK, "id"), self.framework_id, None)
+        self.framework_id = None
+        for instance in list(self.instances.values()):
+            self.remove_instance(instance)
+
     def put_instance(self, instance: Instance) -> None:
         before = self.instances.get(instance.id)
         self._note(_Place(records.INSTANCES, instance.id), before, instance)

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from daemonkit.errors import OperatorError
 from daemonkit.logs import get_logger
 from framework.engine.actions import (
     Accept,
@@ -105,9 +106,11 @@ class Engine:
         self._tickets = itertools.count(1)
         self._callers: dict[int, asyncio.Future[Answer]] = {}
 
-    def connect(self, mesos: Mesos, probes: Probes) -> None:
+    def connect(
+        self, mesos: Mesos, probes: Probes, measure: Callable[[str, float], None] = lambda name, value: None
+    ) -> None:
         """The hands; before `run`."""
-        self._performer = Performer(mesos, probes, self.bus, self, self.resigned.set)
+        self._performer = Performer(mesos, probes, self.bus, self, resign=self.resigned.set, measure=measure)
 
     # --- for the API
 
@@ -140,10 +143,20 @@ class Engine:
 
     # --- leadership
 
-    async def lead(self, address: str) -> None:
-        """Loads what is durable and begins to lead. Raises StoreError."""
+    async def lead(self, address: str, *, new_framework_id: bool = False) -> None:
+        """Loads what is durable and begins to lead. Raises StoreError, and OperatorError where the state cannot be led.
+
+        `new_framework_id`: the known id is void, and with it all instances; what is declared starts afresh.
+        """
         started = time.monotonic()
         ledger = await load_ledger(self._store)
+        if new_framework_id:
+            ledger.forget_framework()
+        elif ledger.framework_id is None and ledger.instances:
+            raise OperatorError(
+                f"the state holds {len(ledger.instances)} instances but no framework id: registering afresh would orphan their"
+                " tasks; restore a backup that has the id, or start once with --new-framework-id to give the tasks up"
+            )
         self.state = State(self._settings, ledger, self._ids)
         self.view.show(self.state)
         log.info(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from framework.decide.instance_state import TaskStatus, condition_of, next_condition, overall, own_fault
-from framework.engine.actions import Acknowledge
+from framework.engine.actions import Acknowledge, Measure
 from framework.engine.core import Core
 from framework.model.instance import TERMINAL, Condition, Instance, Task, TaskFailure
 from framework.model.strategy import UnreachableStrategy
@@ -70,6 +70,8 @@ class Observer:
     def _runs(self, instance: Instance) -> None:
         for what in (INACTIVE, EXPUNGE, LAUNCH):
             self._core.timers.cancel(what, instance.id)
+        if instance.active_since == self._core.now:
+            self._core.act(Measure("launch_seconds", self._core.now - instance.provisioned_at))
         if not instance.leaving:
             self._core.prober.start(instance)
 

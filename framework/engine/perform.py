@@ -15,6 +15,7 @@ from framework.engine.actions import (
     Decline,
     Kill,
     Launch,
+    Measure,
     Reconcile,
     Refuse,
     Reply,
@@ -75,8 +76,18 @@ class Callers(Protocol):
 
 
 class Performer:
-    def __init__(self, mesos: Mesos, probes: Probes, bus: Bus, callers: Callers, resign: Callable[[], None]) -> None:
-        self._mesos, self._probes, self._bus, self._callers, self._resign = mesos, probes, bus, callers, resign
+    def __init__(
+        self,
+        mesos: Mesos,
+        probes: Probes,
+        bus: Bus,
+        callers: Callers,
+        *,
+        resign: Callable[[], None],
+        measure: Callable[[str, float], None] = lambda name, value: None,
+    ) -> None:
+        self._mesos, self._probes, self._bus, self._callers = mesos, probes, bus, callers
+        self._resign, self._measure = resign, measure
 
     def perform(self, action: Action, now: float) -> None:
         mesos = self._mesos
@@ -111,6 +122,8 @@ class Performer:
                 mesos.unsubscribe()
             case Resign():
                 self._resign()
+            case Measure(name, value):
+                self._measure(name, value)
             case Warn(what, details):
                 _warn(what, details)
 

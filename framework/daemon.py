@@ -1,0 +1,170 @@
+"""The framework's daemon: wires store, engine, Mesos, health probes and API together; nothing else does."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import click
+from prometheus_client import REGISTRY
+
+from daemonkit import lifecycle, logs
+from daemonkit.errors import OperatorError
+from daemonkit.health import Health
+from daemonkit.http import bind, serving
+from framework.api.server import make_app
+from framework.engine.bus import Bus
+from framework.engine.loop import Engine
+from framework.health.prober import HealthProber
+from framework.leader.single import SingleNode
+from framework.mesos.scheduler import MesosScheduler
+from framework.metrics import EngineMetrics
+from framework.settings import FrameworkSettings
+from framework.store.base import Store
+from framework.store.memory import MemoryStore
+from framework.store.sqlite import SqliteStore
+
+log = logs.get_logger(__name__)
+
+WATCH_INTERVAL = 0.5  # seconds between two looks at the loop's lag and the daemon's health
+
+
+@click.command("framework", help="Marathon's REST API; keeps apps running on Mesos.")
+@FrameworkSettings.options()
+def command(**flags: Any) -> None:
+    lifecycle.run(lambda stop: serve(FrameworkSettings.load(flags), stop))
+
+
+async def serve(settings: FrameworkSettings, stop: asyncio.Event) -> None:
+    """Runs until `stop`, or until it cannot go on (OperatorError). The tasks go on either way."""
+    logs.configure(daemon="framework", level=settings.log_level)
+    sock = bind(settings.http_address, settings.http_port, what="framework", mend="give another --http-port")
+    port = sock.getsockname()[1]
+    address = f"{settings.hostname or settings.http_address}:{port}"
+    health = Health(required=("store", "engine", "mesos"))
+    failure: list[OperatorError] = []
+
+    def give_up(error: OperatorError) -> None:
+        failure.append(error)
+        stop.set()
+
+    async with _engine(settings, address, health, give_up, stop) as engine:
+        app = make_app(engine, settings, health, address=address)
+        async with serving(app, sock, certificate=settings.tls_certificate, key=settings.tls_key):
+            log.info("serving", api=f"http://{address}/v2", master=settings.master)
+            await stop.wait()
+            engine.bus.close()  # listeners' streams end, or the server would wait for them
+    if failure:
+        raise failure[0]
+
+
+@contextlib.asynccontextmanager
+async def _engine(
+    settings: FrameworkSettings,
+    address: str,
+    health: Health,
+    give_up: Any,
+    stop: asyncio.Event,
+) -> AsyncIterator[Engine]:
+    store = _store(settings)
+    await store.open()
+    bus = Bus(history=settings.event_history, buffer=settings.event_stream_max_outstanding_messages)
+    engine = Engine(
+        store, settings.engine(), framework_name=settings.framework_name, bus=bus, loop_settings=settings.loop()
+    )
+    mesos = MesosScheduler(
+        framework_info(settings, address),
+        settings.master,
+        engine.post,
+        credentials=settings.credentials,
+        gpus=settings.gpu_scheduling,
+        on_removed=lambda message: give_up(OperatorError(_removed(message, settings))),
+    )
+    prober = HealthProber(engine.post, concurrency=settings.health_check_concurrency)
+    watch = _Watch(engine, health)
+    metrics = EngineMetrics(engine, REGISTRY, waiting_calls=lambda: mesos.waiting_calls, lag=lambda: watch.lag)
+    engine.connect(mesos, prober, metrics.measure)
+    node = SingleNode(engine, address, new_framework_id=settings.new_framework_id)
+    ended = asyncio.Event()
+    tasks = [asyncio.create_task(engine.run(ended)), asyncio.create_task(watch.run())]
+    try:
+        await node.start()
+        tasks.append(asyncio.create_task(node.run()))
+        yield engine
+    finally:
+        ended.set()
+        await tasks[0]
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*tasks[1:], return_exceptions=True)
+        await mesos.close()
+        await prober.close()
+        await store.close()
+        REGISTRY.unregister(metrics)
+        REGISTRY.unregister(metrics.launch_seconds)
+
+
+def _store(settings: FrameworkSettings) -> Store:
+    if settings.store == "memory":
+        return MemoryStore()
+    return SqliteStore(settings.state_dir.expanduser() / "state.db")
+
+
+def framework_info(settings: FrameworkSettings, address: str) -> dict[str, Any]:
+    info: dict[str, Any] = {
+        "name": settings.framework_name,
+        "user": settings.mesos_user,
+        "failover_timeout": settings.failover_timeout,
+        "checkpoint": settings.checkpoint,
+        "hostname": address.rpartition(":")[0],
+        "webui_url": settings.webui_url or f"http://{address}/ui/",
+    }
+    if settings.mesos_authentication_principal:
+        info["principal"] = settings.mesos_authentication_principal
+    return info
+
+
+def _removed(message: str, settings: FrameworkSettings) -> str:
+    return (
+        f"the master at {settings.master} says: {message}. The framework was torn down, or was away for longer than its"
+        f" failover_timeout ({settings.failover_timeout:.0f} s), and its tasks are gone; all apps are kept."
+        " Start once with --new-framework-id to register afresh and start them again"
+    )
+
+
+class _Watch:
+    """Looks at the engine from outside: how late the loop runs, and what to report as health."""
+
+    def __init__(self, engine: Engine, health: Health) -> None:
+        self._engine, self._health = engine, health
+        self.lag = 0.0
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._report()
+            expected = loop.time() + WATCH_INTERVAL
+            await asyncio.sleep(WATCH_INTERVAL)
+            self.lag = max(0.0, loop.time() - expected)
+
+    def _report(self) -> None:
+        engine, health = self._engine, self._health
+        if engine.store_problem is None:
+            health.ok("store")
+        else:
+            health.failing("store", engine.store_problem)
+        view = engine.view
+        if view.leader is None:
+            health.failing("engine", "no leader is known")
+        else:
+            health.ok("engine", "leads" if view.is_leader else f"stands by, {view.leader} leads")
+        if view.framework.connected:
+            health.ok("mesos", f"subscribed to {view.framework.master}")
+        elif view.is_leader:
+            health.failing("mesos", "not subscribed to a master")
+        else:
+            health.ok("mesos", "stands by")
+
+
+if __name__ == "__main__":
+    command()
