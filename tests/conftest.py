@@ -1,7 +1,12 @@
 """Fixtures that any test may ask for; each is defined, and described, in `tests/support`."""
 
+from tests.support.consul import any_consul as any_consul
+from tests.support.consul import embedded_consul as embedded_consul
+from tests.support.consul import own_any_consul as own_any_consul
+from tests.support.consul import own_embedded_consul as own_embedded_consul
 from tests.support.consul import own_real_consul as own_real_consul
 from tests.support.consul import real_consul as real_consul
+from tests.support.consul import shared_embedded_consul as shared_embedded_consul
 from tests.support.consul import shared_real_consul as shared_real_consul
 from tests.support.docker import busybox as busybox
 from tests.support.docker import dockerd as dockerd

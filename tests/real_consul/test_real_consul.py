@@ -14,35 +14,35 @@ def test_the_real_consul_is_the_version_that_the_embedded_one_matches(real_consu
     assert real_consul.http.get("agent/self").json()["Config"]["Version"] == VERSION
 
 
-def test_a_test_leaves_no_services_keys_or_sessions_to_the_next(real_consul: ConsulServer) -> None:
-    real_consul.register("web", "web-1", port=80, status="passing")
-    real_consul.http.put("agent/check/register", {"Name": "free", "TTL": "1h"})
-    real_consul.http.put("catalog/register", {"Node": "other", "Address": "127.0.0.2", "Service": {"Service": "far"}})
-    real_consul.put("some/key", "value")
-    real_consul.http.put("session/create", {})
+def test_a_test_leaves_no_services_keys_or_sessions_to_the_next(any_consul: ConsulServer) -> None:
+    any_consul.register("web", "web-1", port=80, status="passing")
+    any_consul.http.put("agent/check/register", {"Name": "free", "TTL": "1h"})
+    any_consul.http.put("catalog/register", {"Node": "other", "Address": "127.0.0.2", "Service": {"Service": "far"}})
+    any_consul.put("some/key", "value")
+    any_consul.http.put("session/create", {})
 
-    real_consul.empty()
+    any_consul.empty()
 
-    assert real_consul.http.get("catalog/services").json() == {"consul": []}
-    assert [node["Node"] for node in real_consul.http.get("catalog/nodes").json()] == ["test-node"]
-    assert real_consul.http.get("agent/checks").json() == {}
-    assert real_consul.http.get("session/list").json() == []
-    assert real_consul.value("some/key") is None
+    assert any_consul.http.get("catalog/services").json() == {"consul": []}
+    assert [node["Node"] for node in any_consul.http.get("catalog/nodes").json()] == ["test-node"]
+    assert any_consul.http.get("agent/checks").json() == {}
+    assert any_consul.http.get("session/list").json() == []
+    assert any_consul.value("some/key") is None
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_a_consul_of_the_tests_own_comes_back_with_its_data(own_real_consul: OwnConsul, end: str) -> None:
-    own_real_consul.put("kept", "value")
-    own_real_consul.register("web", port=80, status="critical")
-    own_real_consul.set_status("web", "passing")  # an initial status is not kept, one that was reported is
+def test_a_consul_of_the_tests_own_comes_back_with_its_data(own_any_consul: OwnConsul, end: str) -> None:
+    own_any_consul.put("kept", "value")
+    own_any_consul.register("web", port=80, status="critical")
+    own_any_consul.set_status("web", "passing")  # an initial status is not kept, one that was reported is
 
-    getattr(own_real_consul, end)()
+    getattr(own_any_consul, end)()
     with pytest.raises(OSError):
-        own_real_consul.http.get("status/leader")
-    own_real_consul.start()
+        own_any_consul.http.get("status/leader")
+    own_any_consul.start()
 
-    assert own_real_consul.value("kept") == b"value"
-    assert [found["Service"]["Port"] for found in own_real_consul.healthy("web")] == [80]
+    assert own_any_consul.value("kept") == b"value"
+    assert [found["Service"]["Port"] for found in own_any_consul.healthy("web")] == [80]
 
 
 def test_it_listens_on_loopback_alone(own_real_consul: OwnConsul) -> None:

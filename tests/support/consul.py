@@ -1,11 +1,16 @@
 """A Consul for tests, real or embedded, behind one handle; and the fixtures that give one.
 
-real_consul        one dev agent for the test run, emptied after each test
-own_real_consul    a server of the test's own with its data on disk, which it may stop, kill and start again
+real_consul, embedded_consul            one for the test run, emptied after each test
+any_consul                              the test runs with each of these
+own_real_consul, own_embedded_consul    one of the test's own with its data on disk, which it may stop, kill and start again
+own_any_consul                          the test runs with each of these
 """
 
+import asyncio
 import contextlib
 import subprocess
+import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +19,9 @@ from typing import Any
 
 import pytest
 import requests
+import uvloop
 
+from embedded.consul.server import embedded_consul as serving_embedded_consul
 from tests.real_consul.install import real_consul_program
 from tests.support.processes import free_port, running
 from tests.support.waiting import eventually
@@ -213,6 +220,50 @@ def running_real_consul(
         server.kill()
 
 
+@contextlib.contextmanager
+def running_embedded_consul(directory: Path, **settings: Any) -> Iterator[ConsulServer]:
+    """An embedded Consul in a thread of this process, with its state below `directory`."""
+    started: list[ConsulServer | BaseException] = []
+    ready = threading.Event()
+    loop, stop = uvloop.new_event_loop(), asyncio.Event()
+
+    async def serve() -> None:
+        try:
+            async with serving_embedded_consul(state_dir=directory / "consul", node=NODE, **settings) as server:
+                started.append(ConsulServer(server.host, server.port, "embedded"))
+                ready.set()
+                await stop.wait()
+        except BaseException as error:
+            started.append(error)
+            raise
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="embedded-consul")
+    thread.start()
+    ready.wait()
+    try:
+        if isinstance(started[0], BaseException):
+            raise started[0]
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+@contextlib.contextmanager
+def running_own_embedded_consul(directory: Path, *, token: str | None = None, **settings: Any) -> Iterator[OwnConsul]:
+    """The embedded Consul's daemon inside the block; `settings` are its flags."""
+    port = free_port()
+    flags = {"port": port, "state_dir": directory / "consul", "node": NODE, **settings}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+    command = (sys.executable, "-m", "embedded.consul.daemon", *words)
+    server = OwnConsul("127.0.0.1", port, "embedded", token, command=command, log=directory / f"consul-{port}.log")
+    with server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def shared_real_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
     with running_real_consul(tmp_path_factory.mktemp("real-consul")) as server:
@@ -231,3 +282,37 @@ def own_real_consul(tmp_path: Path) -> Iterator[OwnConsul]:
     """A real Consul 1.8.7 of the test's own, with its data on disk: `stop()`, `kill()`, `start()`."""
     with running_real_consul(tmp_path, dev=False) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_embedded_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
+    with running_embedded_consul(tmp_path_factory.mktemp("embedded-consul")) as server:
+        yield server
+
+
+@pytest.fixture
+def embedded_consul(shared_embedded_consul: ConsulServer) -> Iterator[ConsulServer]:
+    """The embedded Consul, empty at the start of the test. Not to be stopped: others use it next."""
+    yield shared_embedded_consul
+    shared_embedded_consul.empty()
+
+
+@pytest.fixture
+def own_embedded_consul(tmp_path: Path) -> Iterator[OwnConsul]:
+    """An embedded Consul of the test's own, as a daemon: `stop()`, `kill()`, `start()`."""
+    with running_own_embedded_consul(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(params=["embedded", "real"])
+def any_consul(request: pytest.FixtureRequest) -> ConsulServer:
+    """The embedded Consul, and the real one."""
+    server: ConsulServer = request.getfixturevalue(f"{request.param}_consul")
+    return server
+
+
+@pytest.fixture(params=["embedded", "real"])
+def own_any_consul(request: pytest.FixtureRequest) -> OwnConsul:
+    """One of the test's own: embedded, and real."""
+    server: OwnConsul = request.getfixturevalue(f"own_{request.param}_consul")
+    return server
