@@ -19,6 +19,21 @@ class Layout:
         return self.root / "conf" / "nginx.conf"
 
     @property
+    def haproxy_config(self) -> Path:
+        return self.root / "conf" / "haproxy.cfg"
+
+    @property
+    def haproxy_pid(self) -> Path:
+        return self.root / "run" / "haproxy.pid"
+
+    @property
+    def haproxy_socket(self) -> Path:
+        return self.root / "run" / "haproxy.sock"
+
+    def haproxy_map(self, name: str) -> Path:
+        return self.root / "conf" / f"{name}.map"
+
+    @property
     def pid(self) -> Path:
         return self.root / "run" / "nginx.pid"
 

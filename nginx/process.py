@@ -10,17 +10,17 @@ import grp
 import os
 import pwd
 import secrets
-import select
 import shutil
 import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nginx import haproxy_process, pids
 from nginx.errors import ProxyFailedError, ProxyMissingError
+from nginx.files import write_atomically
 from nginx.layout import Layout
 
 MODULE_DIRECTORIES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))
@@ -86,23 +86,6 @@ def prepare(layout: Layout) -> None:
         write_atomically(layout.token, secrets.token_urlsafe(32), mode=0o600)
 
 
-def write_atomically(path: Path, text: str | bytes, *, mode: int = 0o644) -> None:
-    """All or nothing, and on the disk before it returns."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    data = text.encode() if isinstance(text, str) else text
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def write_private(layout: Layout, path: Path, text: str) -> None:
     """For the eyes of Nginx' workers alone, which read it at each request."""
     write_atomically(path, text, mode=0o600)
@@ -138,24 +121,22 @@ def running(layout: Layout) -> Master | None:
     """The master that the pid file names, if it lives and was started with our configuration file."""
     try:
         pid = int(layout.pid.read_text())
-        title = (Path("/proc") / str(pid) / "cmdline").read_bytes()
-        if not title.startswith(b"nginx: master process") or str(layout.config).encode() not in title:
+        title = pids.command_line(pid)[0]
+        if not title.startswith("nginx: master process") or str(layout.config) not in title:
             return None
-        return Master(pid, _started(pid))
+        return Master(pid, pids.start_time(pid))
     except (OSError, ValueError, IndexError):
         return None
 
 
 def signal_master(layout: Layout, master: Master, number: signal.Signals) -> None:
     """Raises ProxyFailedError if that master is gone, or the pid is another process by now."""
-    with _held(master.pid) as descriptor:
-        if descriptor is None or running(layout) != master:
-            raise ProxyFailedError(f"nginx (pid {master.pid}) is gone")
-        signal.pidfd_send_signal(descriptor, number)
+    if not pids.send(master.pid, number, lambda _pid: running(layout) == master):
+        raise ProxyFailedError(f"nginx (pid {master.pid}) is gone")
 
 
 def stop(state_dir: Path, *, grace: float = 5.0) -> bool:
-    """Ends the Nginx below `state_dir`, the edge's, with all its workers: gracefully for `grace` seconds, then at once.
+    """Ends the proxy below `state_dir`, the edge's, with all its workers: gracefully for `grace` seconds, then at once.
 
     Whether there was one. Used by `dromos down`; needs nothing but the directory.
     """
@@ -164,82 +145,24 @@ def stop(state_dir: Path, *, grace: float = 5.0) -> bool:
     if master is not None:
         with contextlib.suppress(ProxyFailedError):
             signal_master(layout, master, signal.SIGQUIT)
-        _wait_for_end(layout, grace)
-    found = master is not None
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        left = ours(layout)
-        found = found or bool(left)
-        _signal_all(layout, left, number)
-        if left and _wait_for_end(layout, 2.0):
-            break
-    layout.pid.unlink(missing_ok=True)
-    layout.control.unlink(missing_ok=True)
-    return found
+        pids.wait_for_end(ours(layout), grace)
+    found = pids.end_all(lambda: ours(layout), lambda pid: pids.has_open(pid, layout.error_log))
+    found = haproxy_process.stop(layout) or found
+    for path in (layout.pid, layout.control, layout.unavailable):
+        path.unlink(missing_ok=True)
+    return found or master is not None
 
 
 def end_orphans(layout: Layout) -> None:
     """Workers whose master was killed hold the ports: they finish their requests, but listen no longer."""
-    left = ours(layout)
-    if left and running(layout) is None:
-        _signal_all(layout, left, signal.SIGQUIT)
+    if running(layout) is None:
+        for pid in ours(layout):
+            pids.send(pid, signal.SIGQUIT, lambda one: pids.has_open(one, layout.error_log))
 
 
 def ours(layout: Layout) -> list[int]:
     """The pids of all Nginx processes that write to our error log."""
-    return [pid for pid in _nginx_pids() if _is_ours(pid, layout)]
-
-
-def _is_ours(pid: int, layout: Layout) -> bool:
-    log = str(layout.error_log)
-    try:
-        return any(str(entry.readlink()) == log for entry in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return False
-
-
-def _nginx_pids() -> list[int]:
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if Path(entry.path, "comm").read_text().strip() == "nginx":
-                    found.append(int(entry.name))
-    return found
-
-
-def _signal_all(layout: Layout, pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with _held(pid) as descriptor, contextlib.suppress(ProcessLookupError):
-            if descriptor is not None and _is_ours(pid, layout):
-                signal.pidfd_send_signal(descriptor, number)
-
-
-def _wait_for_end(layout: Layout, seconds: float) -> bool:
-    """Whether all of ours ended in time."""
-    deadline = time.monotonic() + seconds
-    for pid in ours(layout):
-        with _held(pid) as descriptor:
-            if descriptor is not None:
-                select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-    return not ours(layout)
-
-
-@contextlib.contextmanager
-def _held(pid: int) -> Iterator[int | None]:
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError:
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _started(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[19])
+    return [pid for pid in pids.named("nginx") if pids.has_open(pid, layout.error_log)]
 
 
 def _run(layout: Layout, program: str, config: Path, *flags: str) -> "subprocess.CompletedProcess[str]":

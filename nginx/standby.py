@@ -12,8 +12,8 @@ from typing import Literal
 import orjson
 
 from nginx.errors import EdgeError
+from nginx.files import write_atomically
 from nginx.model import Model, Service
-from nginx.process import write_atomically
 
 Position = Literal["standby", "own", "auto"]
 

@@ -21,9 +21,10 @@ from daemonkit.logs import get_logger
 from nginx import nginx_conf, process
 from nginx.control import Control, State
 from nginx.errors import ControlError, EdgeError, ProxyFailedError
+from nginx.files import write_atomically
 from nginx.model import Model
 from nginx.nginx_conf import Surroundings
-from nginx.process import Master, write_atomically
+from nginx.process import Master
 from nginx.table import Change, Table, difference
 
 log = get_logger(__name__)

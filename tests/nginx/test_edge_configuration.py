@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nginx import nginx_conf, process, syntax
+from nginx import files, nginx_conf, process, syntax
 from nginx.errors import RefusedError
 from nginx.layout import Layout, Listen, Tuning
 from nginx.model import Instance, Model
@@ -216,7 +216,7 @@ def test_nginx_takes_every_model(tmp_path_factory: pytest.TempPathFactory, progr
     @given(catalogs())
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     def check(services: dict[str, tuple[Instance, ...]]) -> None:
-        process.write_atomically(around.layout.config, nginx_conf.render(model_of(services), around))
+        files.write_atomically(around.layout.config, nginx_conf.render(model_of(services), around))
         process.check(around.layout, program, around.layout.config)
 
     check()
