@@ -111,9 +111,10 @@ async def restart_app(request: Request) -> Response:
     api, app_id = api_of(request), id_in(request)
 
     def edit(declared: Declared, _defaults: Defaults) -> Change:
-        if app_id not in declared.apps:
+        app = declared.apps.get(app_id)
+        if app is None:
             raise NotFoundError.of("App", app_id)
-        return Change(restart=frozenset({app_id}))
+        return Change(apps={app_id: app}, restart=frozenset({app_id}))
 
     accepted = await api.declare(request, edit, group=path_id.parent(app_id))
     api.announce("api_post_event", request, appDefinition=accepted.declared.apps[app_id])

@@ -1,0 +1,243 @@
+"""Tasks, deployments, queue and events over HTTP, on a real engine."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from framework.api.settings import ApiSettings
+from tests.support.memory_cluster import Framework, running_framework
+from tests.support.waiting import eventually_async
+
+
+async def test_all_tasks_are_listed_by_status(framework: Framework) -> None:
+    framework.cluster.stuck.add("/slow")
+    await framework.app("/web", instances=2)
+    await framework.call("POST", "/v2/apps", {"id": "/slow", "cmd": "x"})
+    await eventually_async(lambda: len(framework.cluster.running) == 3)
+
+    async def apps(query: str) -> list[str]:
+        return sorted(task["appId"] for task in (await framework.get("/v2/tasks" + query))["tasks"])
+
+    await eventually_async(lambda: apps("?status=staging"))
+    assert await apps("") == ["/slow", "/web", "/web"]
+    assert await apps("?status=running") == ["/web", "/web"]
+    assert await apps("?status=staging") == ["/slow"]
+    assert await apps("?status[]=staging&status[]=running") == ["/slow", "/web", "/web"]
+
+
+async def test_tasks_as_text_are_lines_for_load_balancers(framework: Framework) -> None:
+    await framework.app("/g/web", instances=2, ports=[0])
+    answer = await framework.call("GET", "/v2/tasks", headers={"Accept": "text/plain"})
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    name, port, *where = answer.body.decode().rstrip("\n\t").split("\t")
+    assert (name, port) == ("g_web", "10000") and len(where) == 2
+    assert all(host.split(":")[0].endswith(".example") and host.split(":")[1].isdigit() for host in where)
+
+
+async def test_tasks_are_killed_by_id(framework: Framework) -> None:
+    await framework.app("/web", instances=3)
+    ids = [task["id"] for task in (await framework.get("/v2/tasks"))["tasks"]]
+    killed = await framework.call("POST", "/v2/tasks/delete", {"ids": [ids[0], "web.instance-unknown._app.1"]})
+    assert killed.status == 200 and [task["id"] for task in killed.json["tasks"]] == [ids[0]]
+    shrunk = await framework.call("POST", "/v2/tasks/delete?scale=true", {"ids": [ids[1]]})
+    assert set(shrunk.json) == {"version", "deploymentId"}
+    assert (await framework.call("POST", "/v2/tasks/delete", {"ids": ["nonsense"]})).status == 400
+    assert (await framework.call("POST", "/v2/tasks/delete", {"ids": "x"})).status == 422
+    both = await framework.call("POST", "/v2/tasks/delete?scale=true&wipe=true", {"ids": [ids[2]]})
+    assert both.status == 400
+
+
+async def test_a_running_deployment_is_shown_and_rolled_back_or_stopped(framework: Framework) -> None:
+    await framework.app("/web")
+    framework.cluster.stuck.add("/web")
+    changed = (await framework.call("PUT", "/v2/apps/web", {"cmd": "new", "instances": 2})).json
+    [deployment] = await framework.get("/v2/deployments")
+    assert deployment["id"] == changed["deploymentId"] and deployment["version"] == changed["version"]
+    assert deployment["affectedApps"] == ["/web"] and deployment["affectedPods"] == []
+    assert deployment["currentStep"] == 1 and deployment["totalSteps"] == len(deployment["steps"]) == 1
+    assert deployment["steps"] == [{"actions": [{"action": "RestartApplication", "app": "/web"}]}]
+    assert deployment["currentActions"] == [
+        {"action": "RestartApplication", "app": "/web", "readinessCheckResults": []}
+    ]
+    assert (await framework.get("/v2/apps/web"))["app"]["deployments"] == [{"id": deployment["id"]}]
+    framework.cluster.stuck.clear()
+    back = await framework.call("DELETE", f"/v2/deployments/{deployment['id']}")
+    assert back.status == 200 and back.json["deploymentId"] != deployment["id"]
+    assert back.headers["Marathon-Deployment-Id"] == back.json["deploymentId"]
+    await framework.settled()
+    assert (await framework.get("/v2/apps/web"))["app"]["cmd"] == "sleep 1"
+    framework.cluster.stuck.add("/web")
+    changed = (await framework.call("PUT", "/v2/apps/web", {"cmd": "newer"})).json
+    stopped = await framework.call("DELETE", f"/v2/deployments/{changed['deploymentId']}?force=true")
+    assert (stopped.status, stopped.body) == (202, b"")
+    await framework.settled()
+    assert (await framework.get("/v2/apps/web"))["app"]["cmd"] == "newer"
+    unknown = await framework.call("DELETE", "/v2/deployments/nope")
+    assert (unknown.status, unknown.json["message"]) == (404, "DeploymentPlan nope does not exist")
+
+
+async def test_too_many_deployments_are_403(framework: Framework) -> None:
+    framework.cluster.offering = False
+    for index in range(100):
+        assert (await framework.call("POST", "/v2/apps", {"id": f"/a{index}", "cmd": "x"})).status == 201
+    refused = await framework.call("POST", "/v2/apps", {"id": "/one-more", "cmd": "x"})
+    assert refused.status == 403 and "100" in refused.json["message"]
+    assert (await framework.call("GET", "/v2/apps/one-more")).status == 404
+
+
+async def test_the_queue_tells_what_waits_and_why(framework: Framework) -> None:
+    await framework.call("POST", "/v2/apps", {"id": "/big", "cmd": "x", "cpus": 5000, "instances": 2})
+    await eventually_async(lambda: framework.engine.view.queue() and framework.engine.view.queue()[0].processed_offers)
+    [item] = (await framework.get("/v2/queue"))["queue"]
+    assert item["app"]["id"] == "/big" and item["count"] == 2 and item["role"] == "*"
+    assert item["delay"]["overdue"] is True and item["delay"]["timeLeftSeconds"] == 0
+    summary = item["processedOffersSummary"]
+    assert summary["processedOffersCount"] >= 2 and summary["unusedOffersCount"] >= 2
+    reasons = [row["reason"] for row in summary["rejectSummaryLastOffers"]]
+    assert reasons[:5] == ["UnfulfilledRole", "UnfulfilledConstraint", "NoCorrespondingReservationFound", "AgentMaintenance", "InsufficientCpus"]  # fmt: skip  # noqa: E501
+    cpus = summary["rejectSummaryLastOffers"][4]
+    assert cpus["declined"] == cpus["processed"] > 0
+    assert summary["rejectSummaryLastOffers"][5]["processed"] == 0
+    assert "lastUnusedOffers" not in item
+    [item] = (await framework.get("/v2/queue?embed=lastUnusedOffers"))["queue"]
+    assert item["lastUnusedOffers"][0]["reason"] == ["InsufficientCpus"]
+
+
+async def test_a_delay_is_reset(framework: Framework) -> None:
+    framework.cluster.failing.add("/bad")
+    await framework.call("POST", "/v2/apps", {"id": "/bad", "cmd": "x", "backoffSeconds": 300})
+    await eventually_async(lambda: framework.engine.view.last_failure("/bad"))
+    [item] = (await framework.get("/v2/queue"))["queue"]
+    assert item["delay"]["overdue"] is False and 200 < item["delay"]["timeLeftSeconds"] <= 300
+    framework.cluster.failing.clear()
+    reset = await framework.call("DELETE", "/v2/queue//bad/delay")
+    assert (reset.status, reset.body) == (204, b"")
+    await framework.settled()
+    unknown = await framework.call("DELETE", "/v2/queue/nope/delay")
+    assert (unknown.status, unknown.json["message"]) == (404, "Application /nope not found in tasks queue.")
+
+
+# --- events
+
+
+class Events:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def next(self, timeout: float = 5.0) -> tuple[int, str, dict[str, Any]]:
+        """(id, type, data); comments are passed over."""
+        fields: dict[str, str] = {}
+        async with asyncio.timeout(timeout):
+            async for line in self._response.content:
+                text = line.decode().rstrip("\n")
+                if not text and fields:
+                    return int(fields["id"]), fields["event"], json.loads(fields["data"])
+                if text and not text.startswith(":"):
+                    key, _, value = text.partition(": ")
+                    fields[key] = value
+        raise AssertionError("the stream has ended")
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        while True:
+            _, found, data = await self.next()
+            if found == kind:
+                return data
+
+
+@contextlib.asynccontextmanager
+async def listening(framework: Framework, query: str = "", **headers: str) -> AsyncIterator[Events]:
+    url = f"{framework.url}/v2/events{query}"
+    async with framework.http.get(url, headers={"Accept": "text/event-stream", **headers}) as response:
+        assert response.status == 200 and response.headers["Content-Type"].startswith("text/event-stream")
+        await eventually_async(lambda: framework.engine.bus.listeners)
+        yield Events(response)
+
+
+async def test_a_deployment_is_told_from_the_request_to_its_success(framework: Framework) -> None:
+    async with listening(framework) as events:
+        _, kind, data = await events.next()
+        assert kind == "event_stream_attached" and data["remoteAddress"].startswith("127.0.0.1:")
+        created = await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x"})
+        seen: dict[str, dict[str, Any]] = {}
+        while "deployment_success" not in seen or "api_post_event" not in seen:
+            number, kind, data = await events.next()
+            assert data["eventType"] == kind and data["timestamp"].endswith("Z") and number > 0
+            seen.setdefault(kind, data)
+    posted = seen["api_post_event"]
+    assert posted["clientIp"] == "127.0.0.1" and posted["uri"] == "/v2/apps" and posted["appDefinition"]["id"] == "/web"
+    success = seen["deployment_success"]
+    assert success["id"] == created.json["deployments"][0]["id"]
+    plan = success["plan"]
+    assert plan["id"] == success["id"] and plan["version"] == created.json["version"]
+    assert [app["id"] for app in plan["target"]["apps"]] == ["/web"] and plan["original"]["apps"] == []
+    assert seen["deployment_info"]["currentStep"]["actions"][0]["app"] == "/web"
+    status = seen["status_update_event"]
+    assert status["appId"] == "/web" and status["taskStatus"] in ("TASK_STAGING", "TASK_RUNNING")
+    for field in ("slaveId", "taskId", "host", "ports", "ipAddresses", "version", "message"):
+        assert field in status, field
+    assert {"instanceId", "condition", "runSpecId", "agentId", "host", "runSpecVersion"} <= set(
+        seen["instance_changed_event"]
+    )
+    assert seen["group_change_success"]["groupId"]
+
+
+async def test_events_are_filtered_by_type(framework: Framework) -> None:
+    async with listening(framework, "?event_type=deployment_success&event_type=api_post_event") as events:
+        await framework.app("/web")
+        assert {(await events.next())[1], (await events.next())[1]} == {"deployment_success", "api_post_event"}
+
+
+async def test_a_light_plan_has_no_groups(framework: Framework) -> None:
+    async with listening(framework, "?event_type=deployment_success&plan-format=light") as events:
+        await framework.app("/web")
+        assert set((await events.next())[2]["plan"]) == {"id", "version", "steps"}
+
+
+async def test_a_listener_that_comes_back_gets_what_it_missed(framework: Framework) -> None:
+    async with listening(framework, "?event_type=deployment_success") as events:
+        await framework.app("/one")
+        last, _, _ = await events.next()
+    await framework.app("/two")
+    async with listening(framework, "?event_type=deployment_success", **{"Last-Event-ID": str(last)}) as events:
+        number, _, data = await events.next()
+        assert number > last and [a["id"] for a in data["plan"]["target"]["apps"]] == ["/two"]
+
+
+async def test_a_listener_that_takes_nothing_is_disconnected() -> None:
+    async with running_framework(ApiSettings(event_send_timeout=0.3)) as framework:
+        host, port = framework.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        writer.write(b"GET /v2/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually_async(lambda: framework.engine.bus.listeners == 1)
+        big = "x" * 200_000
+
+        async def talk() -> bool:
+            framework.engine.bus.publish("noise", 0.0, {"text": big})
+            return framework.engine.bus.listeners == 0
+
+        await eventually_async(talk, timeout=15)
+        writer.close()
+
+
+async def test_too_many_streams_are_refused() -> None:
+    async with running_framework(ApiSettings(max_event_streams=1)) as framework, listening(framework):
+        refused = await framework.call("GET", "/v2/events")
+        assert refused.status == 503 and "Retry-After" in refused.headers
+
+
+async def test_a_listener_that_leaves_is_forgotten(framework: Framework) -> None:
+    async with listening(framework):
+        pass
+    await eventually_async(lambda: framework.engine.bus.listeners == 0)
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "9" * 30])
+async def test_a_last_event_id_of_any_form_is_served(framework: Framework, value: str) -> None:
+    async with listening(framework, "?event_type=deployment_success", **{"Last-Event-ID": value}) as events:
+        await framework.app("/web")
+        assert (await events.next())[1] == "deployment_success"
