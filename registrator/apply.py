@@ -83,6 +83,8 @@ class Applier:
         now, next_due, sends = _now(), None, []
         wanted = set()
         for service in services:
+            if not service.has_heartbeat:
+                continue
             there = self._actual.get(service.id) if self._actual is not None else None
             for check in service.checks:
                 if check.heartbeat is None or there is None or check.id not in there.check_ids:

@@ -1,6 +1,7 @@
 """`dromos registrator`: wires the sources, the loop and the status endpoint together."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 
 import aiohttp
@@ -35,6 +36,8 @@ from registrator.sync import Sync
 @RegistratorSettings.options()
 def command(**flags: object) -> None:
     """Containers and tasks, registered in Consul."""
+    # Large answers are made of many small objects that no cycle binds; looking for cycles in them costs more than reading them.
+    gc.set_threshold(100_000, 50, 50)
     settings = RegistratorSettings.load(flags)
     logs.configure(daemon="registrator", level=settings.log_level, format=settings.log_format)
     lifecycle.run(lambda stop: run(settings, stop))

@@ -116,10 +116,12 @@ def diff(
 
 def differs(service: Service, found: Registered) -> bool:
     return (
-        (service.name, service.address, service.port) != (found.name, found.address, found.port)
-        or service.tags != tuple(sorted(found.tags))
-        or dict(service.meta) != dict(found.meta)
-        or not found.check_ids.issuperset(check.id for check in service.checks)
+        service.port != found.port
+        or service.address != found.address
+        or service.name != found.name
+        or service.meta != found.meta
+        or (service.tags != found.tags and service.tags != tuple(sorted(found.tags)))
+        or not found.check_ids.issuperset([check.id for check in service.checks])
     )
 
 

@@ -119,6 +119,10 @@ class Service:
     meta: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
 
+    @property
+    def has_heartbeat(self) -> bool:
+        return any(check.heartbeat is not None for check in self.checks)
+
 
 @dataclass(frozen=True, slots=True)
 class Registered:

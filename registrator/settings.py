@@ -56,7 +56,7 @@ class RegistratorSettings(Settings):
 
     resync: Seconds = Field(60.0, gt=0, description="how often everything is looked at without any hint")
     verify: Seconds = Field(10.0, gt=0, description="how often Consul's own list is read again")
-    debounce: Seconds = Field(0.05, ge=0, description="how long hints are gathered before a look")
+    debounce: Seconds = Field(0.05, ge=0, description="the least time between two looks that hints cause")
     poll: Seconds = Field(1.0, gt=0, description="how often a Mesos master without an event stream is asked")
     timeout: Seconds = Field(10.0, gt=0, description="how long one request may take")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,7 @@ class Sync:
         self._hinted_at: float | None = None
         self._due = 0.0  # when (loop time) there is something to do without any hint
         self._blocked_until = 0.0  # and before when nothing is tried
+        self._rests_until = 0.0
         self._confirm = False
         self._backoff = Backoff(first=0.25, most=10.0)
 
@@ -84,16 +86,15 @@ class Sync:
         self._wake.set()
 
     async def _wait(self, stop: asyncio.Event) -> None:
-        """Until something is due, or some time after a hint: hints come in swarms."""
+        """Until something is due. A hint after a quiet time is answered at once; those of a swarm are gathered."""
         while not stop.is_set():
             # A hint for a source that may not be looked at yet is kept, and waited for.
-            ready = max(self._blocked_until, min(self._due, self._observer.next_look()))
+            ready = max(self._blocked_until, self._rests_until, min(self._due, self._observer.next_look()))
             if (left := ready - _now()) <= 0:
                 break
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), timeout=left)
-                await asyncio.sleep(self._debounce)
 
     async def _round(self) -> None:
         """One comparison. What fails is tried again after a while."""
@@ -102,6 +103,8 @@ class Sync:
         try:
             await self._observer.look(fresh=confirm)
             await self._reconcile()
+            # At most half of the time is spent here, however fast the hints come.
+            self._rests_until = _now() + max(self._debounce, _now() - began)
         except Exception as error:
             delay = self._backoff.next()
             self._blocked_until = _now() + delay
@@ -141,10 +144,11 @@ class Sync:
             limits=self._limits,
         )
         self._memory = plan.memory
-        self._report(judged, named, plan, duplicates)
-        await self._applier.apply(plan)
-        next_beat = await self._applier.beat(service for services in wanted.values() for service in services)
-        self._report(judged, named, plan, duplicates)
+        try:
+            await self._applier.apply(plan)
+            next_beat = await self._applier.beat(service for services in wanted.values() for service in services)
+        finally:
+            self._report(judged, named, plan, duplicates)
         self._confirm = plan.look_again_in is not None
         again = None if plan.look_again_in is None else now + plan.look_again_in
         dues = (self._applier.next_read(), self._applier.next_retry(), next_beat, again, patience_ends)
@@ -174,7 +178,8 @@ class Sync:
         names = {}
         for key, instance in instances.items():
             known = self._names.get(key)
-            names[key] = known if known and known[0] == instance else (instance, services_of(instance, self._naming))
+            same = known is not None and (known[0] is instance or known[0] == instance)
+            names[key] = known if known and same else (instance, services_of(instance, self._naming))
         self._names = names
         return {key: named for key, (_, named) in names.items()}
 
@@ -186,9 +191,9 @@ class Sync:
         self._metrics.registered.set(len(registered))
         self._metrics.waiting.set(len(plan.waiting))
         self._metrics.refused.set(len(self._applier.refusals) + sum(len(found.refused) for found in named.values()))
+        counts = Counter(judgement.verdict for judgement in judged.values())
         for verdict in Verdict:
-            count = sum(judgement.verdict is verdict for judgement in judged.values())
-            self._metrics.instances.labels(verdict=verdict.value).set(count)
+            self._metrics.instances.labels(verdict=verdict.value).set(counts[verdict])
 
 
 def _one_owner_each(
@@ -197,9 +202,11 @@ def _one_owner_each(
     """Services by instance, and the ids that a second instance asks for too (SERVICE_ID): the first by key has it."""
     owners: dict[str, str] = {}
     wanted, duplicates = {}, {}
-    for key in sorted(named):
-        if judged[key].verdict is Verdict.REMOVE:
-            continue
+    for key, found in named.items():
+        if judged[key].verdict is not Verdict.REMOVE:
+            wanted[key] = found.services
+    # The ids of tasks contain the task's; only containers may choose theirs.
+    for key in sorted(key for key in wanted if judged[key].instance.kind == "container"):
         for service in named[key].services:
             if owners.setdefault(service.id, key) != key:
                 duplicates[service.id] = f"{key} asks for it too, but {owners[service.id]} has it"

@@ -6,10 +6,9 @@ killed, and that it drains.
 
 import asyncio
 import contextlib
-import socket
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import aiohttp
@@ -19,7 +18,8 @@ from daemonkit.backoff import Backoff
 from daemonkit.lifecycle import sleep_or_stop
 from daemonkit.logs import get_logger
 from registrator.errors import SourceError
-from registrator.model import Look
+from registrator.model import Instance, Look
+from registrator.sources.addresses import Addresses
 from registrator.sources.base import Hint, Remembered
 from registrator.sources.marathon import Json, is_of_this_version, readable_instance
 from registrator.sources.mesos_state import FINAL
@@ -39,6 +39,16 @@ EVENTS = (
     "api_post_event",
 )
 _MOST_EVENT_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A task as it was read, and what came of it."""
+
+    app: Json
+    task: Json
+    address: str
+    instance: Instance | None
 
 
 class FrameworkSource:
@@ -70,6 +80,9 @@ class FrameworkSource:
         self._ended = Remembered(most_ended)
         self._killing = Remembered(most_ended)
         self._draining: dict[str, float] = {}  # task id -> when its event came
+        self._addresses = Addresses()
+        self._apps: dict[str, Json] = {}  # app id -> the app without its tasks, as last read
+        self._read: dict[str, _Read] = {}  # task id ->
         self._versions: OrderedDict[tuple[str, str], Json] = OrderedDict()
         self._framework_id = ""
 
@@ -79,20 +92,14 @@ class FrameworkSource:
             apps = await self._list("/v2/apps?embed=apps.tasks", "apps")
             if fresh or not self._framework_id:
                 info = await self._get("/v2/info", may_be_missing=True) or {}
-                self._framework_id = str(info.get("frameworkId") or "")
-            addresses = await self._addresses(
-                {str(task.get("host", "")) for app in apps for task in app.get("tasks", [])}
-            )
+                if (framework_id := str(info.get("frameworkId") or "")) != self._framework_id:
+                    self._framework_id = framework_id
+                    self._read.clear()
+            hosts = {str(task.get("host", "")) for app in apps for task in app.get("tasks", ())}
+            addresses = await self._addresses.find(hosts, fresh=fresh)
             # Events that came since the look began are newer than its answer.
             self._draining = {task: at for task, at in self._draining.items() if at >= started}
-            instances = {}
-            for app in apps:
-                for task in app.get("tasks", []):
-                    definition = await self._definition(app, task)
-                    found = readable_instance(definition, task, addresses.get(str(task.get("host", "")), ""))
-                    if found and found.key not in self._ended:
-                        drains = found.draining or found.key in self._draining or found.key in self._killing
-                        instances[found.key] = replace(found, draining=drains, framework=self._framework_id)
+            instances = await self._instances(apps, addresses)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SourceError(f"the framework's answer is not a list of apps with tasks: {error!r}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -146,6 +153,29 @@ class FrameworkSource:
             elif event.get("taskStatus") == "TASK_KILLING":
                 self._killing.add(task)
 
+    async def _instances(self, apps: list[Json], addresses: Mapping[str, str]) -> dict[str, Instance]:
+        """What has not changed since the last look is not worked out anew: most of a large answer is as it was."""
+        instances: dict[str, Instance] = {}
+        read: dict[str, _Read] = {}
+        kept: dict[str, Json] = {}
+        for answered in apps:
+            tasks = answered.pop("tasks", ())
+            before = self._apps.get(str(answered["id"]))
+            app = kept[str(answered["id"])] = before if before == answered else answered
+            for task in tasks:
+                id = str(task["id"])
+                address = addresses.get(str(task.get("host", "")), "")
+                known = self._read.get(id)
+                if known is None or known.app is not app or known.task != task or known.address != address:
+                    found = readable_instance(await self._definition(app, task), task, address)
+                    known = _Read(app, task, address, found and replace(found, framework=self._framework_id))
+                read[id] = known
+                if known.instance and id not in self._ended:
+                    leaves = id in self._draining or id in self._killing
+                    instances[id] = replace(known.instance, draining=True) if leaves else known.instance
+        self._apps, self._read = kept, read
+        return instances
+
     async def _definition(self, app: Json, task: Json) -> Json:
         """The app as the task was started with. Definitions never change, so each is asked for once."""
         if is_of_this_version(app, task):
@@ -159,21 +189,6 @@ class FrameworkSource:
                 self._versions.popitem(last=False)
         self._versions.move_to_end(key)
         return self._versions[key]
-
-    async def _addresses(self, hosts: set[str]) -> dict[str, str]:
-        """Host name -> IP address; a name that does not resolve is left out."""
-        loop = asyncio.get_running_loop()
-
-        async def resolve(host: str) -> tuple[str, str] | None:
-            try:
-                found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            except OSError:
-                log.warning("a host name of the framework does not resolve", host=host)
-                return None
-            return host, str(sorted(found, key=lambda item: item[0])[0][4][0])  # IPv4 sorts first
-
-        found = await asyncio.gather(*(resolve(host) for host in hosts if host))
-        return dict(item for item in found if item)
 
     async def _list(self, path: str, member: str) -> list[Json]:
         found = (await self._get(path) or {}).get(member)
