@@ -26,11 +26,13 @@ from embedded.mesos.fetcher import Fetcher
 from embedded.mesos.runtimes.base import Launch, LaunchError, Runtime
 from embedded.mesos.sandbox import Layout, collect_garbage, make_child, make_run
 from embedded.mesos.seam import Master
-from embedded.mesos.task_run import KILLED_BY_GROUP, TaskRun
+from embedded.mesos.task_run import KILLED_BY_GROUP, TaskRun, in_background
 from embedded.mesos.updates import UpdateStream
 
 log = get_logger(__name__)
 Json = dict[str, Any]
+
+DESTROY_TIMEOUT = 60.0  # of one task
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ class Agent:
             elif run.ended:
                 self._on_end(run)
         self._sweeps = asyncio.create_task(self._sweep_regularly())
+        in_background(self._remove_leftovers())
 
     async def stop(self) -> None:
         """Lets go of everything; the tasks run on."""
@@ -170,7 +173,7 @@ class Agent:
         for run in self.runs.values():
             await run.abandon()
         self._lives.clear()
-        self._unlock()
+        await self._let_go()
 
     async def destroy(self) -> None:
         """Ends all tasks at once and removes all that they made: processes, containers, cgroups. Their sandboxes stay."""
@@ -179,16 +182,17 @@ class Agent:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._lives.clear()
-        ends = await asyncio.gather(*(run.destroy() for run in self.runs.values()), return_exceptions=True)
+        ends = await asyncio.gather(
+            *(asyncio.wait_for(run.destroy(), DESTROY_TIMEOUT) for run in self.runs.values()), return_exceptions=True
+        )
         for error in ends:
             if isinstance(error, BaseException):
                 log.error("a task cannot be ended", error=str(error) or repr(error))
         self.runs.clear()
         if self.id:
-            for runtime in self.runtimes.values():
-                await runtime.remove_leftovers(self.id)
+            await self._remove_leftovers()
         await asyncio.to_thread(shutil.rmtree, self.layout.meta / "tasks", ignore_errors=True)
-        self._unlock()
+        await self._let_go()
 
     def load_for_cleaning(self) -> None:
         """Knows the tasks of an agent whose process is dead, so that `destroy` can end them. Raises OperatorError if it is not."""
@@ -197,7 +201,9 @@ class Agent:
         for run in self._load_runs():
             self.runs[run.framework_id, run.task_id] = run
 
-    def _unlock(self) -> None:
+    async def _let_go(self) -> None:
+        for runtime in self.runtimes.values():
+            await runtime.close()
         if self._lock:
             self._lock.close()
             self._lock = None
@@ -245,7 +251,11 @@ class Agent:
     async def _live(self, run: TaskRun, life: Any) -> None:
         sending = asyncio.create_task(run.stream.run())
         try:
-            await life
+            try:
+                await life
+            except Exception:
+                log.exception("the agent has a fault, and gives a task up", task=run.task_id)
+                run.fail("The agent failed to run the task; its log says why")
             await sending
             await self._forget(run)
         finally:
@@ -378,6 +388,17 @@ class Agent:
             else f"(Task: {run.task_id}) (Command: sh -c '{command['value']}')"
         )
         return f"Command Executor {shown}"
+
+    async def _remove_leftovers(self) -> None:
+        """What an earlier process of this agent made, and had no time to write down or to remove."""
+        for runtime in self.runtimes.values():
+            try:
+                await runtime.remove_leftovers(self.id, self._is_known)
+            except Exception as error:
+                log.warning("leftovers cannot be removed", error=str(error) or repr(error))
+
+    def _is_known(self, container_id: str) -> bool:
+        return any(run.launch.container_id == container_id for run in self.runs.values())
 
     # --- garbage -----------------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from embedded.mesos.agent_settings import AgentSettings
 from embedded.mesos.cgroups import Cgroups, detect
 from embedded.mesos.fetcher import Fetcher, FetcherSettings
 from embedded.mesos.runtimes.base import Runtime
+from embedded.mesos.runtimes.docker import DockerRuntime, DockerSettings
+from embedded.mesos.runtimes.dockerd import docker_url
 from embedded.mesos.runtimes.process import ProcessRuntime, ProcessSettings
 
 log = get_logger(__name__)
@@ -23,14 +25,13 @@ def make_agents(count: int, info: Json, host: str, work_dir: Path, settings: Age
     `info` is their AgentInfo without an id; its `port` and `host` are where their HTTP routes are. As all of them are one machine,
     each gets a part of the ports. None of them runs before its `start`.
     """
-    runtimes = make_runtimes(settings)
     shares = split_ports(info["resources"], count)
     return [
         Agent(
             Address(f"slave({number})", host, info["port"]),
             {**info, "resources": shares[number - 1]},
             agent_directory(work_dir, number),
-            runtimes,
+            make_runtimes(settings),
             Fetcher(
                 agent_directory(work_dir, number) / "fetch",
                 FetcherSettings(settings.fetch_timeout, settings.fetch_bytes, settings.fetch_cache_bytes),
@@ -57,7 +58,18 @@ def make_runtimes(settings: AgentSettings) -> dict[str, Runtime]:
             stop_timeout=settings.command_stop_timeout,
         ),
     )
-    return {"MESOS": process}
+    containers = DockerRuntime(
+        DockerSettings(
+            url=docker_url(settings.docker_url),
+            calls=settings.docker_calls,
+            stop_timeout=settings.docker_stop_timeout,
+            hard_cpu_limit=settings.cgroups_enable_cfs,
+            log_bytes=settings.log_bytes,
+            log_files=settings.log_files,
+        ),
+        usable_cgroups(settings.cgroups_root),
+    )
+    return {"MESOS": process, "DOCKER": containers}
 
 
 @functools.cache

@@ -188,10 +188,11 @@ class Cgroups:
                     paths[name] = self.mounts[name] / path.lstrip("/")
         return Cgroup(self.version, paths)
 
-    def leftovers(self, agent_id: str) -> list[Cgroup]:
-        """The cgroups of an agent that are still there."""
-        names = {path.name for mount in self.mounts.values() for path in (mount / self.root / agent_id).glob("*/")}
-        return [self.group(agent_id, name) for name in sorted(names)]
+    def containers(self, agent_id: str) -> list[str]:
+        """The ids of the containers of an agent that have a cgroup."""
+        return sorted(
+            {path.name for mount in self.mounts.values() for path in (mount / self.root / agent_id).glob("*/")}
+        )
 
 
 def detect(root: str = "dromos", mountinfo: str | None = None) -> tuple[Cgroups | None, str]:

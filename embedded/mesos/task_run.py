@@ -43,6 +43,7 @@ class TaskRun:
     container: Container | None = None
     started_at: float = field(default_factory=time.time)
     _starting: "asyncio.Task[Container | None] | None" = None
+    _recovering: bool = False
     _launching: bool = False  # from here on there may be a container: what was begun is brought to its end
     _watches: list["asyncio.Task[None]"] = field(default_factory=list)
     _kill_reason: str | None = None
@@ -90,6 +91,7 @@ class TaskRun:
             await self._clean_up(await self.runtime.recover(self.launch))
             return
         self._recover_intent()
+        self._recovering = True
         await self._until_ended(self.runtime.recover(self.launch))
 
     async def _until_ended(self, start: Coroutine[Any, Any, Container | None]) -> None:
@@ -203,7 +205,7 @@ class TaskRun:
         asyncio.get_running_loop().call_soon(self._stop_watches)  # not now: one of them may be the caller
         if self.container:
             in_background(self._kill_container(self.container))
-        elif self._starting and not self._launching:
+        elif self._starting and not self._launching and not self._recovering:
             self._starting.cancel()
 
     async def _kill_container(self, container: Container) -> None:

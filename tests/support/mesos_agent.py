@@ -67,21 +67,23 @@ class MemoryMaster:
         return [update["state"] for update in self.of(task_id)]
 
     async def until(self, task_id: str, state: str, timeout: float = 20.0) -> Json:
-        """The task's first update with that state."""
-        return await eventually_async(
-            lambda: next((u for u in self.of(task_id) if u["state"] == state), None),
-            timeout,
-            0.01,
-            f"{task_id} is {state}; updates: {[(u['state'], u.get('reason'), u.get('message')) for u in self.of(task_id)]}",
-        )
+        """The task's first update with that state; fails at once where the task ends in another."""
+
+        def found() -> Json | None:
+            updates = self.of(task_id)
+            if updates and updates[-1]["state"] in TERMINAL and state not in self.states(task_id):
+                return updates[-1]
+            return next((update for update in updates if update["state"] == state), None)
+
+        update = await eventually_async(found, timeout, 0.01, f"{task_id} is {state}")
+        assert update["state"] == state, f"{task_id} is not {state} but {update}"
+        return update
 
     async def until_ended(self, task_id: str, timeout: float = 20.0) -> Json:
-        return await eventually_async(
-            lambda: next((u for u in self.of(task_id) if u["state"] in TERMINAL), None),
-            timeout,
-            0.01,
-            f"{task_id} has ended",
-        )
+        def ended() -> Json | None:
+            return next((update for update in self.of(task_id) if update["state"] in TERMINAL), None)
+
+        return await eventually_async(ended, timeout, 0.01, f"{task_id} has ended")
 
 
 def framework(*capabilities: str, **fields: Any) -> Json:
@@ -195,3 +197,23 @@ async def world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]
 
 def decoded(data: str) -> Any:
     return json.loads(base64.b64decode(data))
+
+
+def container(image: str, network: str = "BRIDGE", *, volumes: Any = (), **docker: Any) -> Json:
+    """A ContainerInfo of type DOCKER. `ports` are (host, container) pairs, `parameters` a dict or pairs."""
+    ports = docker.pop("ports", ())
+    parameters = docker.pop("parameters", {})
+    pairs = parameters.items() if isinstance(parameters, dict) else parameters
+    return {
+        "type": "DOCKER",
+        "volumes": list(volumes),
+        "docker": {
+            "image": image,
+            "network": network,
+            "port_mappings": [
+                {"host_port": host, "container_port": inside, "protocol": "tcp"} for host, inside in ports
+            ],
+            "parameters": [{"key": key, "value": value} for key, value in pairs],
+            **docker,
+        },
+    }

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,8 +111,11 @@ class Runtime(Protocol):
     async def recover(self, launch: Launch) -> Container | None:
         """The container of an earlier launch, running or ended; None if it was never started."""
 
-    async def remove_leftovers(self, agent_id: str) -> None:
-        """Ends and removes whatever of this agent's is left and known to nobody."""
+    async def remove_leftovers(self, agent_id: str, is_known: Callable[[str], bool]) -> None:
+        """Ends and removes whatever of this agent's is left whose container id is not known."""
+
+    async def close(self) -> None:
+        """Lets go of connections and threads."""
 
 
 def describe(what: str, status: int) -> Ended:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,15 @@ class ProcessRuntime:
         supervisor = _open_supervisor(launch.directory) if _is_supervised(launch.directory) else None
         return ProcessContainer(launch, spec, self.cgroup(launch), supervisor)
 
-    async def remove_leftovers(self, agent_id: str) -> None:
-        for cgroup in self.cgroups.leftovers(agent_id) if self.cgroups else ():
-            await asyncio.to_thread(cgroup.kill)
-            await asyncio.to_thread(cgroup.remove)
+    async def remove_leftovers(self, agent_id: str, is_known: Callable[[str], bool]) -> None:
+        for container_id in self.cgroups.containers(agent_id) if self.cgroups else ():
+            if self.cgroups and not is_known(container_id):
+                cgroup = self.cgroups.group(agent_id, container_id)
+                await asyncio.to_thread(cgroup.kill)
+                await asyncio.to_thread(cgroup.remove)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
     def cgroup(self, launch: Launch) -> Cgroup | None:
         return self.cgroups.group(launch.agent_id, launch.container_id) if self.cgroups else None

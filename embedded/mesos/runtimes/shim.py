@@ -28,6 +28,7 @@ import json
 import os
 import select
 import signal
+import stat
 import sys
 import termios
 import time
@@ -49,12 +50,29 @@ class StartError(Exception):
 class Log:
     """An output file of bounded size: when it is full it becomes `<path>.1`, and so on; the oldest is dropped."""
 
-    def __init__(self, path: str, most_bytes: int, files: int, owner: tuple[int, int] | None) -> None:
+    def __init__(
+        self, path: str, most_bytes: int, files: int, owner: tuple[int, int] | None, *, fresh: bool = True
+    ) -> None:
+        """`fresh` makes a new file; else what is there is continued, if it is a file."""
         self.path, self.most_bytes, self.files, self.owner = path, most_bytes, files, owner
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # an unpacked archive may have put anything there
-        self.fd = self._create()
-        self.size = 0
+        self.fd = -1 if fresh else self._continue()
+        if self.fd < 0:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # an unpacked archive may have put anything there
+            self.fd = self._create()
+        self.size = os.fstat(self.fd).st_size
+
+    def _continue(self) -> int:
+        """The file that is there, or -1. The task may have put a link or a pipe in its place."""
+        with contextlib.suppress(OSError):
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                return fd
+            os.close(fd)
+        return -1
+
+    def close(self) -> None:
+        os.close(self.fd)
 
     def _create(self) -> int:
         """Exclusive: the task may write to the directory, and must not choose what is written to, nor what is given to it."""
@@ -336,9 +354,9 @@ def descendants() -> list[int]:
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            stat = read(f"/proc/{name}/stat")
-            if stat:
-                children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(name))
+            line = read(f"/proc/{name}/stat")
+            if line:
+                children.setdefault(int(line.rpartition(")")[2].split()[1]), []).append(int(name))
     found: list[int] = []
     look = [os.getpid()]
     while look:
