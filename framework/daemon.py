@@ -160,7 +160,7 @@ class _Watch:
             health.ok("engine", "leads" if view.is_leader else f"stands by, {view.leader} leads")
         if view.framework.connected:
             health.ok("mesos", f"subscribed to {view.framework.master}")
-        elif view.is_leader:
+        elif view.leader is None or view.is_leader:
             health.failing("mesos", "not subscribed to a master")
         else:
             health.ok("mesos", "stands by")
