@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from consul_template_py import token_bucket
+from consul_template_py.errors import NoRollBackError
 from consul_template_py.targets.base import ApplyResult, Outcome, Target
 from consul_template_py.token_bucket import Rate
 from daemonkit.backoff import Backoff
@@ -104,6 +105,8 @@ async def _attempt(target: Target[C], wanted: C, applied: Applied, plan: ApplyRe
 async def _rolled_back(target: Target[C], applied: Applied, plan: ApplyResult, had_before: str | None) -> ApplyResult:
     try:
         await target.roll_back()
+    except NoRollBackError:
+        return replace(plan, outcome=Outcome.failed)
     except Exception as error:
         return replace(plan, outcome=Outcome.failed, error=f"{plan.error}; the roll-back failed too: {_say(error)}")
     applied.done(had_before)

@@ -7,7 +7,8 @@ OperatorError (daemonkit)     one line for the operator: what, where, how to men
 └── TargetError               a change of a target that went wrong; the target keeps, or gets back, what it had
     ├── CheckError            the check before the swap refused the new configuration
     ├── ReloadError           the reload command failed
-    └── VerifyError           after the reload the target does not do what it should
+    ├── VerifyError           after the reload the target does not do what it should
+    └── NoRollBackError       the target keeps what it has: the reload will be tried again
 SourceError                   a source (Consul, Vault, ZooKeeper, a file) cannot answer now; watches retry for ever
 ├── SourceUnavailableError         not reached, or it says that it cannot answer
 └── SourceRefusedError             it answered that we may not: wrong token, too many requests, a bad query
@@ -41,6 +42,10 @@ class ReloadError(TargetError):
 
 
 class VerifyError(TargetError):
+    pass
+
+
+class NoRollBackError(TargetError):
     pass
 
 

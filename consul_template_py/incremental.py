@@ -112,12 +112,18 @@ class Incremental:
         self.missing: set[Query[Any]] = set()  # read, but not received yet
         self.refused: set[Fragment] = set()
         self.rounds_run = 0  # how many bodies have been run, ever
+        self._news: dict[Query[Any], bool] = {}
         self._root = Fragment(None)
         self._stack: list[_Frame] = []
 
     @property
     def refusals(self) -> list[Refusal]:
         return [fragment.refusal for fragment in self.refused if fragment.refusal is not None]
+
+    def take_news(self) -> dict[Query[Any], bool]:
+        """Queries that began (True) or ceased (False) to be read since the last call."""
+        news, self._news = self._news, {}
+        return news
 
     def invalidate(self, query: Query[Any]) -> None:
         """`query` has another value now, or its first."""
@@ -259,7 +265,12 @@ class Incremental:
 
     def _note_reads(self, fragment: Fragment, frame: _Frame) -> None:
         for query in frame.queries - fragment.queries:
-            self.readers.setdefault(query, set()).add(fragment)
+            readers = self.readers.get(query)
+            if readers is None:
+                self.readers[query] = {fragment}
+                self._note_news(query, began=True)
+            else:
+                readers.add(fragment)
         self._stop_reading(fragment, fragment.queries - frame.queries)
         fragment.queries = frozenset(frame.queries)
         for key, loop in frame.before.items():
@@ -274,6 +285,13 @@ class Incremental:
             if not readers:
                 del self.readers[query]
                 self.missing.discard(query)
+                self._note_news(query, began=False)
+
+    def _note_news(self, query: Query[Any], *, began: bool) -> None:
+        if self._news.get(query) is (not began):
+            del self._news[query]  # it is as it was
+        else:
+            self._news[query] = began
 
     def _forget_rounds(self, fragments: Iterable[Fragment]) -> None:
         for fragment in fragments:

@@ -46,7 +46,7 @@ class Engine:
         try:
             compiled = environment.from_named_string(source, name)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(f"{error.filename or name}:{error.lineno}: {error.message}") from None
+            raise TemplateError(f"{(error.filename or name).strip('<>')}:{error.lineno}: {error.message}") from None
         return JinjaTemplate(name, compiled, self._current)
 
     def _environment(self, syntax: str, strict: bool, folder: Path | None) -> "_Environment":

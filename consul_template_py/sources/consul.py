@@ -12,6 +12,7 @@ Rules, from Consul's HTTP API documentation ("blocking queries", "consistency mo
 """
 
 import asyncio
+import base64
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,27 +34,33 @@ class ConsulSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    address: str = Field("http://127.0.0.1:8500", description="http://…, https://… or unix:///…")
-    token: SecretStr = Field(SecretStr(""), description="ACL token")
-    token_file: Path | None = Field(None, description="a file that holds the ACL token")
-    namespace: str = Field("", description="Consul Enterprise namespace")
-    ca_file: Path | None = Field(None, description="certificates that the server's is checked against")
-    cert_file: Path | None = Field(None, description="client certificate")
-    key_file: Path | None = Field(None, description="key of the client certificate")
-    verify: bool = Field(True, description="check the server's certificate")
-    server_name: str | None = Field(None, description="name expected in the server's certificate")
-    max_stale: float = Field(2.0, ge=0, description="how old a follower's answer may be; 0 asks the leader always")
-    wait: float = Field(60.0, gt=0, le=600, description="longest wait of one blocking query")
+    address: str = Field(default="http://127.0.0.1:8500", description="http://…, https://… or unix:///…")
+    token: SecretStr = Field(default=SecretStr(""), description="ACL token")
+    token_file: Path | None = Field(default=None, description="a file that holds the ACL token")
+    username: str = Field(default="", description="user of HTTP's own authentication, where a proxy asks for it")
+    password: SecretStr = Field(default=SecretStr(""))
+    namespace: str = Field(default="", description="Consul Enterprise namespace")
+    ca_file: Path | None = Field(default=None, description="certificates that the server's is checked against")
+    cert_file: Path | None = Field(default=None, description="client certificate")
+    key_file: Path | None = Field(default=None, description="key of the client certificate")
+    verify: bool = Field(default=True, description="check the server's certificate")
+    server_name: str | None = Field(default=None, description="name expected in the server's certificate")
+    max_stale: float = Field(
+        default=2.0, ge=0, description="how old a follower's answer may be; 0 asks the leader always"
+    )
+    wait: float = Field(default=60.0, gt=0, le=600, description="longest wait of one blocking query")
     max_connections: int = Field(
-        160,
+        default=160,
         ge=1,
         description="connections held at most; with more watches than that they take turns. Consul allows 200 a client address",
     )
     turn: float = Field(
-        5.0, gt=0, description="with more watches than connections: every watch gets its turn within about this time"
+        default=5.0,
+        gt=0,
+        description="with more watches than connections: every watch gets its turn within about this time",
     )
-    connect_timeout: float = Field(5.0, gt=0)
-    max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    connect_timeout: float = Field(default=5.0, gt=0)
+    max_body_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
 
     def endpoint(self) -> Endpoint:
         """Raises ConfigError."""
@@ -101,10 +108,15 @@ class ConsulSource:
     def __init__(self, settings: ConsulSettings) -> None:
         self.settings = settings
         self.watches = 0
-        token = settings.secret()
+        headers = {}
+        if token := settings.secret():
+            headers["X-Consul-Token"] = token
+        if settings.username:
+            pair = f"{settings.username}:{settings.password.get_secret_value()}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         self._client = Client(
             settings.endpoint(),
-            headers={"X-Consul-Token": token} if token else {},
+            headers=headers,
             max_connections=settings.max_connections,
             connect_timeout=settings.connect_timeout,
             max_body_bytes=settings.max_body_bytes,

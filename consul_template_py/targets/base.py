@@ -50,7 +50,9 @@ class Target(Protocol[C_contra]):
         ...
 
     async def roll_back(self) -> None:
-        """Puts back what was in place before the last swap, and makes the running thing take it."""
+        """Puts back what was in place before the last swap, and makes the running thing take it.
+
+        Raises NoRollBackError where the target is meant to keep what it has: then only the reload is tried again."""
         ...
 
     async def discard(self) -> None:

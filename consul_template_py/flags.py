@@ -1,0 +1,120 @@
+"""consul-template's flags, by the same names: `-template in:out:command`, with one dash or two."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from consul_template_py.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# flag, where it goes in the configuration, help
+_VALUES: list[tuple[str, tuple[str, ...], str]] = [
+    ("wait", ("wait",), "MIN[:MAX]: quiet period before a template is rendered again, and the longest wait"),
+    ("consul-addr", ("consul", "address"), "address of Consul  [CONSUL_HTTP_ADDR]"),
+    ("consul-token", ("consul", "token"), "ACL token; better given as CONSUL_HTTP_TOKEN or in a file"),
+    ("consul-token-file", ("consul", "token_file"), "file that holds the ACL token"),
+    ("consul-namespace", ("consul", "namespace"), "namespace of Consul Enterprise"),
+    ("consul-retry-backoff", ("consul", "retry", "backoff"), "first pause after a failed query"),
+    ("consul-retry-max-backoff", ("consul", "retry", "max_backoff"), "longest pause after failed queries"),
+    ("consul-ssl-cert", ("consul", "ssl", "cert"), "client certificate"),
+    ("consul-ssl-key", ("consul", "ssl", "key"), "key of the client certificate"),
+    ("consul-ssl-ca-cert", ("consul", "ssl", "ca_cert"), "certificates to check Consul's against"),
+    ("consul-ssl-server-name", ("consul", "ssl", "server_name"), "name expected in Consul's certificate"),
+    ("consul-transport-max-conns-per-host", ("consul", "max_connections"), "connections to Consul, at most"),
+    ("vault-addr", ("vault", "address"), "address of Vault  [VAULT_ADDR]"),
+    ("vault-token", ("vault", "token"), "token of Vault; better given as VAULT_TOKEN"),
+    ("vault-agent-token-file", ("vault", "vault_agent_token_file"), "file in which a Vault agent keeps a token"),
+    ("zookeeper", ("zookeeper", "hosts"), "host:port,…[/chroot] of ZooKeeper"),
+    ("exec", ("exec", "command"), "run this program, and tell it when files have changed"),
+    ("exec-kill-signal", ("exec", "kill_signal"), "signal that ends the child"),
+    ("exec-kill-timeout", ("exec", "kill_timeout"), "how long it may take to end"),
+    ("exec-reload-signal", ("exec", "reload_signal"), "signal that makes it reload; without one it is started again"),
+    ("exec-splay", ("exec", "splay"), "random wait, at most this, before it is told"),
+    ("max-stale", ("max_stale",), "how old an answer of a follower may be"),
+    ("block-query-wait", ("block_query_wait",), "longest wait of one blocking query"),
+    ("kill-signal", ("kill_signal",), "signal that ends this process cleanly"),
+    ("reload-signal", ("reload_signal",), "signal that reads the configuration again"),
+    ("pid-file", ("pid_file",), "file for the process id"),
+    ("log-level", ("log_level",), "debug, info, warning or error"),
+    ("log-file", ("log_file",), "file for the log, instead of stderr"),
+    ("syslog-facility", ("syslog", "facility"), "facility for -syslog"),
+    ("syntax", ("syntax",), "what templates are escaped for: none, nginx, haproxy, json, yaml or shell"),
+    ("status", ("status", "listen"), "HOST:PORT of /status, /health and /metrics"),
+    ("state-dir", ("state_dir",), "where unfinished reloads are noted"),
+]
+_SWITCHES: list[tuple[str, tuple[str, ...], str]] = [
+    ("dedup", ("deduplicate", "enabled"), "of many processes with the same templates one renders for all"),
+    ("syslog", ("syslog", "enabled"), "log to syslog"),
+    ("consul-ssl", ("consul", "ssl", "enabled"), "TLS to Consul"),
+    ("vault-renew-token", ("vault", "renew_token"), "renew Vault's token before it ends"),
+]
+
+
+def options(command: F) -> F:
+    """All flags that are keys of the configuration too."""
+    for name, _, text in reversed(_VALUES):
+        command = click.option(f"-{name}", f"--{name}", _variable(name), default=None, metavar="VALUE", help=text)(
+            command
+        )
+    for name, _, text in reversed(_SWITCHES):
+        command = click.option(
+            f"-{name}/-no-{name}", f"--{name}/--no-{name}", _variable(name), default=None, help=text
+        )(command)
+    command = click.option(
+        "-consul-auth",
+        "--consul-auth",
+        "consul_auth",
+        default=None,
+        metavar="USER[:PASSWORD]",
+        help="HTTP basic authentication",
+    )(command)
+    command = click.option(
+        "-consul-ssl-verify/-no-consul-ssl-verify",
+        "--consul-ssl-verify/--no-consul-ssl-verify",
+        "consul_ssl_verify",
+        default=None,
+        help="check Consul's certificate",
+    )(command)
+    return click.option(
+        "-template", "--template", "template", multiple=True, metavar="IN:OUT[:COMMAND]", help="a template; repeatable"
+    )(command)
+
+
+def as_config(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given, nested as a configuration file is. Raises ConfigError."""
+    made: dict[str, Any] = {}
+    for name, place, _ in [*_VALUES, *_SWITCHES, ("consul-ssl-verify", ("consul", "ssl", "verify"), "")]:
+        value = given.get(_variable(name))
+        if value is not None:
+            _put(made, place, value)
+    if given.get("consul_auth"):
+        user, _, password = str(given["consul_auth"]).partition(":")
+        _put(made, ("consul", "auth"), {"username": user, "password": password})
+    templates = [parse_template(text) for text in given.get("template") or ()]
+    if templates:
+        made["template"] = templates
+    return made
+
+
+def parse_template(text: str) -> dict[str, Any]:
+    """`in:out` or `in:out:command`. Raises ConfigError."""
+    parts = text.split(":", 2)
+    if len(parts) < 2 or not parts[0] or not parts[1]:
+        raise ConfigError(f"-template {text!r} is not in:out or in:out:command")
+    made: dict[str, Any] = {"source": Path(parts[0]), "destination": Path(parts[1])}
+    if len(parts) == 3 and parts[2]:
+        made["command"] = parts[2]
+    return made
+
+
+def _put(into: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    for name in place[:-1]:
+        into = into.setdefault(name, {})
+    into[place[-1]] = value
+
+
+def _variable(name: str) -> str:
+    return name.replace("-", "_")

@@ -1,0 +1,336 @@
+"""Drives everything: hears of changes, evaluates the templates that read what has changed, hands the results to their targets.
+
+The loop is level-triggered. It wakes when something has changed or a burst is over, and evaluates each template that is due once, with
+all that has arrived by then.
+"""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from consul_template_py import metrics
+from consul_template_py.apply import Applier
+from consul_template_py.commands import ChildEnvironment, Command
+from consul_template_py.config import Config, EnvConfig, TargetConfig, TemplateConfig
+from consul_template_py.errors import ConfigError, TargetError, TemplateError
+from consul_template_py.jinja.engine import Engine
+from consul_template_py.memory import Guards, Memory
+from consul_template_py.query import Query
+from consul_template_py.quiescence import changed, due
+from consul_template_py.sources.base import DataSource
+from consul_template_py.sources.consul import ConsulSettings
+from consul_template_py.sources.files import FileSource
+from consul_template_py.targets.base import ApplyResult
+from consul_template_py.targets.command import Commands, CommandTarget, Files
+from consul_template_py.token_bucket import Rate
+from consul_template_py.unit import Unit, make_units
+from consul_template_py.watch import Watcher
+from daemonkit.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class Group:
+    """A target, the units that it writes, and what keeps it at what they want."""
+
+    def __init__(self, name: str, units: list[Unit], applier: Applier[Files]) -> None:
+        self.name = name
+        self.units = units
+        self.applier = applier
+
+    @property
+    def wanted(self) -> Files:
+        return tuple(unit.wanted for unit in self.units)
+
+    @property
+    def rendered(self) -> bool:
+        return any(unit.rendered for unit in self.units)
+
+
+class Runner:
+    """`once`: until every template has been rendered and applied. `dry`: nothing is written and no command runs.
+
+    `on_text` is called when a template has given another text; `on_applied` when files have changed and their target has taken them.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        once: bool = False,
+        dry: bool = False,
+        on_text: Callable[[Unit], None] = lambda unit: None,
+        on_applied: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.config = config
+        self._on_text, self._on_applied = on_text, on_applied
+        self._once, self._dry = once, dry
+        self._watcher = Watcher(
+            consul_settings(config),
+            sources=_sources(config),
+            first_retry=config.consul.retry.backoff,
+            most_retry=config.consul.retry.max_backoff,
+            on_error=lambda source: metrics.WATCH_ERRORS.labels(source).inc(),
+        )
+        self.memory = Memory(self._watcher, self._heard, guards=_guards(config))
+        engine = Engine(os.environ, folders=config.template_folders)
+        self.units = make_units(config, engine, self.memory)
+        self.groups = self._make_groups()
+        self._readers: dict[Query[Any], set[Unit]] = {}
+        self._wake = asyncio.Event()
+        self._dirty: set[Unit] = set(self.units)
+        self._became_ready = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`, or with `once` until all is done. Raises TemplateError or TargetError with `once` if something failed."""
+        appliers = [asyncio.create_task(group.applier.run(), name=group.name) for group in self.groups]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                self._pass()
+                if self.ready and self._once:
+                    await self._finish(stopping)
+                    return
+                await self._sleep(stopping)
+        finally:
+            stopping.cancel()
+            for task in appliers:
+                task.cancel()
+            await asyncio.gather(*appliers, return_exceptions=True)
+            await self._watcher.close()
+
+    @property
+    def ready(self) -> bool:
+        """Every template that can be has been rendered once."""
+        return self._became_ready.is_set()
+
+    async def settled(self) -> None:
+        """Waits until it is ready, and each target has been tried with what that gave."""
+        await self._became_ready.wait()
+        for group in self.groups:
+            if group.rendered:
+                await group.applier.settled()
+
+    # changes
+
+    def _heard(self, query: Query[Any]) -> None:
+        now = time.monotonic()
+        for unit in self._readers.get(query, ()):
+            incremental = unit.evaluation.incremental
+            was_missing = query in incremental.missing
+            incremental.invalidate(query)
+            if was_missing and incremental.missing:
+                continue  # still lacks others: evaluated when the last of them is there
+            unit.burst = changed(unit.burst, now)
+            self._dirty.add(unit)
+            self._wake.set()
+
+    async def _sleep(self, stopping: "asyncio.Task[bool]") -> None:
+        """Until something has changed, a burst is over, or `stop`."""
+        if not self._wake.is_set():
+            dues = [due(unit.burst, unit.wait) for unit in self._dirty if unit.burst is not None]
+            timeout = max(0.0, min(dues) - time.monotonic()) if dues else None
+            waking = asyncio.create_task(self._wake.wait())
+            try:
+                await asyncio.wait({waking, stopping}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waking.cancel()
+        self._wake.clear()
+
+    def _pass(self) -> None:
+        """Evaluates the units that are due, and says to their targets what is wanted now."""
+        again: list[Group] = []
+        for unit in [unit for unit in self.units if unit in self._dirty and self._is_due(unit)]:
+            self._dirty.discard(unit)
+            unit.burst = None
+            if unit.evaluate():
+                self._on_text(unit)
+                again += [group for group in self.groups if unit in group.units and group not in again]
+            self._note(unit)
+            self._follow(unit)
+        for group in self.groups:
+            if group in again:
+                group.applier.want(group.wanted)
+        if not self.ready and all(unit.rendered or unit.state.error for unit in self.units):
+            self._became_ready.set()
+            log.info("all templates are rendered", templates=len(self.units))
+
+    @staticmethod
+    def _is_due(unit: Unit) -> bool:
+        # Waiting begins after the first complete rendering, so that a start is quick.
+        return unit.burst is None or not unit.rendered or due(unit.burst, unit.wait) <= time.monotonic() + 1e-4
+
+    def _follow(self, unit: Unit) -> None:
+        """Starts the watches of queries that the unit began to read; stops those that nobody reads any more."""
+        for query, began in unit.evaluation.incremental.take_news().items():
+            readers = self._readers.setdefault(query, set())
+            if began:
+                if not readers:
+                    self.memory.begin(query)
+                readers.add(unit)
+            else:
+                readers.discard(unit)
+                if not readers:
+                    del self._readers[query]
+                    self.memory.end(query)
+        metrics.WATCHES.set(len(self._readers))
+
+    @staticmethod
+    def _note(unit: Unit) -> None:
+        metrics.EVALUATIONS.labels(unit.name).inc()
+        metrics.EVALUATION_SECONDS.observe(unit.state.seconds)
+        metrics.BROKEN.labels(unit.name).set(bool(unit.state.error))
+        metrics.REFUSED.labels(unit.name).set(len(unit.evaluation.incremental.refused))
+        metrics.WAITING.labels(unit.name).set(len(unit.waiting_for))
+
+    # the end, with `once`
+
+    async def _finish(self, stopping: "asyncio.Task[bool]") -> None:
+        problems: list[str] = [unit.state.error for unit in self.units if unit.state.error]
+        if problems:
+            await self._settle(stopping)
+            raise TemplateError("; ".join(problems))
+        failed = await self._settle(stopping)
+        if failed:
+            raise TargetError("; ".join(failed))
+
+    async def _settle(self, stopping: "asyncio.Task[bool]") -> list[str]:
+        failed = []
+        for group in self.groups:
+            if group.rendered:
+                settling = asyncio.create_task(group.applier.settled())
+                await asyncio.wait({settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if settling.done() and not settling.result().ok:
+                    failed.append(f"{group.name}: {settling.result().error}")
+                settling.cancel()
+        return failed
+
+    # what the configuration describes
+
+    def _make_groups(self) -> list[Group]:
+        """A group for each named target, one for each distinct command, and one for each file without either, in that file's order."""
+        members: dict[str, list[Unit]] = {}
+        todo: dict[str, tuple[Commands, Rate]] = {}
+        named = {target.name: target for target in self.config.target}
+        for unit in self.units:
+            template = unit.config
+            command = _template_command(template)
+            if template.target:
+                name = template.target
+                todo[name] = _target_commands(named[name])
+            elif command is not None:
+                name = f"command {command.shown}"
+                todo[name] = (Commands(reload=command), Rate())
+            else:
+                name = f"file {unit.destination}"
+                todo[name] = (Commands(), Rate())
+            members.setdefault(name, []).append(unit)
+        return [self._make_group(name, units, *todo[name]) for name, units in members.items()]
+
+    def _make_group(self, name: str, units: list[Unit], todo: Commands, rate: Rate) -> Group:
+        target = CommandTarget(name, [unit.destination for unit in units], todo)
+        applier = Applier(
+            target,
+            note=self._note_path(name, todo),
+            rate=rate,
+            first_retry=self.config.first_retry,
+            most_retry=self.config.most_retry,
+            dry=self._dry,
+            on_result=lambda result: self._noted(name, result),
+        )
+        return Group(name, units, applier)
+
+    def _note_path(self, name: str, todo: Commands) -> Path | None:
+        if self.config.state_dir is None or todo.reload is None:
+            return None
+        return self.config.state_dir / f"reload-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+    def _noted(self, name: str, result: ApplyResult) -> None:
+        _count(name, result)
+        if result.did_write and result.ok:
+            self._on_applied()
+
+
+def _count(name: str, result: ApplyResult) -> None:
+    metrics.APPLIED.labels(name, result.outcome.value).inc()
+    metrics.TARGET_FAILING.labels(name).set(not result.ok)
+    if result.did_write or result.did_reload:
+        metrics.LAST_APPLIED.labels(name).set_to_current_time()
+
+
+def _guards(config: Config) -> Guards:
+    return Guards(config.guard.guard(), {pattern: rule.guard() for pattern, rule in config.guard.rules.items()})
+
+
+def _sources(config: Config) -> dict[str, DataSource]:
+    files = config.files
+    return {"file": FileSource(interval=files.interval, max_bytes=files.max_bytes, folder=files.folder)}
+
+
+def consul_settings(config: Config) -> ConsulSettings:
+    consul, ssl = config.consul, config.consul.ssl
+    address = consul.address
+    if "://" not in address:
+        address = f"{'https' if ssl.enabled else 'http'}://{address}"
+    return ConsulSettings(
+        address=address,
+        token=consul.token,
+        token_file=consul.token_file,
+        username=consul.auth.username,
+        password=consul.auth.password,
+        namespace=consul.namespace,
+        ca_file=ssl.ca_cert,
+        cert_file=ssl.cert,
+        key_file=ssl.key,
+        verify=ssl.verify,
+        server_name=ssl.server_name,
+        max_stale=config.max_stale,
+        wait=config.block_query_wait,
+        max_connections=consul.max_connections,
+    )
+
+
+def child_environment(config: EnvConfig, *, where: str) -> ChildEnvironment:
+    """Raises ConfigError."""
+    custom = [pair.partition("=") for pair in config.custom]
+    wrong = [pair for pair, (_, equals, _) in zip(config.custom, custom, strict=True) if not equals]
+    if wrong:
+        raise ConfigError(f"{where}: env.custom {wrong[0]!r} is not NAME=value")
+    return ChildEnvironment(
+        config.pristine,
+        tuple((name, value) for name, _, value in custom),
+        tuple(config.allowlist),
+        tuple(config.denylist),
+    )
+
+
+def _template_command(template: TemplateConfig) -> Command | None:
+    words = template.command or template.exec.command
+    if not words or not template.exec.enabled:
+        return None
+    return Command.parse(
+        words,
+        timeout=template.command_timeout or template.exec.timeout,
+        splay=template.exec.splay,
+        environment=child_environment(template.exec.env, where=f"template {template.destination}"),
+    )
+
+
+def _target_commands(target: TargetConfig) -> tuple[Commands, Rate]:
+    environment = child_environment(target.env, where=f"target {target.name}")
+
+    def command(words: str | Iterable[str], splay: float = 0.0) -> Command | None:
+        given = words if isinstance(words, str) else list(words)
+        return Command.parse(given, timeout=target.timeout, splay=splay, environment=environment) if given else None
+
+    todo = Commands(
+        check=command(target.check),
+        reload=command(target.reload, target.splay),
+        verify=command(target.verify),
+        roll_back=target.roll_back,
+    )
+    return todo, Rate(target.reloads_per_second, target.reload_burst)
