@@ -45,7 +45,8 @@ def status_app(health: Health, *routes: Route, registry: CollectorRegistry = REG
 def bind(host: str, port: int, *, what: str, mend: str) -> socket.socket:
     """A bound TCP socket; port 0 picks a free one. Raises OperatorError with what, where and `mend` if it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Named TCP, or asyncio does not switch Nagle off, and every answer waits 40 ms for an acknowledgement.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
