@@ -171,7 +171,7 @@ async def running_framework(
     leader: str | None = None,
 ) -> AsyncIterator[Framework]:
     store = MemoryStore()
-    engine = Engine(store, engine_settings or EngineSettings(drain_seconds=0.0))
+    engine = Engine(store, engine_settings or EngineSettings(drain_seconds=0.0, revive_interval=0.05))
     cluster = Cluster(engine)
     engine.connect(cluster, cluster)
     stop = asyncio.Event()
