@@ -70,6 +70,9 @@ class TaskRun:
 
     def to_json(self) -> Json:
         """The v1 Task, as an agent tells a master of it when it registers."""
+        return self.as_task().to_json()
+
+    def as_task(self) -> Task:
         queue = self.stream.queue
         executor = self.executor_id if self.group else None
         task = Task.launched(self.launch.task, self.framework_id, self.role, executor)
@@ -77,7 +80,7 @@ class TaskRun:
         task.statuses = [{name: value for name, value in status.items() if name != "data"} for status in queue.history]
         if queue.passed_on:
             task.update_state, task.update_uuid = queue.passed_on["state"], queue.passed_on["uuid"]
-        return task.to_json()
+        return task
 
     # --- its life -----------------------------------------------------------------------------------------------------------------
 

@@ -160,12 +160,18 @@ class World:
         await self.start()
 
     def launch(self, *tasks: Json, framework_info: Json | None = None) -> None:
-        self.agent.launch(framework_info or framework(), list(tasks), False, None)
+        self.agent.launch(framework_info or framework(), self._here(tasks), False, None)
 
     def launch_group(self, *tasks: Json, executor_id: str = "pod", framework_info: Json | None = None) -> None:
         self.agent.launch(
-            framework_info or framework(), list(tasks), True, {"type": "DEFAULT", "executor_id": {"value": executor_id}}
+            framework_info or framework(),
+            self._here(tasks),
+            True,
+            {"type": "DEFAULT", "executor_id": {"value": executor_id}},
         )
+
+    def _here(self, tasks: tuple[Json, ...]) -> list[Json]:
+        return [{**info, "agent_id": {"value": self.agent.id}} for info in tasks]
 
     def sandbox(self, task_id: str) -> Path:
         """Of the task, running or ended."""
