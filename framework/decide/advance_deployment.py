@@ -105,10 +105,9 @@ def restart(n: int, strategy: UpgradeStrategy, resident: bool, census: Census, p
     """A rolling restart: each new instance that is ok lets one old one go."""
     new, old = census.new, census.old
     least, most = min_healthy(n, strategy), max_capacity(n, strategy)
-    if progress.extra and resident:
-        least -= 1
-    elif progress.extra:
-        most += 1
+    # The bounds may also come to meet on the way, when some were not healthy at first.
+    if progress.extra or least == most <= census.ok:
+        least, most = (least - 1, most) if resident else (least, most + 1)
     may_go = progress.kill_at_once + new.ok - (progress.old_at_start - old.staying)
     healthy_kills = max(0, census.ok - least)
     unhealthy = old.staying - old.ok
