@@ -1,0 +1,198 @@
+"""The framework about itself, limits, headers, and what happens when the store or the leader is away."""
+
+import asyncio
+import logging
+
+import pytest
+
+from framework.api.openapi import OPERATIONS
+from framework.api.server import ROUTES
+from framework.api.settings import ApiSettings
+from framework.store.base import StoreFull
+from tests.support.memory_cluster import Framework, running_framework
+from tests.support.waiting import eventually_async
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"), [({}, b"pong"), ({"Accept": "*/*"}, b"pong"), ({"Accept": "application/json"}, b'"pong"')]
+)
+async def test_ping_is_pong(framework: Framework, headers: dict[str, str], body: bytes) -> None:
+    answer = await framework.call("GET", "/ping", headers=headers)
+    assert (answer.status, answer.body) == (200, body)
+
+
+async def test_info_and_leader(framework: Framework) -> None:
+    address = framework.url.removeprefix("http://")
+    info = await framework.get("/v2/info")
+    assert info["name"] == "marathon" and info["version"].startswith("1.11.") and info["frameworkId"] == "framework-1"
+    assert info["leader"] == address and info["elected"] is True
+    assert await framework.get("/v2/leader") == {"leader": address}
+    answer = await framework.call("GET", "/v2/apps")
+    assert answer.headers["X-Marathon-Leader"] == f"http://{address}"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert await framework.get("/v2/plugins") == {"plugins": []}
+
+
+async def test_the_leader_abdicates(framework: Framework) -> None:
+    answer = await framework.call("DELETE", "/v2/leader")
+    assert (answer.status, answer.json) == (200, {"message": "Leadership abdicated"})
+    await asyncio.wait_for(framework.engine.resigned.wait(), 5)
+
+
+async def test_metrics_are_prometheus_text_or_marathons_json(framework: Framework) -> None:
+    await framework.app("/web", instances=2)
+    scraped = await framework.call("GET", "/metrics", headers={"Accept": "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"})
+    assert scraped.headers["Content-Type"].startswith("text/plain")
+    assert b"marathon_apps_active_gauge 1.0" in scraped.body and b"marathon_instances_running_gauge 2.0" in scraped.body
+    assert b'dromos_http_requests_total{code="2xx",method="POST"} 1.0' in scraped.body
+    assert (await framework.call("GET", "/metrics")).body.startswith(b"# HELP")
+    assert b"marathon_apps_active_gauge" in (await framework.call("GET", "/metrics/prometheus")).body
+    asked = await framework.call("GET", "/metrics", headers={"Accept": "application/json"})
+    assert asked.json["gauges"]["marathon.apps.active.gauge"] == {"value": 1}
+    assert asked.json["gauges"]["marathon.instances.running.gauge"] == {"value": 2}
+    assert asked.json["counters"]["marathon.http.responses.2xx.counter"]["count"] >= 3
+
+
+async def test_health_config_and_help(framework: Framework) -> None:
+    assert (await framework.get("/health"))["healthy"] is True
+    assert (await framework.get("/config"))["mesos_role"] == "*"
+    assert b"Dromos" in (await framework.call("GET", "/help")).body
+    assert (await framework.call("GET", "/", allow_redirects=False)).status in (302, 307)
+
+
+async def test_log_levels_are_shown_set_and_come_back(framework: Framework) -> None:
+    assert "ROOT" in await framework.get("/logging")
+    logger = logging.getLogger("dromos.test.levels")
+    answer = await framework.call("POST", "/logging", {"logger": logger.name, "level": "debug", "durationSeconds": 1})
+    assert answer.json[logger.name] == "DEBUG" and logger.level == logging.DEBUG
+    await eventually_async(lambda: logger.level == logging.NOTSET)
+    assert (await framework.call("POST", "/logging", {"logger": "x", "level": "loud"})).status == 422
+
+
+async def test_other_methods_and_paths_are_refused(framework: Framework) -> None:
+    assert (await framework.call("PUT", "/ping")).status == 405
+    assert (await framework.call("POST", "/v2/deployments")).status == 405
+    answer = await framework.call("GET", "/v3/apps")
+    assert (answer.status, answer.json["message"]) == (404, "URI not found: /v3/apps")
+
+
+async def test_a_get_may_carry_a_content_type_and_a_body(framework: Framework) -> None:
+    answer = await framework.call("GET", "/v2/apps", headers={"Content-Type": "application/json"}, data=b"{}")
+    assert answer.status == 200
+
+
+async def test_a_body_may_come_without_a_content_type_or_in_chunks(framework: Framework) -> None:
+    async def chunks():
+        for piece in (b'{"id": "/web", ', b'"cmd": "x"}'):
+            yield piece
+
+    assert (await framework.call("POST", "/v2/apps", data=chunks(), headers={"Content-Type": ""})).status == 201
+
+
+async def test_a_large_body_is_413_and_changes_nothing() -> None:
+    async with running_framework(ApiSettings(max_body_bytes=2048)) as framework:
+        answer = await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x" * 3000})
+        assert (answer.status, answer.json["message"]) == (413, "The body is larger than 2048 bytes")
+        assert await framework.get("/v2/apps") == {"apps": []}
+        assert (await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x"})).status == 201
+
+
+async def test_too_many_requests_at_once_are_503() -> None:
+    async with running_framework(ApiSettings(max_concurrent_requests=1)) as framework:
+        held = asyncio.Event()
+
+        async def slow():
+            yield b'{"id": "/web",'
+            held.set()
+            await release.wait()
+            yield b'"cmd": "x"}'
+
+        release = asyncio.Event()
+        first = asyncio.create_task(framework.call("POST", "/v2/apps", data=slow()))
+        await held.wait()
+        await eventually_async(lambda: _refused(framework))
+        release.set()
+        assert (await first).status == 201
+
+
+async def _refused(framework: Framework) -> bool:
+    answer = await framework.call("GET", "/v2/apps")
+    return answer.status == 503 and answer.headers["Retry-After"] == "1"
+
+
+async def test_a_store_that_cannot_write_is_503_with_the_mend_and_reads_go_on(framework: Framework) -> None:
+    await framework.app("/web")
+    framework.store.failure = StoreFull("/state/framework.db: the disk is full; make room")
+    answer = await framework.call("PUT", "/v2/apps/web", {"instances": 5})
+    assert answer.status == 503 and answer.json["message"] == "/state/framework.db: the disk is full; make room"
+    assert "Retry-After" in answer.headers
+    assert (await framework.get("/v2/apps/web"))["app"]["instances"] == 1
+    framework.store.failure = None
+
+    async def accepted() -> bool:
+        return (await framework.call("PUT", "/v2/apps/web", {"instances": 2})).status == 200
+
+    await eventually_async(accepted)
+
+
+async def test_browsers_of_configured_origins_may_call() -> None:
+    async with running_framework(ApiSettings(cors_origins=("https://ui.example",))) as framework:
+        answer = await framework.call("GET", "/v2/apps", headers={"Origin": "https://ui.example"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://ui.example"
+        other = await framework.call("GET", "/v2/apps", headers={"Origin": "https://evil.example"})
+        assert "Access-Control-Allow-Origin" not in other.headers
+        asked = {"Origin": "https://ui.example", "Access-Control-Request-Method": "PUT"}
+        assert (await framework.call("OPTIONS", "/v2/apps", headers=asked)).status == 200
+
+
+def test_every_route_is_described() -> None:
+    assert {route.endpoint for route in ROUTES} == set(OPERATIONS)
+
+
+async def test_the_description_has_every_path_and_its_schemas(framework: Framework) -> None:
+    document = await framework.get("/v2/openapi.json")
+    assert document["openapi"].startswith("3.")
+    assert set(document["paths"]["/v2/apps/{id}"]) == {"get", "put", "patch", "delete"}
+    body = document["paths"]["/v2/apps"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["$ref"].removeprefix("#/components/schemas/") in document["components"]["schemas"]
+
+
+# --- standbys
+
+
+async def test_a_standby_hands_requests_on_to_the_leader(framework: Framework) -> None:
+    leader = framework.url.removeprefix("http://")
+    async with running_framework(leads=False, leader=leader) as standby:
+        created = await standby.call("POST", "/v2/apps?force=true", {"id": "/web", "cmd": "x"})
+        assert created.status == 201 and created.headers["Location"] == "/web"
+        assert created.headers["X-Marathon-Via"] == standby.url.removeprefix("http://")
+        assert created.headers["X-Marathon-Leader"] == framework.url
+        await framework.settled()
+        assert (await standby.get("/v2/apps//web/?embed=apps.tasks"))["app"]["tasksRunning"] == 1
+        assert (await standby.call("GET", "/v2/apps/nope")).status == 404
+        assert (await standby.call("GET", "/ping")).body == b"pong"
+        assert (await standby.get("/v2/leader")) == {"leader": leader}
+        stream = await standby.call("GET", "/v2/events?event_type=x", allow_redirects=False)
+        assert (stream.status, stream.headers["Location"]) == (302, f"{framework.url}/v2/events?event_type=x")
+
+
+async def test_a_standby_without_a_leader_says_so() -> None:
+    async with running_framework(leads=False, leader=None) as standby:
+        answer = await standby.call("GET", "/v2/apps")
+        assert (answer.status, answer.json["message"]) == (503, "Could not determine the current leader")
+
+
+async def test_a_standby_whose_leader_is_gone_says_so() -> None:
+    async with running_framework(leads=False, leader="127.0.0.1:1") as standby:
+        answer = await standby.call("GET", "/v2/apps")
+        assert (answer.status, answer.json["message"]) == (502, "Could not connect to the leader 127.0.0.1:1")
+
+
+async def test_standbys_that_take_each_other_for_the_leader_end_the_loop(framework: Framework) -> None:
+    async with running_framework(leads=False, leader="127.0.0.1:1") as one:
+        async with running_framework(leads=False, leader=one.url.removeprefix("http://")) as two:
+            one.engine.follow(two.url.removeprefix("http://"))
+            await eventually_async(lambda: one.engine.view.leader != "127.0.0.1:1")
+            answer = await two.call("GET", "/v2/apps")
+            assert (answer.status, answer.json["message"]) == (502, "Detected proxying loop.")
