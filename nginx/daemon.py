@@ -15,10 +15,11 @@ from daemonkit import lifecycle, logs
 from daemonkit.errors import OperatorError
 from daemonkit.health import Health
 from daemonkit.http import bind, serving, status_app
-from nginx import names, process, status
+from nginx import haproxy_process, names, process, status
 from nginx.catalog import Catalog
 from nginx.edge import Edge
 from nginx.errors import EdgeError, RefusedError
+from nginx.haproxy_conf import UNSUPPORTED, HaproxySurroundings
 from nginx.layout import Layout, Listen, Tuning, listen_address
 from nginx.logfiles import Rotation
 from nginx.metrics import collect
@@ -27,6 +28,7 @@ from nginx.routes import Policy
 from nginx.settings import EdgeSettings
 from nginx.standby import Switchboard
 from nginx.targets.base import Proxy
+from nginx.targets.haproxy import Haproxy
 from nginx.targets.nginx import Nginx
 
 
@@ -91,27 +93,26 @@ def layout_of(settings: EdgeSettings) -> Layout:
 
 
 def proxy_of(settings: EdgeSettings, layout: Layout) -> Proxy:
-    lua = settings.target == "nginx-lua"
-    surroundings = Surroundings(
-        layout,
-        Listen(
-            http=listen_address(settings.host, settings.port),
-            status=listen_address(settings.status_host or settings.host, settings.status_port),
-            tls=listen_address(settings.host, settings.tls_port) if settings.tls_port else "",
-            grpc=listen_address(settings.host, settings.grpc_port) if settings.grpc_port else "",
-            stream_host=settings.host,
-            trusted=tuple(_network(value) for value in settings.trusted_proxies),
-        ),
-        Tuning(
-            workers=settings.workers,
-            connections=settings.worker_connections,
-            shutdown_timeout=round(settings.shutdown_timeout),
-            table_memory=settings.table_memory,
-            metrics_memory=settings.metrics_memory,
-        ),
-        lua=lua,
-        modules=process.modules_directory(),
+    listen = Listen(
+        http=listen_address(settings.host, settings.port),
+        status=listen_address(settings.status_host or settings.host, settings.status_port),
+        tls=listen_address(settings.host, settings.tls_port) if settings.tls_port else "",
+        grpc=listen_address(settings.host, settings.grpc_port) if settings.grpc_port else "",
+        stream_host=settings.host,
+        trusted=tuple(_network(value) for value in settings.trusted_proxies),
     )
+    tuning = Tuning(
+        workers=settings.workers,
+        connections=settings.worker_connections,
+        shutdown_timeout=round(settings.shutdown_timeout),
+        table_memory=settings.table_memory,
+        metrics_memory=settings.metrics_memory,
+    )
+    if settings.target == "haproxy":
+        program = haproxy_process.find_program(settings.haproxy_program)
+        return Haproxy(HaproxySurroundings(layout, listen, tuning), program)
+    lua = settings.target == "nginx-lua"
+    surroundings = Surroundings(layout, listen, tuning, lua, modules=process.modules_directory())
     program = process.find_program(settings.nginx_program, lua=lua)
     return Nginx(surroundings, program, soft_close=settings.soft_close)
 
@@ -123,6 +124,7 @@ def policy_of(settings: EdgeSettings, layout: Layout) -> Policy:
         expose_all=settings.expose_all,
         stream_ports=settings.stream_range,
         authorities=frozenset(found),
+        unsupported=UNSUPPORTED if settings.target == "haproxy" else frozenset(),
     )
 
 

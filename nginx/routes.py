@@ -31,7 +31,8 @@ class Policy:
     """`groups`: only services of these groups (none: all). `expose_all`: route services without any label too, at `/` + name.
 
     `stream_ports`: the range of TCP and UDP ports that labels may open. `addresses`: host name -> IP address, as resolved.
-    `authorities`: the files of certificate authorities that there are for CLIENT_CA.
+    `authorities`: the files of certificate authorities that there are for CLIENT_CA. `unsupported`: protocols, and keys of labels,
+    that the chosen proxy does not know.
     """
 
     groups: frozenset[str] = frozenset()
@@ -39,6 +40,7 @@ class Policy:
     stream_ports: tuple[int, int] = (10000, 20000)
     addresses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     authorities: frozenset[str] = frozenset()
+    unsupported: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -62,7 +64,7 @@ def build(services: Mapping[str, Sequence[Instance]], policy: Policy, claims: Cl
     candidates = _merge_deployment_groups(candidates)
     by_name = {candidate.name: candidate for candidate in candidates}
     canaries = _canaries(by_name, refusals)
-    _check_references(by_name, refusals)
+    _check_references(by_name, policy, refusals)
     routes, streams = _routes(candidates, policy, claims or {}, refusals)
     return Model(
         routes=tuple(sorted(routes, key=lambda route: (route.hosts, route.path))),
@@ -178,12 +180,13 @@ def _canaries(by_name: Mapping[str, _Candidate], refusals: list[Refusal]) -> dic
     return {primary: tuple(canaries) for primary, canaries in found.items()}
 
 
-def _check_references(by_name: dict[str, _Candidate], refusals: list[Refusal]) -> None:
+def _check_references(by_name: dict[str, _Candidate], policy: Policy, refusals: list[Refusal]) -> None:
     """A mirror or standby that does not exist (yet) is left out until it does."""
     for name, candidate in by_name.items():
         mirror = candidate.options.mirror
-        if mirror and mirror not in by_name:
-            refusals.append(Refusal(name, "MIRROR", f"there is no service {mirror}"))
+        if mirror and (mirror not in by_name or "MIRROR" in policy.unsupported):
+            why = f"there is no service {mirror}" if mirror not in by_name else "the chosen proxy cannot mirror"
+            refusals.append(Refusal(name, "MIRROR", why))
             candidate.options = replace(candidate.options, mirror="")
         standby = candidate.options.standby
         if standby and standby.service not in by_name:
@@ -229,6 +232,9 @@ def _routes(
 def _wishes(candidate: _Candidate, policy: Policy, refusals: list[Refusal]) -> list[Claim]:
     wanted = candidate.options
     if wanted.canary is not None:
+        return []
+    if wanted.protocol in policy.unsupported:
+        refusals.append(Refusal(candidate.name, "PROTOCOL", f"the chosen proxy does not know {wanted.protocol}"))
         return []
     if wanted.protocol in ("tcp", "udp"):
         least, most = policy.stream_ports

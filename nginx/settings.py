@@ -42,6 +42,7 @@ class EdgeSettings(Settings):
     state_dir: Path = Field(Path("~/.dromos/edge"), description="where configuration, endpoints and logs are kept")
     target: Literal["nginx-lua", "nginx", "haproxy"] = Field("nginx-lua", description="nginx-lua, nginx or haproxy")
     nginx_program: str = Field("nginx", description="the program, a name or a path")
+    haproxy_program: str = Field("haproxy", description="the program, a name or a path")
     workers: str = Field("auto", pattern=r"auto|[0-9]{1,3}", description="Nginx' worker processes; auto: one a core")
     worker_connections: int = Field(8192, ge=64, le=1_000_000, description="connections a worker may have")
     table_memory: int = Field(64, ge=1, le=4096, description="MiB of shared memory for services and endpoints")

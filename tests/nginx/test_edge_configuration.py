@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nginx import files, nginx_conf, process, syntax
+from nginx import files, haproxy_conf, haproxy_process, nginx_conf, process, syntax
 from nginx.errors import RefusedError
+from nginx.haproxy_conf import HaproxySurroundings
 from nginx.layout import Layout, Listen, Tuning
 from nginx.model import Instance, Model
 from nginx.nginx_conf import Surroundings
@@ -156,9 +157,6 @@ def servers_of(text: str) -> list[Directive]:
     return http.all("server")
 
 
-PLAIN = build({"web": (Instance("w", "web", "127.0.0.1", 80, meta={"dromos-app": "/web"}),)}, Policy())
-
-
 @given(catalogs())
 @settings(max_examples=150, deadline=None)
 def test_the_structure_is_the_models_whatever_the_names_and_values(services: dict[str, tuple[Instance, ...]]) -> None:
@@ -220,6 +218,45 @@ def test_nginx_takes_every_model(tmp_path_factory: pytest.TempPathFactory, progr
         process.check(around.layout, program, around.layout.config)
 
     check()
+
+
+def test_haproxy_takes_every_model(tmp_path_factory: pytest.TempPathFactory) -> None:
+    program = haproxy_process.find_program()
+    layout = Layout(tmp_path_factory.mktemp("edge"))
+    listen = Listen("127.0.0.1:18080", "127.0.0.1:18081", grpc="127.0.0.1:18090", trusted=("10.0.0.0/8",))
+    around = HaproxySurroundings(layout, listen, Tuning())
+    process.prepare(layout)
+
+    @given(catalogs())
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(services: dict[str, tuple[Instance, ...]]) -> None:
+        model = build(services, Policy(expose_all=True, unsupported=haproxy_conf.UNSUPPORTED))
+        files.write_atomically(layout.haproxy_config, haproxy_conf.render(model, around))
+        for name, text in haproxy_conf.maps(model).items():
+            files.write_atomically(layout.haproxy_map(name), text)
+        haproxy_process.check(program, layout.haproxy_config)
+
+    check()
+
+
+@given(catalogs())
+@settings(max_examples=100, deadline=None)
+def test_haproxy_has_the_models_sections_whatever_the_names_and_values(
+    services: dict[str, tuple[Instance, ...]],
+) -> None:
+    model = build(services, Policy(expose_all=True, unsupported=haproxy_conf.UNSUPPORTED))
+    listen = Listen("127.0.0.1:18080", "127.0.0.1:18081")
+    text = haproxy_conf.render(model, HaproxySurroundings(Layout(Path("/x")), listen, Tuning()))
+    # HAProxy knows a section by a first word at the beginning of a line.
+    sections = [tuple(line.split()) for line in text.splitlines() if line and not line[0].isspace() and line[0] != "#"]
+    found = haproxy_conf.backends(model)
+    expected = [("global",), ("defaults",), ("frontend", "users"), ("frontend", "status")]
+    expected += [("backend", one.name) for one in found]
+    expected += [("userlist", f"users_{one.name}") for one in found if one.options.access.users]
+    expected += [("frontend", f"tcp_{one.port}") for one in model.streams]
+    assert sorted(sections) == sorted(expected)
+    servers = [tuple(line.split()[1:3]) for line in text.splitlines() if line.split()[:1] == ["server"]]
+    assert len(servers) == sum(len(one.service.endpoints) for one in found)
 
 
 def test_nginx_refuses_what_is_no_configuration(tmp_path: Path, program: str) -> None:

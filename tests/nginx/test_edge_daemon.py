@@ -1,193 +1,37 @@
-"""The edge as users and operators meet it: a real Nginx in front of real servers, told by a real Consul where they are."""
+"""What the edge owns and tells: the Nginx that outlives its daemon, and the numbers of its traffic."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
 from nginx import process
-from tests.support.backends import Backend, backends
+from tests.support.backends import backends
 from tests.support.consul import ConsulServer
-from tests.support.edge import EdgeDaemon, running_edge
-from tests.support.load import load
+from tests.support.edge import EdgeDaemon, ask, becomes, register, running_edge
 from tests.support.waiting import eventually, eventually_async
 
 
 @pytest.fixture
-def edge(tmp_path: Path, real_consul: ConsulServer) -> Iterator[EdgeDaemon]:
-    with running_edge(tmp_path / "edge", real_consul.url) as found:
+def edge(request: pytest.FixtureRequest, tmp_path: Path, real_consul: ConsulServer) -> Iterator[EdgeDaemon]:
+    """An edge with Nginx and Lua, unless the test asks for another target."""
+    target = getattr(request, "param", "nginx-lua")
+    with running_edge(tmp_path / "edge", real_consul.url, "--target", target) as found:
         yield found
 
 
-def register(consul: ConsulServer, backend: Backend, service: str, *, status: str = "passing", **meta: str) -> str:
-    """A task of an app as the registrator writes it."""
-    labels = {key.replace("__", "-"): value for key, value in meta.items()}
-    app = labels.pop("app", f"/{service}")
-    return consul.register(
-        service,
-        id=f"{service}-{backend.port}",
-        port=backend.port,
-        address=backend.host,
-        status=status,
-        Meta={"dromos-app": app, "dromos-port-index": "0", **labels},
-    )
-
-
-async def ask(edge: EdgeDaemon, path: str = "/", host: str = "", **more: object) -> requests.Response:
-    """Without blocking the loop that the backends run in."""
-    return await asyncio.to_thread(edge.get, path, host, **more)
-
-
-async def answers(edge: EdgeDaemon, path: str = "/", host: str = "", count: int = 8) -> set[str]:
-    """Who answers a few requests in turn."""
-    found = set()
-    for _ in range(count):
-        answer = await ask(edge, path, host)
-        found.add(answer.text if answer.status_code == 200 else str(answer.status_code))
-    return found
-
-
-async def becomes(edge: EdgeDaemon, expected: set[str], path: str = "/", host: str = "", timeout: float = 10.0) -> None:
-    async def check() -> bool:
-        return await answers(edge, path, host) == expected
-
-    await eventually_async(check, timeout, what=f"{host}{path} answered by {expected}")
-
-
-async def test_a_service_is_reached_by_its_host_name_and_by_its_path(
-    edge: EdgeDaemon, real_consul: ConsulServer
-) -> None:
-    async with backends("one", "two") as (one, two):
-        register(real_consul, one, "shop", HAPROXY_0_VHOST="shop.example.org,www.shop.example.org")
-        register(real_consul, two, "group.api", app="/group/api")
-        await becomes(edge, {"one"}, host="shop.example.org")
-        await becomes(edge, {"one"}, host="www.shop.example.org")
-        await becomes(edge, {"two"}, path="/group/api/items?x=1")
-        assert two.requests[-1][1] == "/items?x=1"
-        headers = two.requests[-1][2]
-        assert headers["x-forwarded-prefix"] == "/group/api"
-        assert headers["x-forwarded-for"] == "127.0.0.1"
-        assert headers["x-forwarded-proto"] == "http"
-        assert headers["x-forwarded-host"] == f"127.0.0.1:{edge.port}"
-
-
-async def test_an_unknown_host_or_path_gets_a_404_that_says_so(edge: EdgeDaemon) -> None:
-    answer = edge.get("/nothing", host="nobody.example.org")
-    assert answer.status_code == 404
-    assert "no route for this host and path" in answer.text
-
-
-async def test_a_path_is_not_the_prefix_of_a_longer_name(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("app") as (app,):
-        register(real_consul, app, "app", app="/app")
-        await becomes(edge, {"app"}, path="/app")
-        assert (await ask(edge, "/apple")).status_code == 404
-
-
-async def test_instances_come_and_go_without_a_reload(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("one", "two", "three") as servers:
-        register(real_consul, servers[0], "web", HAPROXY_0_VHOST="web.test")
-        await becomes(edge, {"one"}, host="web.test")
-        generation = edge.nginx_status()["generation"]
-        for server in servers[1:]:
-            register(real_consul, server, "web", HAPROXY_0_VHOST="web.test")
-        await becomes(edge, {"one", "two", "three"}, host="web.test")
-        real_consul.deregister(f"web-{servers[0].port}")
-        await becomes(edge, {"two", "three"}, host="web.test")
-        real_consul.set_status(f"web-{servers[1].port}", "critical")
-        await becomes(edge, {"three"}, host="web.test")
-        assert edge.nginx_status()["generation"] == generation
-
-
-async def test_an_instance_in_maintenance_drops_out_and_finishes_its_requests(
-    edge: EdgeDaemon, real_consul: ConsulServer
-) -> None:
-    async with backends("stays", "leaves") as (stays, leaves):
-        register(real_consul, stays, "web", HAPROXY_0_VHOST="web.test")
-        id = register(real_consul, leaves, "web", HAPROXY_0_VHOST="web.test")
-        await becomes(edge, {"stays", "leaves"}, host="web.test")
-        leaves.delay = stays.delay = 1.5
-        slow = [asyncio.create_task(ask(edge, host="web.test")) for _ in range(4)]
-        await eventually_async(lambda: leaves.active > 0)
-        real_consul.http.put(f"agent/service/maintenance/{id}", enable="true", reason="draining")
-        await eventually_async(lambda: edge.report()["services"]["web"]["endpoints"][0]["port"] == stays.port)
-        stays.delay = 0.0
-        await becomes(edge, {"stays"}, host="web.test")
-        assert {answer.text for answer in await asyncio.gather(*slow)} == {"stays", "leaves"}
-
-
-async def test_a_service_without_an_instance_answers_503_and_recovers(
-    edge: EdgeDaemon, real_consul: ConsulServer
-) -> None:
-    async with backends("one") as (one,):
-        register(real_consul, one, "web", HAPROXY_0_VHOST="web.test", status="critical")
-        await becomes(edge, {"503"}, host="web.test")
-        answer = await ask(edge, host="web.test")
-        assert "No instance of this service is ready" in answer.text
-        assert answer.headers["Retry-After"]
-        real_consul.set_status(f"web-{one.port}", "passing")
-        await becomes(edge, {"one"}, host="web.test")
-
-
-async def test_a_destroyed_service_loses_its_route(tmp_path: Path, real_consul: ConsulServer) -> None:
-    with running_edge(tmp_path / "edge", real_consul.url, "--forget-after", "0.5") as edge:
-        async with backends("one") as (one,):
-            id = register(real_consul, one, "web", HAPROXY_0_VHOST="web.test")
-            await becomes(edge, {"one"}, host="web.test")
-            real_consul.deregister(id)
-            await becomes(edge, {"404"}, host="web.test")
-            assert "web" not in edge.report()["services"]
-
-
-async def test_a_dead_endpoint_costs_no_request(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("alive", "dies", "hangs-up") as (alive, dies, hangs_up):
-        for server in (alive, dies, hangs_up):
-            register(real_consul, server, "web", HAPROXY_0_VHOST="web.test")
-        await becomes(edge, {"alive", "dies", "hangs-up"}, host="web.test")
-        async with load(edge.url, connections=4, rate=400, headers={"Host": "web.test"}) as result:
-            await eventually_async(lambda: result.requests > 50)
-            await dies.stop()
-            hangs_up.hang_up = True
-            before = result.requests
-            await eventually_async(lambda: result.requests > before + 200)
-        assert result.failures == []
-        failing = {one["endpoint"] for one in edge.nginx_status()["services"][0]["endpoints"] if one["failing"]}
-        assert failing == {dies.address, hangs_up.address}
-
-
-async def test_a_post_is_not_sent_twice(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("one", "two") as servers:
-        for server in servers:
-            server.hang_up = True
-            register(real_consul, server, "web", HAPROXY_0_VHOST="web.test")
-        await eventually_async(lambda: len(edge.report()["services"]["web"]["endpoints"]) == 2)
-        await becomes(edge, {"502"}, host="web.test")
-        for server in servers:
-            server.requests.clear()
-        answer = await asyncio.to_thread(
-            requests.post, f"{edge.url}/pay", data=b"100", headers={"Host": "web.test"}, timeout=10
-        )
-        assert answer.status_code == 502
-        assert sum(len(server.requests) for server in servers) == 1
-
-
-async def test_a_websocket_goes_through(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("ws") as (server,):
-        register(real_consul, server, "ws", HAPROXY_0_VHOST="ws.test")
-        await becomes(edge, {"ws"}, host="ws.test")
-        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
-        writer.write(
-            b"GET /chat HTTP/1.1\r\nHost: ws.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"hello")
-        assert await reader.readexactly(5) == b"hello"
-        writer.close()
+@pytest.mark.parametrize("edge", ["nginx-lua", "haproxy"], indirect=True)
+async def test_a_request_under_way_is_active(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
+    async with backends("slow") as (slow,):
+        register(real_consul, slow, "web", HAPROXY_0_VHOST="web.test")
+        await becomes(edge, {"slow"}, host="web.test")
+        slow.delay = 1.0
+        request = asyncio.create_task(ask(edge, host="web.test"))
+        await eventually_async(lambda: 'dromos_edge_active_requests{service="web",app="/web"} 1' in edge.metrics())
+        assert (await request).status_code == 200
+        await eventually_async(lambda: 'dromos_edge_active_requests{service="web",app="/web"} 0' in edge.metrics())
 
 
 async def test_traffic_is_counted_by_service_and_endpoint(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
@@ -210,52 +54,6 @@ async def test_traffic_is_counted_by_service_and_endpoint(edge: EdgeDaemon, real
         assert counts[f"dromos_edge_active_requests{{{labels}}}"] == 0
         assert counts[f'dromos_edge_endpoint_requests_total{{{labels},endpoint="{one.address}",code="2xx"}}'] == ok
         assert counts["dromos_edge_start_time_seconds"] > 1e9
-
-
-async def test_a_request_under_way_is_active(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("slow") as (slow,):
-        register(real_consul, slow, "web", HAPROXY_0_VHOST="web.test")
-        await becomes(edge, {"slow"}, host="web.test")
-        slow.delay = 1.0
-        request = asyncio.create_task(ask(edge, host="web.test"))
-        await eventually_async(lambda: 'dromos_edge_active_requests{service="web",app="/web"} 1' in edge.metrics())
-        assert (await request).status_code == 200
-        await eventually_async(lambda: 'dromos_edge_active_requests{service="web",app="/web"} 0' in edge.metrics())
-
-
-async def test_traffic_goes_on_while_the_daemon_is_dead_and_it_adopts_nginx(
-    edge: EdgeDaemon, real_consul: ConsulServer
-) -> None:
-    async with backends("one", "two") as (one, two):
-        register(real_consul, one, "web", HAPROXY_0_VHOST="web.test")
-        await becomes(edge, {"one"}, host="web.test")
-        master = process.running(edge.layout)
-        async with load(edge.url, connections=2, rate=100, headers={"Host": "web.test"}) as result:
-            edge.kill(signal.SIGKILL)
-            before = result.requests
-            await eventually_async(lambda: result.requests > before + 20)
-            register(real_consul, two, "web", HAPROXY_0_VHOST="web.test")
-            await asyncio.to_thread(edge.start)
-            await becomes(edge, {"one", "two"}, host="web.test")
-        assert result.failures == []
-        assert process.running(edge.layout) == master
-
-
-async def test_a_killed_nginx_comes_back_with_its_routes_while_consul_is_away(
-    tmp_path: Path, own_real_consul: ConsulServer
-) -> None:
-    async with backends("one") as (one,):
-        with running_edge(tmp_path / "edge", own_real_consul.url) as edge:
-            register(own_real_consul, one, "web", HAPROXY_0_VHOST="web.test")
-            await becomes(edge, {"one"}, host="web.test")
-            own_real_consul.kill()  # type: ignore[attr-defined]
-            master = process.running(edge.layout)
-            assert master
-            os.kill(master.pid, signal.SIGKILL)
-            await eventually_async(lambda: process.running(edge.layout) not in (None, master))
-            await becomes(edge, {"one"}, host="web.test")
-            assert edge.health()[0] == 503
-            assert "consul" in edge.health()[1]["parts"]
 
 
 def test_stop_leaves_no_process(edge: EdgeDaemon) -> None:

@@ -1,7 +1,9 @@
 """Small HTTP servers that stand behind an edge in tests. Each answers with its name and remembers what it was asked."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -67,7 +69,7 @@ class Backend:
         if self.hang_up:
             return False
         if fields.get("upgrade") == "websocket":
-            return await self._echo(reader, writer)
+            return await self._echo(fields.get("sec-websocket-key", ""), reader, writer)
         self.active += 1
         try:
             if self.delay:
@@ -83,9 +85,13 @@ class Backend:
         await writer.drain()
         return fields.get("connection", "").lower() != "close"
 
-    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _echo(self, key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Not the WebSocket framing: what comes in goes out, which is all that a proxy knows of it."""
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        accept = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+        )
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()

@@ -1,5 +1,6 @@
 """An edge for tests: the daemon as an operator runs it, on free ports, with its Nginx ended at the end."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -12,10 +13,12 @@ from typing import Any
 
 import requests
 
-from nginx import process
+from nginx import haproxy_process, process
 from nginx.layout import Layout
+from tests.support.backends import Backend
+from tests.support.consul import ConsulServer
 from tests.support.processes import free_port
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, eventually_async
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +42,10 @@ class EdgeDaemon:
     @property
     def layout(self) -> Layout:
         return Layout(self.state_dir)
+
+    def master(self) -> object:
+        """The master process of the proxy that runs, None if there is none."""
+        return process.running(self.layout) or haproxy_process.running(self.layout)
 
     @property
     def log(self) -> str:
@@ -103,3 +110,38 @@ def running_edge(state_dir: Path, consul: str, *flags: str) -> Iterator[EdgeDaem
         yield edge
     finally:
         edge.stop()
+
+
+def register(consul: ConsulServer, backend: Backend, service: str, *, status: str = "passing", **meta: str) -> str:
+    """A task of an app as the registrator writes it."""
+    labels = {key.replace("__", "-"): value for key, value in meta.items()}
+    app = labels.pop("app", f"/{service}")
+    return consul.register(
+        service,
+        id=f"{service}-{backend.port}",
+        port=backend.port,
+        address=backend.host,
+        status=status,
+        Meta={"dromos-app": app, "dromos-port-index": "0", **labels},
+    )
+
+
+async def ask(edge: EdgeDaemon, path: str = "/", host: str = "", **more: object) -> requests.Response:
+    """Without blocking the loop that the backends run in."""
+    return await asyncio.to_thread(edge.get, path, host, **more)
+
+
+async def answers(edge: EdgeDaemon, path: str = "/", host: str = "", count: int = 8) -> set[str]:
+    """Who answers a few requests in turn."""
+    found = set()
+    for _ in range(count):
+        answer = await ask(edge, path, host)
+        found.add(answer.text if answer.status_code == 200 else str(answer.status_code))
+    return found
+
+
+async def becomes(edge: EdgeDaemon, expected: set[str], path: str = "/", host: str = "", timeout: float = 10.0) -> None:
+    async def check() -> bool:
+        return await answers(edge, path, host) == expected
+
+    await eventually_async(check, timeout, what=f"{host}{path} answered by {expected}")
