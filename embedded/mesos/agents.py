@@ -27,23 +27,20 @@ def make_agents(count: int, info: Json, host: str, work_dir: Path, settings: Age
     """
     shares = split_ports(info["resources"], count)
     return [
-        Agent(
-            Address(f"slave({number})", host, info["port"]),
-            {**info, "resources": shares[number - 1]},
-            agent_directory(work_dir, number),
-            make_runtimes(settings),
-            Fetcher(
-                agent_directory(work_dir, number) / "fetch",
-                FetcherSettings(settings.fetch_timeout, settings.fetch_bytes, settings.fetch_cache_bytes),
-            ),
-            settings,
-        )
-        for number in range(1, count + 1)
+        make_agent(f"slave({number})", {**info, "resources": share}, host, work_dir / f"agent-{number}", settings)
+        for number, share in enumerate(shares, 1)
     ]
 
 
-def agent_directory(work_dir: Path, number: int) -> Path:
-    return work_dir / f"agent-{number}"
+def make_agent(name: str, info: Json, host: str, directory: Path, settings: AgentSettings) -> Agent:
+    bounds = FetcherSettings(settings.fetch_timeout, settings.fetch_bytes, settings.fetch_cache_bytes)
+    address = Address(name, host, info["port"])
+    return Agent(address, info, directory, make_runtimes(settings), Fetcher(directory / "fetch", bounds), settings)
+
+
+def agent_directories(work_dir: Path) -> list[Path]:
+    """Of the agents that ever ran there."""
+    return sorted(path for path in work_dir.glob("agent-*/") if path.name.removeprefix("agent-").isdigit())
 
 
 def make_runtimes(settings: AgentSettings) -> dict[str, Runtime]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from daemonkit.backoff import Backoff
 from daemonkit.logs import get_logger
 from embedded.mesos.checks import CheckSettings, kind_of, watch_check, watch_health
 from embedded.mesos.durable import read_json, write_json
@@ -91,11 +92,24 @@ class TaskRun:
     async def live_on(self) -> None:
         """As `live`, for a task that was launched before the agent's restart."""
         if self.ended:
-            await self._clean_up(await self.runtime.recover(self.launch))
+            await self._clean_up(await self._find_again())
             return
         self._recover_intent()
         self._recovering = True
-        await self._until_ended(self.runtime.recover(self.launch))
+        await self._until_ended(self._find_again())
+
+    async def _find_again(self) -> Container | None:
+        """What became of the task is known to its runtime alone: one that does not answer is waited for."""
+        waits = Backoff(most=10.0)
+        while True:
+            try:
+                return await self.runtime.recover(self.launch)
+            except LaunchError as error:
+                delay = waits.next()
+                log.warning(
+                    "a task cannot be looked for", task=self.task_id, error=str(error), retry_in=round(delay, 1)
+                )
+                await asyncio.sleep(delay)
 
     async def _until_ended(self, start: Coroutine[Any, Any, Container | None]) -> None:
         self._starting = asyncio.create_task(self._guarded(start))

@@ -109,7 +109,10 @@ class Runtime(Protocol):
         """Raises LaunchError."""
 
     async def recover(self, launch: Launch) -> Container | None:
-        """The container of an earlier launch, running or ended; None if it was never started."""
+        """The container of an earlier launch, running or ended; None if it was never started.
+
+        Raises LaunchError where that cannot be told now.
+        """
 
     async def remove_leftovers(self, agent_id: str, is_known: Callable[[str], bool]) -> None:
         """Ends and removes whatever of this agent's is left whose container id is not known."""

@@ -78,26 +78,15 @@ class DockerRuntime:
             found = await self.call(lambda api: api.inspect_container(container_id))
         except OSError as error:
             raise LaunchError(f"Failed to launch container: {error}") from None
-        return DockerContainer(self, launch, found, made.network)
+        return DockerContainer(self, launch, found)
 
     async def recover(self, launch: Launch) -> Container | None:
-        """Waits for Docker to answer: what became of the task is known to nobody else."""
-        waits = Backoff(most=10.0)
-        while True:
-            try:
-                found = await self.inspect(container_name(launch.container_id))
-            except LaunchError as error:
-                delay = waits.next()
-                log.warning(
-                    "a container cannot be looked for", task=launch.task_id, error=str(error), retry_in=round(delay, 1)
-                )
-                await asyncio.sleep(delay)
-                continue
-            if found is None or found["State"]["Status"] == "created":  # it was never started
-                if found:
-                    await self._remove(found["Id"])
-                return None
-            return DockerContainer(self, launch, found, self._options(launch).network)
+        found = await self.inspect(container_name(launch.container_id))
+        if found is None or found["State"]["Status"] == "created":  # it was never started
+            if found:
+                await self._remove(found["Id"])
+            return None
+        return DockerContainer(self, launch, found)
 
     async def remove_leftovers(self, agent_id: str, is_known: Callable[[str], bool]) -> None:
         if self._client is None and not await self._answers():
@@ -214,11 +203,10 @@ class DockerCallError(LaunchError):
 class DockerContainer:
     """A container that was started, running or ended."""
 
-    def __init__(self, runtime: DockerRuntime, launch: Launch, inspected: Json, network: str) -> None:
+    def __init__(self, runtime: DockerRuntime, launch: Launch, inspected: Json) -> None:
         self.launch = launch
         self._runtime = runtime
         self._inspected = inspected
-        self._network = network
         self._id = str(inspected["Id"])
         self._kill_by: float | None = None  # of the loop's clock
         self._killer: asyncio.Task[None] | None = None
@@ -351,7 +339,7 @@ class DockerContainer:
             return "127.0.0.1", port
         for info in self.status["network_infos"]:
             for address in info["ip_addresses"]:
-                if self._network != "host":
+                if self._inspected["HostConfig"].get("NetworkMode") != "host":
                     return address["ip_address"], port
         return "127.0.0.1", port
 
