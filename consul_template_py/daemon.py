@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import gc
 import logging
 import logging.handlers
 import os
@@ -131,6 +132,9 @@ class _Daemon:
     async def _note_settled(self, runner: Runner) -> None:
         await runner.settled()
         self._settled.set()
+        # What is there now stays: a collector that looks at all of it again and again would cost more than all changes.
+        gc.collect()
+        gc.freeze()
 
     async def _reloaded(self, reload: asyncio.Event) -> None:
         """Waits until there is another configuration that can be read; one that cannot is logged, and the old one stays."""

@@ -209,7 +209,7 @@ class _Watch:
         while True:
             try:
                 source = self._watcher._source(state.query)
-                answer = await source.poll(state.query, cursor)
+                answer = await source.poll(state.query, cursor, state._value)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # whatever it is: a watch lives on
@@ -225,7 +225,7 @@ class _Watch:
         state = self.state
         now = time.time()
         recovered, state.error, state.stale_since, state.answered_at = bool(state.error), "", None, now
-        changed = not state.received or value != state._value
+        changed = not state.received or (value is not state._value and value != state._value)
         if changed:
             state.received, state._value, state.changed_at = True, value, now
             state.version += 1

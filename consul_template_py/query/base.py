@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from consul_template_py.errors import QuerySyntaxError
@@ -45,6 +45,10 @@ class ConsulQuery(ABC, Generic[T_co]):
     @abstractmethod
     def decode(self, body: bytes) -> T_co:
         """Raises ValueError, KeyError or TypeError if the body is not what Consul answers."""
+
+    def decode_after(self, body: bytes, before: Any) -> T_co:
+        """As `decode`, for a query whose last value was `before`: where little changes in much, most of it can be kept."""
+        return self.decode(body)
 
     def absent(self) -> T_co:
         """The value that stands for a 404, where `may_be_absent`."""

@@ -45,11 +45,33 @@ class ServicesQuery(ConsulQuery[tuple[ServiceSummary, ...]]):
         return self.at.params
 
     def decode(self, body: bytes) -> tuple[ServiceSummary, ...]:
+        return self.decode_after(body, ())
+
+    def decode_after(self, body: bytes, before: tuple[ServiceSummary, ...]) -> tuple[ServiceSummary, ...]:
+        """Consul wakes this query for every change of any service, and most of those change neither names nor tags."""
         found: dict[str, list[str] | None] = orjson.loads(body)
-        return tuple(
-            ServiceSummary(ServiceName(name), tuple(sorted(map(sys.intern, tags or ()))))
-            for name, tags in sorted(found.items())
-        )
+        if len(found) == len(before) and all(_is_same(summary, found) for summary in before):
+            return before
+        known = {str(summary.name): summary for summary in before}
+        made = []
+        for name in sorted(found):
+            summary = known.get(name)
+            if summary is None or not _is_same(summary, found):
+                tags = tuple(sorted(map(sys.intern, found[name] or ())))
+                summary = ServiceSummary(ServiceName(name), tags)
+            made.append(summary)
+        return tuple(made)
 
     def __str__(self) -> str:
         return f"services({self.at})"
+
+
+def _is_same(summary: ServiceSummary, found: dict[str, list[str] | None]) -> bool:
+    tags = found.get(summary.name)
+    if not tags:
+        return tags is not None and not summary.tags
+    return (
+        len(tags) == len(summary.tags)
+        and (len(tags) == 1 or set(tags) == set(summary.tags))
+        and tags[0] in summary.tags
+    )

@@ -20,8 +20,10 @@ class Answer(Generic[T]):
 
 
 class DataSource(Protocol):
-    async def poll(self, query: Query[Any], cursor: object | None) -> Answer[Any]:
+    async def poll(self, query: Query[Any], cursor: object | None, last: Any = None) -> Answer[Any]:
         """Without a cursor: answers at once. With one: when there may be something newer, or after the source's own wait.
+
+        `last` is the last value, None before the first: an equal answer may be that very object.
 
         Raises SourceError when the source cannot answer now. Cancelling it gives its connection back.
         """

@@ -122,7 +122,7 @@ class ConsulSource:
             max_body_bytes=settings.max_body_bytes,
         )
 
-    async def poll(self, query: Query[Any], cursor: object | None) -> Answer[Any]:
+    async def poll(self, query: Query[Any], cursor: object | None, last: Any = None) -> Answer[Any]:
         assert isinstance(query, ConsulQuery)
         before = cursor if isinstance(cursor, Index) else None
         if isinstance(cursor, CannotBlock):
@@ -136,13 +136,13 @@ class ConsulSource:
         response = await self._get(query, params, wait * (1 + 1 / 16) + 10)
         if before is not None and response.headers.get("x-consul-knownleader") == "false":
             raise SourceUnavailableError("Consul has no leader")
-        value = self._decode(query, response)
+        value = self._decode(query, response, last)
         return Answer(value, next_index(before, response.headers, self.settings.max_stale))
 
     async def read(self, query: Query[Any]) -> Any:
         assert isinstance(query, ConsulQuery)
         response = await self._get(query, self._params(query) | {"consistent": ""}, 30.0)
-        return self._decode(query, response)
+        return self._decode(query, response, None)
 
     async def close(self) -> None:
         await self._client.close()
@@ -167,11 +167,11 @@ class ConsulSource:
         raise _refusal(response)
 
     @staticmethod
-    def _decode(query: ConsulQuery[T], response: Response) -> T:
+    def _decode(query: ConsulQuery[T], response: Response, last: Any) -> T:
         if response.status == 404:
             return query.absent()
         try:
-            return query.decode(response.body)
+            return query.decode(response.body) if last is None else query.decode_after(response.body, last)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise SourceUnavailableError(f"Consul's answer cannot be read: {error!r}: {response.text()}") from None
 

@@ -22,7 +22,7 @@ class FileSource:
         self._max_bytes = max_bytes
         self._folder = folder.resolve() if folder else None
 
-    async def poll(self, query: Query[Any], cursor: object | None) -> Answer[Any]:
+    async def poll(self, query: Query[Any], cursor: object | None, last: Any = None) -> Answer[Any]:
         assert isinstance(query, FileQuery)
         while True:
             stamp = _stamp(query.path)
