@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -13,6 +13,7 @@ from framework.api.answers.cache import dumps
 from framework.api.answers.deployments import result_json
 from framework.api.answers.tasks import Tasks
 from framework.api.changes import DraftEdit, complete
+from framework.api.deployment_policy import OnFailure, policy_of
 from framework.api.errors import BadRequestError, ForbiddenError, TooLargeError, UnprocessableError
 from framework.api.forms.app_form import Defaults
 from framework.api.security.accounts import EVERYBODY, Identity, Verb
@@ -51,13 +52,16 @@ class Api:
         self.started = clock()
 
     async def declare(self, request: Request, draft: DraftEdit, *, force: bool | None = None, **more: Any) -> Accepted:
-        """Carries the edit out. `force`, `deadline` and `onFailure` are read from the query where they are not given."""
+        """Carries the edit out. `force`, `deadline` and `onFailure` are read from the query, the latter two also from labels."""
         edit = complete(permitted(draft, identity_of(request)), self.settings.defaults, self.settings.service_ports)
+        # Tried on what is declared now: a request that is refused never gets to the writer.
+        preview = edit(self.view.declared)
+        deadline, on_failure = policy_of(preview)
         command = Declare(
             edit,
             force=flag(request, "force") if force is None else force,
-            deadline=_deadline(request),
-            on_failure=_on_failure(request),
+            deadline=_deadline(request) or deadline,
+            on_failure=_on_failure(request) or on_failure,
             **more,
         )
         answer = await self.engine.execute(command)
@@ -189,8 +193,10 @@ def _deadline(request: Request) -> float | None:
     return seconds
 
 
-def _on_failure(request: Request) -> Literal["stop", "rollback"]:
-    match request.query_params.get("onFailure", "stop"):
+def _on_failure(request: Request) -> OnFailure | None:
+    match request.query_params.get("onFailure"):
+        case None:
+            return None
         case "stop":
             return "stop"
         case "rollback":

@@ -61,7 +61,6 @@ async def show_app(request: Request) -> Response:
 async def create_app(request: Request) -> Response:
     api = api_of(request)
     document = await json_body(request)
-    app_form.new_app(document, api.settings.defaults)  # what is wrong in itself need not wait for the writer
     created: list[str] = []
 
     def edit(declared: Declared, defaults: Defaults) -> Change:

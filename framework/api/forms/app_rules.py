@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from framework.api.errors import Violation
 from framework.api.forms import rules
-from framework.api.forms.rules import MOST_PORT, Document, Found, every
+from framework.api.forms.rules import MOST_INSTANCES, MOST_PORT, Document, Found, every
 from framework.api.forms.volume_rules import volumes_rules
 from framework.model.app import SINGLE_INSTANCE_LABEL
 from framework.model.health import MESOS_PROTOCOLS
@@ -14,7 +14,6 @@ _executor = re.compile(r"(//cmd)|(/?[^/]+(/[^/]+)*)|")
 _PORT_NAME = r"^[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?$"
 _port_name = re.compile(_PORT_NAME)
 _LONGEST_COMMAND = 128 * 1024  # what the kernel takes as one argument
-_MOST_INSTANCES = 100_000
 
 
 def violations(app: Document, allowed_roles: Collection[str]) -> list[Violation]:
@@ -33,6 +32,7 @@ def violations(app: Document, allowed_roles: Collection[str]) -> list[Violation]
     secrets = app.get("secrets", {})
     rules.secret_rules(found, "/secrets", secrets)
     rules.env_rules(found, "/env", app.get("env", {}), secrets)
+    rules.label_rules(found, "/labels", app.get("labels", {}))
     every("/fetch", app.get("fetch"), rules.fetch_rules, found)
     return found.violations
 
@@ -61,7 +61,7 @@ def _resources(found: Found, app: Document) -> None:
         found.at_least(f"/executorResources/{name}", value, 0)
     if app.get("gpus", 0) > 0 and (app.get("container") or {}).get("type") == "DOCKER":
         found.add("/", "GPU resources only work with the Mesos containerizer")
-    found.between("/instances", app.get("instances", 1), 0, _MOST_INSTANCES)
+    found.between("/instances", app.get("instances", 1), 0, MOST_INSTANCES)
 
 
 def _placement(found: Found, app: Document, allowed_roles: Collection[str]) -> None:

@@ -13,6 +13,7 @@ from framework.api.changes import DraftEdit, ids_below
 from framework.api.errors import ConflictError, InvalidObjectError, NotFoundError, Violation
 from framework.api.forms import app_form, pod_form, rules, shapes
 from framework.api.forms.app_form import Defaults
+from framework.api.forms.rules import MOST_INSTANCES
 from framework.model import path_id
 from framework.model.app import App
 from framework.model.change import Change
@@ -64,9 +65,16 @@ def scaling(group_id: str, factor: float) -> DraftEdit:
     def edit(declared: Declared, _defaults: Defaults) -> Change:
         if group_id not in declared.groups:
             raise NotFoundError.of("Group", group_id)
-        apps = [declared.apps[i] for i in ids_below(group_id, declared.apps)]
-        # Rounded first: 10 x 1.1 is 11.000000000000002.
-        return Change(apps={a.id: replace(a, instances=ceil(round(a.instances * factor, 6))) for a in apps})
+        scaled: dict[str, App | None] = {}
+        for app_id in ids_below(group_id, declared.apps):
+            app = declared.apps[app_id]
+            # Rounded first: 10 x 1.1 is 11.000000000000002.
+            wanted = round(app.instances * factor, 6)
+            most = 1 if app.is_single_instance else MOST_INSTANCES
+            if wanted > most:
+                raise InvalidObjectError([Violation("/scaleBy", f"{app_id} may have {most} instances at most")])
+            scaled[app_id] = replace(app, instances=ceil(wanted))
+        return Change(apps=scaled)
 
     return edit
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from framework.api.errors import Violation
 from framework.api.forms import rules
 from framework.api.forms.app_rules import command_rules, timing_rules
-from framework.api.forms.rules import MOST_PORT, Document, Found, every
+from framework.api.forms.rules import MOST_INSTANCES, MOST_PORT, Document, Found, every
 from framework.api.forms.volume_rules import persistent_rules
 from framework.model.app import SINGLE_INSTANCE_LABEL
 
@@ -18,6 +18,7 @@ def violations(pod: Document, allowed_roles: Collection[str]) -> list[Violation]
     secrets = pod.get("secrets", {})
     rules.secret_rules(found, "/secrets", secrets)
     rules.env_rules(found, "/environment", pod.get("environment", {}), secrets)
+    rules.label_rules(found, "/labels", pod.get("labels", {}))
     rules.network_rules(found, "/networks", pod["networks"])
     _volumes(found, pod)
     found.not_empty("/containers", pod["containers"])
@@ -128,7 +129,7 @@ def _scheduling(found: Found, pod: Document, allowed_roles: Collection[str]) -> 
     scheduling, scaling = pod["scheduling"], pod.get("scaling", {})
     resident = any("persistent" in volume for volume in pod.get("volumes", ()))
     single = pod.get("labels", {}).get(SINGLE_INSTANCE_LABEL) == "true"
-    found.between("/scaling/instances", scaling.get("instances", 1), 0, 100_000)
+    found.between("/scaling/instances", scaling.get("instances", 1), 0, MOST_INSTANCES)
     if single and scaling.get("instances", 1) > 1:
         found.add("/", "Single instance app may only have one instance")
     rules.upgrade_rules(found, "/scheduling/upgrade", scheduling["upgrade"], single=single, resident=resident)

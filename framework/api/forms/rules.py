@@ -9,6 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from framework.api.errors import Violation
+from framework.api.labels import DEADLINE_LABEL, ON_FAILURE_LABEL
+from framework.decide.placement import LABEL as PLACEMENT_LABEL
+from framework.engine.killing import DRAIN_LABEL
 from framework.model.constraint import OPERATORS
 
 Document = dict[str, Any]
@@ -22,6 +25,7 @@ _RESERVED = ("restart", "tasks", "versions", ".", "..")
 LONGEST_TEXT = 1024
 LONGEST_ID = 512
 MOST_PORT = 65535
+MOST_INSTANCES = 100_000
 
 
 class Found:
@@ -131,6 +135,24 @@ def env_rules(found: Found, path: str, env: Mapping[str, Any], secrets: Collecti
                 found.add(f"{path}/{name}", "must not contain a NUL character")
         elif value["secret"] not in secrets:
             found.add(f"{path}/{name}/secret", f"references an undefined secret named '{value['secret']}'")
+
+
+def label_rules(found: Found, path: str, labels: Mapping[str, str]) -> None:
+    """Of the labels that this framework itself reads: a typing error must not pass for a setting."""
+    for name in (DEADLINE_LABEL, DRAIN_LABEL):
+        least = 0.0 if name == DRAIN_LABEL else 0.001
+        if name in labels and not _is_number(labels[name], least):
+            found.add(f"{path}/{name}", f"got '{labels[name][:40]}', expected a number of seconds")
+    for name, choices in ((ON_FAILURE_LABEL, ("stop", "rollback")), (PLACEMENT_LABEL, ("binpack", "spread"))):
+        if name in labels and labels[name] not in choices:
+            found.add(f"{path}/{name}", f"got '{labels[name][:40]}', expected one of: {', '.join(choices)}")
+
+
+def _is_number(text: str, least: float) -> bool:
+    try:
+        return least <= float(text) <= 1e9
+    except ValueError:
+        return False
 
 
 def secret_rules(found: Found, path: str, secrets: Mapping[str, Document]) -> None:

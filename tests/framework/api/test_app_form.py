@@ -314,6 +314,11 @@ def volumes(*volume: dict[str, Any], **more: Any) -> dict[str, Any]:
         (CMD | {"env": {"A=B": "x"}}, "/env/A=B", "a name must not contain '=' or a NUL character"),
         (CMD | {"env": {"": "x"}}, "/env", "name '' has size 0, expected between 1 and 254"),
         (CMD | {"secrets": {"s": {"source": ""}}}, "/secrets/s/source", "must not be empty"),
+        # labels
+        (CMD | {"labels": {"DROMOS_DEPLOYMENT_DEADLINE": "soon"}}, "/labels/DROMOS_DEPLOYMENT_DEADLINE", "got 'soon', expected a number of seconds"),
+        (CMD | {"labels": {"DROMOS_DRAIN_SECONDS": "-1"}}, "/labels/DROMOS_DRAIN_SECONDS", "got '-1', expected a number of seconds"),
+        (CMD | {"labels": {"DROMOS_DEPLOYMENT_ON_FAILURE": "cry"}}, "/labels/DROMOS_DEPLOYMENT_ON_FAILURE", "got 'cry', expected one of: stop, rollback"),
+        (CMD | {"labels": {"DROMOS_PLACEMENT": "random"}}, "/labels/DROMOS_PLACEMENT", "got 'random', expected one of: binpack, spread"),
         # networks
         (CMD | {"networks": [{"mode": "host", "name": "n"}]}, "/networks", "Host networks may not have names or labels"),
         (CMD | {"networks": [{"mode": "container/bridge", "name": "n"}]}, "/networks", "Bridge networks may not have names"),

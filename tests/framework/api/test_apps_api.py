@@ -284,3 +284,11 @@ async def test_a_deadline_and_a_policy_are_taken_from_the_query(framework: Frame
     assert created.status == 201
     [deployment] = framework.engine.view.deployments()
     assert deployment.deadline is not None and deployment.on_failure == "rollback"
+
+
+async def test_a_deadline_and_a_policy_are_taken_from_labels(framework: Framework) -> None:
+    framework.cluster.stuck.add("/a")
+    labels = {"DROMOS_DEPLOYMENT_DEADLINE": "0.2", "DROMOS_DEPLOYMENT_ON_FAILURE": "rollback"}
+    assert (await framework.call("POST", "/v2/apps", {"id": "/a", "cmd": "x", "labels": labels})).status == 201
+    await framework.settled()
+    assert await framework.get("/v2/apps") == {"apps": []}

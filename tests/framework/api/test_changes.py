@@ -218,6 +218,15 @@ def test_scale_by_is_exact_where_a_float_is_not() -> None:
     assert after(declared(app("/g/a", instances=10)), group({"scaleBy": 1.1})).apps["/g/a"].instances == 11
 
 
+@pytest.mark.parametrize("factor", [1e300, 1e9])
+def test_scale_by_does_not_go_beyond_what_an_app_may_have(factor: float) -> None:
+    assert errors_of(declared(app("/g/a")), group({"scaleBy": factor})) == {
+        "/scaleBy": ["/g/a may have 100000 instances at most"]
+    }
+    single = app("/g/s", labels={"MARATHON_SINGLE_INSTANCE_APP": "true"})
+    assert errors_of(declared(single), group({"scaleBy": 2})) == {"/scaleBy": ["/g/s may have 1 instances at most"]}
+
+
 def test_a_group_goes_with_all_in_it() -> None:
     before = declared(app("/g/a"), app("/g/h/b"), app("/gg"))
     now = after(before, group_form.removal("/g"))
