@@ -29,6 +29,7 @@ from dromos.waiting import wait_for
 
 SAMPLE = Path(__file__).resolve().parents[2] / "marathon_apps" / "hello.json"
 SAMPLE_TIMEOUT = 60.0
+ROUTE_TIMEOUT = 15.0
 SUPERVISED = "DROMOS_SUPERVISED"  # set in the environment of the process that `up --detach` leaves behind
 
 
@@ -178,6 +179,8 @@ def _deploy_sample(settings: UpSettings) -> None:
         timeout=SAMPLE_TIMEOUT,
         say=lambda text: click.echo(f"deploying the sample: {text}"),
     )
+    host = wanted.apps[0]["labels"]["HAPROXY_0_VHOST"]
+    health.wait_until_reachable(plan.edge_url(settings), host, timeout=ROUTE_TIMEOUT)
 
 
 def _print_urls(settings: UpSettings, state: StateDir, daemons: list[Daemon]) -> None:

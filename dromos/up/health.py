@@ -1,5 +1,6 @@
 """Asking daemons how they are."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,3 +44,14 @@ def wait_until_healthy(urls: dict[str, str], *, timeout: float, given_up: Callab
         if not waiting or time.monotonic() > deadline or given_up():
             return {name: answers[name] for name in waiting}
         time.sleep(0.1)
+
+
+def wait_until_reachable(url: str, host: str, *, timeout: float) -> bool:
+    """Asks an edge until it answers 2xx for the host name; False if it did not in time."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(url, headers={"Host": host}, timeout=TIMEOUT).ok:
+                return True
+        time.sleep(0.1)
+    return False

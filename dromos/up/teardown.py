@@ -1,11 +1,10 @@
 """Ends a platform without a trace: daemons, nginx, tasks, containers, cgroups. Works from the state directory alone,
 so it also clears up after a crash."""
 
-from daemonkit.logs import get_logger
+import nginx.process
 from dromos.up.process import Process
 from dromos.up.state import StateDir
-
-log = get_logger(__name__)
+from embedded.mesos.cleanup import clean
 
 # In this order: nobody who would start something again is alive when what he started is ended.
 DAEMONS = ("autoscale", "framework", "registrator", "edge", "mesos", "consul")
@@ -42,15 +41,10 @@ def tear_down(state: StateDir) -> list[str]:
 
 
 def _stop_nginx(state: StateDir) -> list[str]:
-    from nginx.process import stop
-
-    return ["nginx"] if stop(state.path / "edge") else []
+    return ["nginx"] if nginx.process.stop(state.path / "edge") else []
 
 
 def _clean_mesos(state: StateDir) -> list[str]:
-    from embedded.mesos.cleanup import clean
-
     work_dir = state.path / "mesos"
-    if not work_dir.exists():
-        return []
-    return list(clean(work_dir))
+    tasks = clean(work_dir) if work_dir.exists() else 0
+    return [f"{tasks} tasks"] if tasks else []

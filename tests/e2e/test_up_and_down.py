@@ -27,7 +27,7 @@ def test_up_ends_with_urls_and_a_sample_that_answers_and_down_leaves_nothing(fre
         line = next(line for line in done.stdout.splitlines() if line.startswith(f"{what} "))
         assert f":{fresh.ports[port]}" in line
     assert "App /hello" in done.stdout and "Host: hello.localhost" in done.stdout
-    assert eventually(lambda: fresh.edge("hello.localhost").text, timeout=15).startswith("hello, version 1")
+    assert fresh.edge("hello.localhost").text.startswith("hello, version 1"), "what up shows works at once"
     assert {row["name"] for row in fresh.json("status")["daemons"] if row["healthy"]} == {
         "mesos",
         "consul",
