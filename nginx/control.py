@@ -1,6 +1,7 @@
 """How the daemon speaks to the running Nginx: JSON over the unix socket of lua/dromos/control.lua."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,11 @@ BUSY_RETRIES = 5
 
 @dataclass(frozen=True)
 class State:
-    """What the running Nginx has: the number of its configuration and of its table of endpoints."""
+    """What the running Nginx has: the number of its configuration, of its table of endpoints, of its certificates."""
 
     generation: int
     counter: int
+    certificates: int = 0
 
 
 class Control:
@@ -31,12 +33,16 @@ class Control:
 
     async def state(self) -> State:
         answer = await self._call("GET", "/state")
-        return State(int(answer["generation"]), int(answer["counter"]))
+        return State(int(answer["generation"]), int(answer["counter"]), int(answer.get("certificates", 0)))
 
     async def change(self, counter: int, change: Change, *, full: bool = False) -> None:
         """Puts a change into the table. Raises ControlError, also when the table is at `counter` or past it already."""
         body = {"counter": counter, "services": change.services, "remove": list(change.remove), "full": full}
         await self._call("POST", "/endpoints", body)
+
+    async def certificates(self, counter: int, pems: Mapping[str, str]) -> None:
+        """Replaces all certificates. Raises ControlError."""
+        await self._call("POST", "/certificates", {"counter": counter, "certificates": dict(pems)})
 
     async def closing(self, generation: int) -> None:
         """Has workers of that configuration end each connection with its next answer."""

@@ -17,6 +17,7 @@ from daemonkit.health import Health
 from daemonkit.http import bind, serving, status_app
 from nginx import haproxy_process, names, process, status
 from nginx.catalog import Catalog
+from nginx.certificates import Watch
 from nginx.edge import Edge
 from nginx.errors import EdgeError, RefusedError
 from nginx.haproxy_conf import UNSUPPORTED, HaproxySurroundings
@@ -68,6 +69,8 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         guard_from=settings.guard_from,
         chores=[Rotation(layout.log_files, settings.log_bytes, settings.log_files, proxy.reopen_logs)],
     )
+    if settings.tls_port:
+        edge.chores.append(Watch(layout.certificates, edge.take))
     app = status_app(health, *status.routes(edge, switchboard, layout.token), registry=collect(edge))
     async with serving(app, sock), Watcher(consul_of(settings)) as watcher:
         await edge.run(Catalog(watcher, forget_after=settings.forget_after, on_change=edge.dirty.set), stop)

@@ -21,6 +21,7 @@ from daemonkit.lifecycle import sleep_or_stop
 from daemonkit.logs import get_logger
 from nginx.addresses import Addresses
 from nginx.belief import Belief, believe, healthy_count
+from nginx.certificates import Bundle
 from nginx.errors import RefusedError
 from nginx.model import Instance, Model
 from nginx.routes import Policy, build, claims_of
@@ -73,7 +74,7 @@ class Edge:
         self._guard, self._guard_from = guard, guard_from
         self._switchboard = switchboard
         self._health = health
-        self._chores = chores
+        self.chores = list(chores)
         self._addresses = Addresses()
         self._belief: Belief | None = None
         self.dirty = asyncio.Event()
@@ -86,6 +87,11 @@ class Edge:
     def held(self) -> str:
         """Why a drop of instances is not believed yet, "" if there is none."""
         return self._belief.held if self._belief else ""
+
+    async def take(self, certificates: Bundle) -> None:
+        """New certificates for the proxy. Raises EdgeError."""
+        if await self._proxy.take(certificates):
+            self.dirty.set()
 
     def _on_result(self, result: ApplyResult) -> None:
         self.reloads += result.did_reload
@@ -135,7 +141,7 @@ class Edge:
         """What is due by time: the proxy's life, logs, services that have been gone for long enough."""
         if await self._proxy.ensure_running():
             self.dirty.set()
-        for chore in self._chores:
+        for chore in self.chores:
             await chore()
         services.forget()
         if services.problem:

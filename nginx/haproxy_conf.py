@@ -45,18 +45,20 @@ _RETRY_ON = {
 
 @dataclass(frozen=True)
 class HaproxySurroundings:
-    """Everything besides the model."""
+    """Everything besides the model. `certificates` is a digest of all of them: they are read at a reload only."""
 
     layout: Layout
     listen: Listen
     tuning: Tuning
     generation: int = 1
+    certificates: str = ""
 
 
 def render(model: Model, around: HaproxySurroundings) -> str:
     authorities = sorted({one.options.access.client_ca for one in model.routes if one.options.access.client_ca})
     return _environment.get_template("haproxy.cfg.j2").render(
         generation=around.generation,
+        certificates=around.certificates,
         layout=around.layout,
         listen=around.listen,
         tuning=around.tuning,

@@ -82,7 +82,22 @@ class Layout:
 
     @property
     def certificates(self) -> Path:
+        """Where the operator puts them: `<host>.pem`."""
         return self.root / "certificates"
+
+    @property
+    def placeholder(self) -> Path:
+        return self.root / "run" / "placeholder.pem"
+
+    @property
+    def certificate_table(self) -> Path:
+        """What Nginx with Lua loads when it starts."""
+        return self.root / "run" / "certificates.json"
+
+    @property
+    def tls(self) -> Path:
+        """The certificates as proxies without Lua read them; `0.pem` is for all names without one."""
+        return self.root / "run" / "tls"
 
     @property
     def users(self) -> Path:

@@ -34,7 +34,10 @@ _environment.filters.update(quote=syntax.quote, quote_regex=syntax.quote_pattern
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Everything besides the model. `generation` numbers configurations, so that a running Nginx can say which one it has."""
+    """Everything besides the model. `generation` numbers configurations, so that a running Nginx can say which one it has.
+
+    `certificates`: the hosts that have one, and a digest of all of them; without Lua they are read at a reload only.
+    """
 
     layout: Layout
     listen: Listen
@@ -42,6 +45,7 @@ class Surroundings:
     lua: bool = True
     generation: int = 1
     modules: Path = Path("/usr/lib/nginx/modules")
+    certificates: tuple[frozenset[str], str] = (frozenset(), "")
 
 
 def render(model: Model, around: Surroundings) -> str:
@@ -86,6 +90,7 @@ class _Writer:
         servers = self._servers()
         return {
             "generation": around.generation,
+            "certificates_digest": "" if around.lua else around.certificates[1],
             "modules": [around.modules / name for name in self._modules()],
             "paths": around.layout,
             "listen": around.listen,
@@ -132,10 +137,18 @@ class _Writer:
             ],
             "names": names,
             "tls": bool(listen.tls),
+            "certificate": self._certificate(names[0]),
             "client_ca": authorities[0] if authorities else "",
             "has_root": any(route.path == "/" for route in routes),
             "locations": locations + [self._mirror(service) for service in mirrors],
         }
+
+    def _certificate(self, host: str) -> Path:
+        layout, (known, _) = self.around.layout, self.around.certificates
+        if self.around.lua:
+            return layout.placeholder  # the real one is chosen by SNI
+        above = "*." + host.removeprefix("*.").partition(".")[2]
+        return layout.tls / next((f"{name}.pem" for name in (host, above) if name in known), "0.pem")
 
     def _locations(self, route: Route) -> list[dict[str, Any]]:
         if route.path == "/":
@@ -152,7 +165,8 @@ class _Writer:
             "internal": False,
             "service": route.service,
             "prefix": route.path if rewritten else "",
-            "redirect": self._https_port() if options.https_redirect else "",
+            "redirect": options.https_redirect,
+            "https_port": self._https_port(),
             "client_ca": access.client_ca,
             "deny": access.deny,
             "allow": access.allow,

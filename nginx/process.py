@@ -129,6 +129,15 @@ def running(layout: Layout) -> Master | None:
         return None
 
 
+def accepting_workers(master: Master) -> frozenset[int]:
+    """The workers that still take connections: after a reload, those of the old configuration say when they no longer do."""
+    try:
+        children = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
+    except OSError:
+        return frozenset()
+    return frozenset(int(pid) for pid in children if pids.command_line(int(pid))[:1] == ["nginx: worker process"])
+
+
 def signal_master(layout: Layout, master: Master, number: signal.Signals) -> None:
     """Raises ProxyFailedError if that master is gone, or the pid is another process by now."""
     if not pids.send(master.pid, number, lambda _pid: running(layout) == master):

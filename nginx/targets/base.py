@@ -7,6 +7,7 @@ configuration: the proxy is a `Target` of consul_template_py, whose `Applier` st
 from typing import Protocol
 
 from consul_template_py.targets.base import Target
+from nginx.certificates import Bundle
 from nginx.model import Model
 from nginx.table import Table
 
@@ -27,6 +28,10 @@ class Proxy(Target[Model], Protocol):
 
     async def follow(self, model: Model, table: Table) -> int:
         """Brings the running proxy's endpoints to those of the model. How many services that changed. Raises EdgeError."""
+        ...
+
+    async def take(self, certificates: Bundle) -> bool:
+        """Answers with these certificates from now on. True if that waits for the next apply. Raises EdgeError."""
         ...
 
     async def reopen_logs(self) -> None:

@@ -15,7 +15,9 @@ from dataclasses import replace
 
 from consul_template_py.errors import CheckError, ReloadError, VerifyError
 from daemonkit.logs import get_logger
+from nginx import certificates as certificate_files
 from nginx import haproxy_conf, haproxy_process, process
+from nginx.certificates import Bundle
 from nginx.errors import ControlError, EdgeError, ProxyFailedError
 from nginx.files import write_atomically
 from nginx.haproxy_conf import Backend, HaproxySurroundings
@@ -57,6 +59,9 @@ class Haproxy:
     async def start(self) -> bool:
         async with self._lock:
             await asyncio.to_thread(process.prepare, self._layout)
+            if self._around.listen.tls:
+                placeholder = await asyncio.to_thread(certificate_files.placeholder, self._layout.placeholder)
+                certificate_files.write(Bundle({}, {}), self._layout.tls, placeholder, keep=True)
             self._master = await asyncio.to_thread(haproxy_process.running, self._layout)
             adopted = self._master is not None
             if not adopted:
@@ -145,6 +150,13 @@ class Haproxy:
             raise ControlError(f"haproxy complained of the standby map: {complaints[0]}")
         write_atomically(path, text)
         self._standby = text
+
+    async def take(self, certificates: Bundle) -> bool:
+        placeholder = await asyncio.to_thread(certificate_files.placeholder, self._layout.placeholder)
+        certificate_files.write(certificates, self._layout.tls, placeholder)
+        self._around = replace(self._around, certificates=certificates.digest)
+        self._fingerprint_of = (None, "")
+        return True
 
     # Routes: the steps of consul_template_py's Target
 

@@ -18,7 +18,9 @@ import orjson
 
 from consul_template_py.errors import CheckError, ReloadError, VerifyError
 from daemonkit.logs import get_logger
+from nginx import certificates as certificate_files
 from nginx import nginx_conf, process
+from nginx.certificates import Bundle
 from nginx.control import Control, State
 from nginx.errors import ControlError, EdgeError, ProxyFailedError
 from nginx.files import write_atomically
@@ -52,12 +54,16 @@ class Nginx:
         self._staged = self._layout.config.with_suffix(".staged")
         self._good = self._layout.config.with_suffix(".good")
         self._before: bytes | None = None
+        self._old_workers: frozenset[int] = frozenset()
 
     # The proxy's life
 
     async def start(self) -> bool:
         async with self._lock:
             await asyncio.to_thread(process.prepare, self._layout)
+            if self._around.listen.tls:
+                placeholder = await asyncio.to_thread(certificate_files.placeholder, self._layout.placeholder)
+                certificate_files.write(Bundle({}, {}), self._layout.tls, placeholder, keep=True)
             self._master = await asyncio.to_thread(process.running, self._layout)
             adopted = self._master is not None
             if not adopted:
@@ -132,6 +138,23 @@ class Nginx:
         text = orjson.dumps({"counter": self._counter, "services": self._table})
         write_atomically(self._layout.endpoints, text, mode=0o600)
 
+    async def take(self, certificates: Bundle) -> bool:
+        placeholder = await asyncio.to_thread(certificate_files.placeholder, self._layout.placeholder)
+        if not self._around.lua:
+            certificate_files.write(certificates, self._layout.tls, placeholder)
+            self._around = replace(self._around, certificates=(frozenset(certificates.pems), certificates.digest))
+            self._fingerprint_of = (None, "")
+            return True
+        async with self._lock:
+            counter = (await self._control.state()).certificates + 1
+            write_atomically(
+                self._layout.certificate_table,
+                orjson.dumps({"counter": counter, "certificates": dict(certificates.pems)}),
+                mode=0o600,
+            )
+            await self._control.certificates(counter, certificates.pems)
+        return False
+
     # Routes: the steps of consul_template_py's Target
 
     def fingerprint(self, wanted: Model) -> str:
@@ -170,6 +193,7 @@ class Nginx:
         async with self._lock:
             try:
                 await self._soft_close_connections()
+                self._old_workers = process.accepting_workers(self._master) if self._master else frozenset()
                 await self._signal(signal.SIGHUP)
             except EdgeError as error:
                 raise ReloadError(str(error)) from None
@@ -178,7 +202,7 @@ class Nginx:
         mark = self._mark()
         generation = mark[0] if mark else 0
         try:
-            await self._wait_for(lambda state: state.generation == generation)
+            await self._wait_for(lambda state: state.generation == generation and not self._old_workers_accept())
         except EdgeError as error:
             raise VerifyError(str(error)) from None
         write_atomically(self._good, self._layout.config.read_bytes())
@@ -213,6 +237,9 @@ class Nginx:
         if self._soft_close > 0 and self._around.lua:
             await self._control.closing((await self._control.state()).generation)
             await asyncio.sleep(self._soft_close)
+
+    def _old_workers_accept(self) -> bool:
+        return self._master is not None and bool(self._old_workers & process.accepting_workers(self._master))
 
     async def _signal(self, number: signal.Signals) -> None:
         if self._master is None:

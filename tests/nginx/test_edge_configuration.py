@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nginx import files, haproxy_conf, haproxy_process, nginx_conf, process, syntax
+from nginx import certificates, files, haproxy_conf, haproxy_process, nginx_conf, process, syntax
 from nginx.errors import RefusedError
 from nginx.haproxy_conf import HaproxySurroundings
 from nginx.layout import Layout, Listen, Tuning
@@ -208,8 +208,10 @@ def program() -> str:
 
 @pytest.mark.parametrize("lua", [True, False], ids=["with Lua", "plain"])
 def test_nginx_takes_every_model(tmp_path_factory: pytest.TempPathFactory, program: str, lua: bool) -> None:
-    around = surroundings(tmp_path_factory.mktemp("edge"), lua=lua)
+    around = surroundings(tmp_path_factory.mktemp("edge"), lua=lua, tls=True)
     process.prepare(around.layout)
+    placeholder = certificates.placeholder(around.layout.placeholder)
+    certificates.write(certificates.Bundle({}, {}), around.layout.tls, placeholder)
 
     @given(catalogs())
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

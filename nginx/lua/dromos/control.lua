@@ -1,6 +1,7 @@
 -- The daemon's way in: a unix socket below the state directory, and a token that only its files and this process know.
 
 local cjson = require "cjson.safe"
+local certificates = require "dromos.certificates"
 local edge = require "dromos.edge"
 local store = require "dromos.store"
 
@@ -44,6 +45,12 @@ local function endpoints()
   return answer(200, { counter = store.counter() })
 end
 
+local function take_certificates()
+  local done, problem = certificates.apply(body())
+  if not done then return answer(PROBLEMS[problem] or 500, { error = problem, counter = certificates.counter() }) end
+  return answer(200, { counter = certificates.counter() })
+end
+
 -- Workers of that configuration end each connection with its next answer, so that a reload after it cuts no request off.
 local function closing()
   local change = body()
@@ -58,9 +65,11 @@ function M.handle()
   end
   local what = ngx.req.get_method() .. " " .. ngx.var.uri
   if what == "GET /state" then
-    return answer(200, { generation = edge.generation, counter = store.counter(), worker = ngx.worker.pid() })
+    return answer(200, { generation = edge.generation, counter = store.counter(), certificates = certificates.counter() })
   elseif what == "POST /endpoints" then
     return endpoints()
+  elseif what == "POST /certificates" then
+    return take_certificates()
   elseif what == "POST /closing" then
     return closing()
   end

@@ -1,0 +1,120 @@
+"""A proxy with routes that a test sets by hand: what the edge does between Consul and the users, without Consul and without a daemon."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from consul_template_py.apply import Applied, apply
+from nginx import certificates, haproxy_process, process
+from nginx.haproxy_conf import UNSUPPORTED, HaproxySurroundings
+from nginx.layout import Layout, Listen, Tuning
+from nginx.model import Instance, Model
+from nginx.nginx_conf import Surroundings
+from nginx.routes import Policy, build
+from nginx.table import table_of
+from nginx.targets.base import Proxy
+from nginx.targets.haproxy import Haproxy
+from nginx.targets.nginx import Nginx
+from tests.support.backends import Backend
+from tests.support.processes import free_port
+
+
+@dataclass
+class Rig:
+    proxy: Proxy
+    layout: Layout
+    port: int
+    tls_port: int
+    status_port: int
+    policy: Policy
+    model: Model = field(default_factory=Model)
+    applied: Applied = field(default_factory=Applied)
+    reloads: int = 0
+
+    async def show(self, *instances: Instance, switched: Collection[str] = ()) -> Model:
+        """Makes the proxy follow these instances."""
+        services: dict[str, list[Instance]] = {}
+        for instance in instances:
+            services.setdefault(instance.service, []).append(instance)
+        self.model = build(services, self.policy)
+        table = table_of(self.model, switched)
+        await self.proxy.follow(self.model, table)
+        result = await apply(self.proxy, self.model, self.applied)
+        assert result.ok, result.error
+        if result.did_reload:
+            self.reloads += 1
+            await self.proxy.follow(self.model, table)
+        return self.model
+
+    async def ask(
+        self, path: str = "/", host: str = "web.test", method: str = "GET", **more: object
+    ) -> requests.Response:
+        headers = {"Host": host, **more.pop("headers", {})}  # type: ignore[dict-item]
+        return await asyncio.to_thread(
+            requests.request,
+            method,
+            f"http://127.0.0.1:{self.port}{path}",
+            headers=headers,
+            timeout=10,
+            allow_redirects=False,
+            **more,  # type: ignore[arg-type]
+        )
+
+    async def answers(self, count: int = 20, **how: object) -> list[str]:
+        """The bodies of so many requests one after the other; a status where it is not 200."""
+        found = []
+        for _ in range(count):
+            answer = await self.ask(**how)  # type: ignore[arg-type]
+            found.append(answer.text if answer.status_code == 200 else str(answer.status_code))
+        return found
+
+
+def instance(backend: Backend, service: str = "web", **labels: str) -> Instance:
+    """A healthy instance at a backend, reached as web.test unless labels say otherwise."""
+    meta = {
+        "dromos-app": f"/{service}",
+        **({} if labels.pop("plain", "") else {"HAPROXY_0_VHOST": f"{service}.test"}),
+        **labels,
+    }
+    return Instance(f"{service}-{backend.port}", service, backend.host, backend.port, meta=meta)
+
+
+@contextlib.asynccontextmanager
+async def rig(
+    directory: Path, target: str = "nginx-lua", *, tls: bool = False, workers: str = "1", soft_close: float = 0.0
+) -> AsyncIterator[Rig]:
+    port, tls_port, status_port = free_port(), free_port(), free_port()
+    listen = Listen(
+        f"127.0.0.1:{port}",
+        f"127.0.0.1:{status_port}",
+        tls=f"127.0.0.1:{tls_port}" if tls else "",
+        trusted=("127.0.0.2/32",),
+    )
+    tuning = Tuning(workers=workers, connections=1024, table_memory=4, metrics_memory=4, shutdown_timeout=5)
+    directory.mkdir(exist_ok=True)
+    layout = Layout(directory, process.worker_user(directory))
+    lua = target == "nginx-lua"
+    proxy: Proxy
+    if target == "haproxy":
+        proxy = Haproxy(HaproxySurroundings(layout, listen, tuning), haproxy_process.find_program())
+    else:
+        around = Surroundings(layout, listen, tuning, lua)
+        proxy = Nginx(around, process.find_program(), soft_close=soft_close)
+    policy = Policy(
+        unsupported=UNSUPPORTED if target == "haproxy" else frozenset(),
+        authorities=frozenset(path.name for path in layout.authorities.glob("*"))
+        if layout.authorities.is_dir()
+        else frozenset(),
+    )
+    found = Rig(proxy, layout, port, tls_port, status_port, policy)
+    try:
+        await proxy.start()
+        if tls:
+            await proxy.take(certificates.read(layout.certificates))
+        yield found
+    finally:
+        await asyncio.to_thread(process.stop, directory, grace=0.5)
