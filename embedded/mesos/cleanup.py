@@ -5,6 +5,7 @@ from pathlib import Path
 
 from embedded.mesos.agent_settings import AgentSettings
 from embedded.mesos.agents import agent_directories, make_agent
+from embedded.mesos.settings import MesosSettings
 
 
 def clean(work_dir: Path, settings: AgentSettings | None = None) -> int:
@@ -17,7 +18,7 @@ def clean(work_dir: Path, settings: AgentSettings | None = None) -> int:
 
 async def clean_in_loop(work_dir: Path, settings: AgentSettings | None = None) -> int:
     """As `clean`, for a caller with an event loop."""
-    settings = settings or AgentSettings.load()
+    settings = settings or MesosSettings.load()
     ended = 0
     for directory in agent_directories(work_dir):
         agent = make_agent("slave(0)", {"resources": [], "hostname": "", "port": 0}, "127.0.0.1", directory, settings)

@@ -98,7 +98,7 @@ def framework(*capabilities: str, **fields: Any) -> Json:
 
 def task(
     task_id: str,
-    command: str | list[str] | None = None,
+    command: str | list[str] | Json | None = None,
     *,
     cpus: float = 0.1,
     mem: float = 64,
@@ -106,7 +106,7 @@ def task(
     uris: Any = (),
     **fields: Any,
 ) -> Json:
-    """A TaskInfo. A text is a shell command, a list an argv."""
+    """A TaskInfo. A text is a shell command, a list an argv, a dict the whole CommandInfo."""
     info: Json = {
         "name": task_id,
         "task_id": {"value": task_id},
@@ -122,10 +122,12 @@ def task(
         run["environment"] = {"variables": [{"name": n, "type": "VALUE", "value": v} for n, v in env.items()]}
     if isinstance(command, str):
         run |= {"shell": True, "value": command}
-    elif command:
+    elif isinstance(command, list):
         run |= {"shell": False, "value": command[0], "arguments": command}
+    elif command:
+        run |= command
     if run:
-        info["command"] = {**run, **fields.get("command", {})}
+        info["command"] = run
     return info
 
 
