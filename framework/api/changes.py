@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from framework.api.errors import InvalidObjectError
-from framework.api.forms import root_rules, service_ports
+from framework.api.forms import root_rules
 from framework.api.forms.app_form import Defaults
+from framework.api.forms.service_ports import ServicePorts
 from framework.model import path_id
 from framework.model.change import Change, Edit
 from framework.model.group import Declared
@@ -17,11 +18,12 @@ from framework.model.group import Declared
 DraftEdit = Callable[[Declared, Defaults], Change]
 
 
-def complete(draft: DraftEdit, defaults: Defaults, ports: range) -> Edit:
+def complete(draft: DraftEdit, defaults: Defaults, ports: ServicePorts) -> Edit:
     """The edit as the engine takes it: with service ports assigned, and the rules of the whole kept."""
 
     def edit(declared: Declared) -> Change:
-        change = _with_ports(declared, draft(declared, replace(defaults, groups=declared.groups)), ports)
+        drafted = draft(declared, replace(defaults, groups=declared.groups))
+        change = ports.assigned(drafted, declared.apps)
         violations = root_rules.violations(declared, change.applied_to(declared), change.ids)
         if violations:
             raise InvalidObjectError(violations)
@@ -32,13 +34,3 @@ def complete(draft: DraftEdit, defaults: Defaults, ports: range) -> Edit:
 
 def ids_below(group: str, ids: Iterable[str]) -> list[str]:
     return [i for i in ids if path_id.is_below(i, group)]
-
-
-def _with_ports(declared: Declared, change: Change, ports: range) -> Change:
-    apps = [app for app in change.apps.values() if app is not None]
-    if not any(0 in app.service_ports for app in apps):
-        return change
-    taken = service_ports.in_use(declared.apps, but=change.apps)
-    taken.update(port for app in apps for port in app.service_ports)
-    numbered = {app.id: service_ports.assigned(app, declared.apps.get(app.id), taken, ports) for app in apps}
-    return replace(change, apps={**change.apps, **numbered})

@@ -16,6 +16,7 @@ from framework.api.changes import DraftEdit, complete
 from framework.api.deployment_policy import OnFailure, policy_of
 from framework.api.errors import BadRequestError, ForbiddenError, TooLargeError, UnprocessableError
 from framework.api.forms.app_form import Defaults
+from framework.api.forms.service_ports import ServicePorts
 from framework.api.security.accounts import EVERYBODY, Identity, Verb
 from framework.api.settings import ApiSettings
 from framework.engine.bus import Bus
@@ -49,11 +50,11 @@ class Api:
         self.view, self.bus = engine.view, engine.bus
         self.tasks = Tasks(self.view)
         self.apps = Apps(self.view, self.tasks, clock)
-        self.started = clock()
+        self._ports = ServicePorts(settings.service_ports)
 
     async def declare(self, request: Request, draft: DraftEdit, *, force: bool | None = None, **more: Any) -> Accepted:
         """Carries the edit out. `force`, `deadline` and `onFailure` are read from the query, the latter two also from labels."""
-        edit = complete(permitted(draft, identity_of(request)), self.settings.defaults, self.settings.service_ports)
+        edit = complete(permitted(draft, identity_of(request)), self.settings.defaults, self._ports)
         # Tried on what is declared now: a request that is refused never gets to the writer.
         preview = edit(self.view.declared)
         deadline, on_failure = policy_of(preview)

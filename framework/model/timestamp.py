@@ -7,7 +7,7 @@ def to_text(epoch_seconds: float) -> str:
     """`0.5` -> `1970-01-01T00:00:00.500Z`"""
     # Rounded first: a plain cut would turn x.9999 into the millisecond before.
     moment = datetime.fromtimestamp(round(epoch_seconds * 1000) / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{round(moment.microsecond / 1000):03d}Z"
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def to_epoch(text: str) -> float:

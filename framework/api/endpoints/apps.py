@@ -1,7 +1,6 @@
 """`/v2/apps`: list, create, show, change, delete, restart, versions."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.requests import Request
@@ -10,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from framework.api import label_selector
 from framework.api.answers.apps import ALWAYS, WHOLE, created_json, embedded, matching
 from framework.api.answers.cache import dumps, joined
+from framework.api.answers.slices import named_list
 from framework.api.changes import DraftEdit, ids_below
 from framework.api.context import (
     DEPLOYMENT_HEADER,
@@ -35,8 +35,6 @@ from framework.model.change import Change
 from framework.model.codec import to_json
 from framework.model.group import Declared
 
-_CHUNK = 64  # apps that are spelled before others get their turn
-
 
 async def list_apps(request: Request) -> Response:
     api, query = api_of(request), request.query_params
@@ -45,7 +43,7 @@ async def list_apps(request: Request) -> Response:
         visible(request, api.view.declared.apps), cmd=query.get("cmd"), id_part=query.get("id"), labels=labels
     )
     parts = ALWAYS | embedded(listed(request, "embed"))
-    return StreamingResponse(_spelled(api, found, parts, "apps"), media_type="application/json")
+    return _listed(api, found, parts, "apps")
 
 
 async def show_app(request: Request) -> Response:
@@ -136,7 +134,12 @@ def app_list(request: Request, group: str, name: str) -> Response:
     api = api_of(request)
     apps = visible(request, api.view.declared.apps)
     found = [apps[app_id] for app_id in sorted(ids_below(group, apps))]
-    return StreamingResponse(_spelled(api, found, WHOLE, name), media_type="application/json")
+    return _listed(api, found, WHOLE, name)
+
+
+def _listed(api: Api, found: Iterable[App], parts: frozenset[str], name: str) -> Response:
+    pieces = named_list(name, found, lambda app: api.apps.bytes_of(app, parts))
+    return StreamingResponse(pieces, media_type="application/json")
 
 
 # --- changes
@@ -217,18 +220,3 @@ def known_app(request: Request) -> App:
     if app is None:
         raise NotFoundError.of("App", app_id)
     return app
-
-
-# --- lists
-
-
-async def _spelled(api: Api, apps: Iterable[App], parts: frozenset[str], name: str) -> AsyncIterator[bytes]:
-    """`{name: [app, …]}`, some apps at a time: a long list must not hold up everything else."""
-    piece = b'{"' + name.encode() + b'":['
-    for index, app in enumerate(apps):
-        piece += (b"," if index else b"") + api.apps.bytes_of(app, parts)
-        if index % _CHUNK == _CHUNK - 1:
-            yield piece
-            piece = b""
-            await asyncio.sleep(0)
-    yield piece + b"]}"

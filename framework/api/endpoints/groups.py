@@ -8,7 +8,8 @@ from starlette.responses import Response
 from framework.api.answers.apps import embedded
 from framework.api.answers.deployments import step_json
 from framework.api.answers.groups import ALL_PARTS, group_json
-from framework.api.changes import DraftEdit
+from framework.api.answers.slices import warmed
+from framework.api.changes import DraftEdit, ids_below
 from framework.api.context import (
     Api,
     api_of,
@@ -35,7 +36,10 @@ async def show_group(request: Request) -> Response:
     parts = frozenset(asked) & ALL_PARTS if asked else ALL_PARTS
     of_apps = embedded(asked, prefix="group.")
     spell = lambda app: api.apps.bytes_of(app, of_apps)  # noqa: E731
-    return json_response(group_json(group_id, _visible(request, api.view.declared), parts, spell))
+    declared = _visible(request, api.view.declared)
+    if "group.apps" in parts:
+        await warmed((declared.apps[i] for i in ids_below(group_id, declared.apps)), spell)
+    return json_response(group_json(group_id, declared, parts, spell))
 
 
 async def list_group_apps(request: Request) -> Response:

@@ -1,12 +1,12 @@
 """`/v2/tasks` and `/v2/apps/{id}/tasks`: what runs, and killing it."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from framework.api.answers.slices import named_list
 from framework.api.answers.tasks import endpoints_text, is_running, is_staging
 from framework.api.changes import ids_below
 from framework.api.context import Api, api_of, deployed, flag, json_body, listed, raw_json, require, visible
@@ -17,7 +17,6 @@ from framework.engine.commands import Killed, KillInstances
 from framework.model import path_id
 from framework.model.instance import Instance
 
-_CHUNK = 500  # tasks that are spelled before others get their turn
 _TASK_ID = re.compile(r".+[._][^_.]+")
 _STATUSES: dict[str, Callable[[Instance], bool]] = {"running": is_running, "staging": is_staging}
 
@@ -35,7 +34,7 @@ async def list_tasks(request: Request) -> Response:
         for instance in api.view.instances(app_id)
         if not wanted or any(test(instance) for test in tests)
     ]
-    return StreamingResponse(_spelled(api, found), media_type="application/json")
+    return _listed(api, found)
 
 
 async def list_app_tasks(request: Request) -> Response:
@@ -44,9 +43,7 @@ async def list_app_tasks(request: Request) -> Response:
     if asked == "*" or asked.endswith("/*"):
         apps = visible(request, api.view.declared.apps)
         ids = sorted(ids_below(path_id.canonical(asked[:-1]), apps))
-        return StreamingResponse(
-            _spelled(api, [i for app_id in ids for i in api.view.instances(app_id)]), media_type="application/json"
-        )
+        return _listed(api, [i for app_id in ids for i in api.view.instances(app_id)])
     app = known_app(request)
     if wants_text(request):
         return PlainTextResponse(endpoints_text({app.id: app}, api.view))
@@ -109,11 +106,5 @@ def _instance(api: Api, task_id: str) -> Instance | None:
     return api.view.instance_of_task(task_id) or api.view.instance(task_id)
 
 
-async def _spelled(api: Api, instances: list[Instance]) -> AsyncIterator[bytes]:
-    """Some tasks at a time: a long list must not hold up everything else."""
-    yield b'{"tasks":['
-    for start in range(0, len(instances), _CHUNK):
-        piece = b",".join(api.tasks.bytes_of(instance) for instance in instances[start : start + _CHUNK])
-        yield (b"," if start else b"") + piece
-        await asyncio.sleep(0)
-    yield b"]}"
+def _listed(api: Api, instances: Iterable[Instance]) -> Response:
+    return StreamingResponse(named_list("tasks", instances, api.tasks.bytes_of), media_type="application/json")

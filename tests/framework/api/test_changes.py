@@ -12,6 +12,7 @@ from framework.api.changes import DraftEdit
 from framework.api.errors import ApiError, ConflictError, ForbiddenError, InvalidObjectError, NotFoundError
 from framework.api.forms import app_form, group_form, pod_form
 from framework.api.forms.app_form import Defaults
+from framework.api.forms.service_ports import ServicePorts
 from framework.model.change import Change
 from framework.model.group import Declared, Group
 from framework.model.values import FrozenMap
@@ -30,7 +31,7 @@ def declared(*apps: Any) -> Declared:
 
 
 def after(before: Declared, draft: DraftEdit, defaults: Defaults = DEFAULTS) -> Declared:
-    return changes.complete(draft, defaults, PORTS)(before).applied_to(before)
+    return changes.complete(draft, defaults, ServicePorts(PORTS))(before).applied_to(before)
 
 
 def put(*apps: Any) -> DraftEdit:
@@ -91,6 +92,16 @@ def test_service_ports_that_were_given_out_are_unique(wanted: list[list[int]]) -
                 list(now.apps[f"/a{index}"].service_ports).count(port) == 1
                 for port in now.apps[f"/a{index}"].service_ports
             )
+
+
+def test_numbers_stay_right_while_apps_come_change_and_go() -> None:
+    ports = ServicePorts(PORTS)
+    now = EMPTY
+    steps = [put(app("/a", ports=[0, 0])), put(app("/b", ports=[10002])), put(app("/a", ports=[0])), lambda _d, _s: Change(apps={"/b": None}), put(app("/c", ports=[0, 0]))]  # fmt: skip  # noqa: E501
+    for draft in steps:
+        now = changes.complete(draft, DEFAULTS, ports)(now).applied_to(now)
+    assert now.apps["/a"].service_ports == (10000,)
+    assert now.apps["/c"].service_ports == (10001, 10002)
 
 
 # --- rules of the whole
