@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.support.consul import ConsulServer
+from tests.support.consul import running_real_consul
+from tests.support.mesos import running_real_mesos
 from tests.support.platform import ROOT, Platform, platform
 
 VHOST = "hello.localhost"
@@ -42,14 +42,12 @@ def embedded_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plat
 
 
 @pytest.fixture(scope="module")
-def real_platform(
-    tmp_path_factory: pytest.TempPathFactory, real_mesos_for_platform: str, consul_for_platform: ConsulServer
-) -> Iterator[Platform]:
-    consul = f"127.0.0.1:{consul_for_platform.port}"
-    with platform(
-        tmp_path_factory.mktemp("real"), "--mesos-master", real_mesos_for_platform, "--consul-addr", consul
-    ) as one:
-        yield one
+def real_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    directory = tmp_path_factory.mktemp("real")
+    with running_real_mesos(directory, agents=2) as mesos, running_real_consul(directory) as consul:
+        neighbours = ("--mesos-master", mesos.address, "--consul-addr", f"127.0.0.1:{consul.port}")
+        with platform(directory / "state", *neighbours) as one:
+            yield one
 
 
 @pytest.fixture(
@@ -72,7 +70,3 @@ def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def embedded_kind(embedded_platform: Platform) -> Kind:
     return Kind(embedded_platform, None)
-
-
-def path_of(name: str) -> Path:
-    return ROOT / "marathon_apps" / name

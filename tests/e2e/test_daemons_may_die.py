@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.support.load import under_load
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("e2e-daemons")]
@@ -17,8 +16,7 @@ def test_a_killed_daemon_loses_no_app_no_task_and_no_request(embedded_kind, daem
     platform.deploy(embedded_kind.app(app_id), "--wait")
     eventually(lambda: len(platform.answers(host)) == 2, timeout=15)
     before = {task["id"] for task in platform.tasks(app_id)}
-    with under_load(platform.edge_url, host, rate=50) as load:
-        load.wait_for(20)
+    with platform.under_load(host, rate=50) as load:
         dead = platform.kill_daemon(daemon)
         eventually(lambda: platform.daemon_pid(daemon) != dead, timeout=15)
         platform.wait_until_healthy(timeout=45)

@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+from tests.support.load import LoadResult, load_in_thread
 from tests.support.processes import free_port
 from tests.support.waiting import eventually
 
@@ -52,7 +53,14 @@ class Platform:
             **self.environment,
         }
         return subprocess.run(
-            [*DROMOS, *args], input=stdin, capture_output=True, text=True, timeout=timeout, env=environment, cwd=ROOT, check=False
+            [*DROMOS, *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=environment,
+            cwd=ROOT,
+            check=False,
         )
 
     def ok(self, *args: str, stdin: str | None = None, timeout: float = 120) -> str:
@@ -77,6 +85,13 @@ class Platform:
 
     def edge(self, host: str, path: str = "/") -> requests.Response:
         return requests.get(self.edge_url + path, headers={"Host": host}, timeout=5)
+
+    @contextlib.contextmanager
+    def under_load(self, host: str, *, rate: float) -> Iterator[LoadResult]:
+        """Keep-alive clients at the edge, that do not retry; the block begins when they have been answered for a while."""
+        with load_in_thread(self.edge_url, rate=rate, headers={"Host": host}) as load:
+            eventually(lambda: load.requests >= 20, what="the load has begun")
+            yield load
 
     def answers(self, host: str, asked: int = 12) -> set[str]:
         """The different bodies of `asked` requests that were answered with 200."""
