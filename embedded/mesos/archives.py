@@ -76,7 +76,7 @@ def _unpack_tar(archive: Path, target: Path, room: _Room) -> None:
             elif member.islnk():
                 source = _place(target, member.linkname)
                 place = _place(target, member.name)
-                _clear(place)
+                _clear(place, target)
                 os.link(source, place, follow_symlinks=False)
             elif member.isreg():
                 content = tar.extractfile(member)
@@ -118,18 +118,20 @@ def _link(target: Path, name: str, to: str) -> None:
     place = _place(target, name)
     if to.startswith("/") or not _inside(place.parent / to, target):
         raise ArchiveError(f"the link '{name}' in the archive points out of the sandbox, to '{to}'")
-    _clear(place)
+    _clear(place, target)
     place.symlink_to(to)
 
 
 def _create(target: Path, name: str) -> IO[bytes]:
     place = _place(target, name)
-    _clear(place)
+    _clear(place, target)
     return place.open("xb")
 
 
-def _clear(place: Path) -> None:
+def _clear(place: Path, target: Path) -> None:
     """Makes way for a new entry; a link that stands there is removed, not followed."""
+    if place == target:
+        raise ArchiveError("an entry of the archive would take the place of the sandbox itself")
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
