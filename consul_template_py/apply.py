@@ -53,7 +53,11 @@ async def apply(target: Target[C], wanted: C, applied: Applied, *, dry: bool = F
     At the first attempt of a process a target that has in place what is wanted counts as applied, unless a reload is pending.
     """
     fingerprint = target.fingerprint(wanted)
-    written = await target.written()
+    try:
+        written = await target.written()
+    except Exception as error:  # then it is to be written, and staging it will say what is wrong
+        log.warning("cannot tell what is in place", target=target.name, error=_say(error))
+        written = None
     if applied.fingerprint is None and not applied.pending and written == fingerprint:
         applied.fingerprint = fingerprint
     would_write, would_reload = written != fingerprint, applied.fingerprint != fingerprint

@@ -71,7 +71,7 @@ def read_if_there(path: Path) -> bytes | None:
     """Raises OSError for anything but "not there"."""
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -157,14 +157,14 @@ class FileOnDisk:
         return Path(os.path.realpath(self.path)) if self.path.is_symlink() else self.path
 
     def _stamp(self) -> tuple[int, int, int] | None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             found = self.path.stat()
             return found.st_mtime_ns, found.st_size, found.st_ino
         return None
 
     def _ownership(self, wanted: Ownership) -> tuple[int, int, int]:
         mode, uid, gid = wanted.mode, wanted.uid, wanted.gid
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             found = self.path.stat()
             mode = found.st_mode & 0o7777 if mode is None else mode
             uid = found.st_uid if uid is None and found.st_uid != os.geteuid() else uid

@@ -1,6 +1,5 @@
 """YAML 1.2: plain scalars, both kinds of quotes, comments, and block scalars (`|`, `>`) by their indentation."""
 
-import json
 import re
 from dataclasses import dataclass
 
@@ -81,10 +80,7 @@ class Yaml:
             return "true" if value else "false"
         text = str(value)
         if kind == '"':
-            try:
-                return json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
-            except UnicodeEncodeError:
-                raise RefusedValueError(text, "is not UTF-8") from None
+            return "".join(map(_in_double_quotes, text))
         refuse_unprintable(text, "here in YAML")
         if kind == "'":
             return text.replace("'", "''")
@@ -109,3 +105,14 @@ def _write(kind: str, line: str, block: int) -> Place:
 
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
+
+
+def _in_double_quotes(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if 0xD800 <= code <= 0xDFFF:
+        raise RefusedValueError(char, "is not UTF-8")
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
