@@ -2,6 +2,8 @@
 free again.
 """
 
+import base64
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -88,12 +90,10 @@ def _tasks_of(operation: Json) -> list[Json]:
     return []
 
 
-def _tell_operation(framework: Framework, operation: Json, state: str, message: str = "") -> None:
+def _tell_operation(framework: Framework, operation: Json, state: str, message: str) -> None:
     """Frameworks hear of an operation's fate only if they gave it an id."""
     if "id" in operation:
-        status: Json = {"operation_id": operation["id"], "state": state}
-        if message:
-            status["message"] = message
+        status: Json = {"operation_id": operation["id"], "state": state, "message": message}
         framework.send({"type": "UPDATE_OPERATION_STATUS", "update_operation_status": {"status": status}})
 
 
@@ -232,4 +232,15 @@ class _Acceptance:
         self.agent.total = self.agent.total - change.consumed + change.made
         self.cluster.allocator.convert(self.agent.agent_id, self.agent.total)
         self.cluster.remember_agent(self.agent)
-        _tell_operation(self.framework, operation, "OPERATION_FINISHED")
+        self._tell_finished(operation)
+
+    def _tell_finished(self, operation: Json) -> None:
+        if "id" in operation:
+            status: Json = {
+                "operation_id": operation["id"],
+                "state": "OPERATION_FINISHED",
+                "uuid": {"value": base64.b64encode(uuid.uuid4().bytes).decode()},
+                "agent_id": {"value": self.agent.agent_id},
+            }
+            self.framework.operations[operation["id"]["value"]] = status
+            self.framework.send({"type": "UPDATE_OPERATION_STATUS", "update_operation_status": {"status": status}})

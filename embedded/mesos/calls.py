@@ -97,7 +97,9 @@ def shut_down_executor(cluster: Cluster, framework: Framework, content: Json) ->
 
 
 def reconcile_operations(framework: Framework, content: Json) -> None:
-    """Operations are over by the time that ACCEPT is answered; what was is not kept."""
-    for operation in content.get("operations", []):
-        status = {"operation_id": operation["operation_id"], "state": "OPERATION_UNKNOWN"}
+    """Explicit where operations are named, else implicit. Those that were acknowledged are unknown."""
+    named = [operation["operation_id"]["value"] for operation in content.get("operations", [])]
+    for id in named or framework.operations:
+        known = framework.operations.get(id, {"operation_id": {"value": id}, "state": "OPERATION_UNKNOWN"})
+        status = {name: value for name, value in known.items() if name != "uuid"}
         framework.send({"type": "UPDATE_OPERATION_STATUS", "update_operation_status": {"status": status}})

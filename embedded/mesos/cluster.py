@@ -120,16 +120,19 @@ class Cluster:
     def offer_json(self, offer: Offer) -> Json:
         """The v1 Offer."""
         agent = self.agents[offer.agent_id]
-        refined = self.frameworks[offer.framework_id].is_capable_of("RESERVATION_REFINEMENT")
+        framework = self.frameworks[offer.framework_id]
+        refined = framework.is_capable_of("RESERVATION_REFINEMENT")
+        allocated_to = offer.role if framework.is_capable_of("MULTI_ROLE") else None
         shown: Json = {
             "id": {"value": offer.offer_id},
             "framework_id": {"value": offer.framework_id},
             "agent_id": {"value": offer.agent_id},
             "hostname": agent.info["hostname"],
             "url": self.agent_url(agent),
-            "resources": offer.resources.to_json(allocated_to=offer.role, refined=refined),
-            "allocation_info": {"role": offer.role},
+            "resources": offer.resources.to_json(allocated_to=allocated_to, refined=refined),
         }
+        if allocated_to:
+            shown["allocation_info"] = {"role": allocated_to}
         for name in ("attributes", "domain"):
             if agent.info.get(name):
                 shown[name] = agent.info[name]
@@ -236,7 +239,7 @@ class Cluster:
         if agent.deactivated:
             entry["deactivated"] = True
         if agent.drain:
-            entry["drain"] = agent.drain
+            entry |= {"drain": agent.drain, "drain_started": agent.drain_started}
         self.registry.put("agents", agent.agent_id, entry)
 
     # Operators

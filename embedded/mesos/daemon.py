@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 
 from daemonkit import lifecycle, logs
 from daemonkit.http import bind, serving
+from embedded.mesos.agents import make_agents
 from embedded.mesos.app import MesosApp
 from embedded.mesos.endpoints import Endpoints
 from embedded.mesos.errors import MesosError
@@ -27,6 +28,8 @@ from embedded.mesos.simulated import SimulatedAgent, SimulatedCluster, simulated
 
 Json = dict[str, Any]
 log = logs.get_logger(__name__)
+
+Routes = dict[str, list[BaseRoute]]
 
 DEFAULT_PORTS = "31000-32000"
 
@@ -48,14 +51,14 @@ class EmbeddedMesos:
 async def embedded_mesos(settings: MesosSettings) -> AsyncIterator[EmbeddedMesos]:
     """Runs one inside the block. Raises MesosError where settings cannot be used, OperatorError where the port is taken."""
     state_dir = _state_directory(settings)
-    info = agent_info(settings)
-    sock = bind(
-        settings.host, settings.port, what="the embedded Mesos", mend="give another --port or stop what is there"
-    )
+    infos = agent_infos(settings)
+    sock = bind(settings.host, settings.port, what="the embedded Mesos", mend="give another --port or stop what is there")
     port = int(sock.getsockname()[1])
     with contextlib.closing(sock):
         master = Master(settings, Registry(state_dir / "registry.json"), host=settings.host, port=port)
-        async with _agents(settings, master, {**info, "port": port}, state_dir) as agent_routes:
+        infos = [{**info, "port": port} for info in infos]
+        agents = _simulated if settings.simulate else _processes
+        async with agents(settings, master, infos, state_dir) as agent_routes:
             app = MesosApp(SchedulerApi(master), OperatorApi(master), Endpoints(master).routes(), agent_routes)
             async with serving(app, sock):
                 log.info("the embedded Mesos is up", url=f"http://{settings.host}:{port}", agents=settings.agents)
@@ -65,15 +68,20 @@ async def embedded_mesos(settings: MesosSettings) -> AsyncIterator[EmbeddedMesos
                     master.stop()
 
 
-def agent_info(settings: MesosSettings) -> Json:
-    """The AgentInfo of each agent, without id and port."""
+def agent_infos(settings: MesosSettings) -> list[Json]:
+    """The AgentInfo of each agent, without id and port. Raises MesosError for resources or attributes that are none."""
     resources = parse_resources(settings.resources) if settings.resources else machine_resources()
-    return {
-        "hostname": settings.hostname or settings.host,
-        "resources": resources.to_json(),
-        "attributes": parse_attributes(settings.attributes),
-        "checkpoint": True,
-    }
+    numbers = [str(number) for number in range(1, settings.agents + 1)]
+    parse_attributes(settings.attributes.replace("{n}", "1"))
+    return [
+        {
+            "hostname": (settings.hostname or settings.host).replace("{n}", number),
+            "resources": resources.to_json(),
+            "attributes": parse_attributes(settings.attributes.replace("{n}", number)),
+            "checkpoint": True,
+        }
+        for number in numbers
+    ]
 
 
 def machine_resources() -> Resources:
@@ -97,24 +105,38 @@ def _state_directory(settings: MesosSettings) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def _agents(
-    settings: MesosSettings, master: Master, info: Json, state_dir: Path
-) -> AsyncIterator[dict[str, list[BaseRoute]]]:
-    """Starts the master and its agents; their routes by name."""
-    remembered = master.cluster.registry.entries("settings").get("simulated_agents", [])
+async def _simulated(
+    settings: MesosSettings, master: Master, infos: list[Json], _state_dir: Path
+) -> AsyncIterator[Routes]:
+    """Starts the master with simulated agents; their routes by name."""
+    registry = master.cluster.registry
+    remembered = registry.entries("settings").get("simulated_agents", [])
     agents = []
-    for number in range(1, settings.agents + 1):
+    for number, info in enumerate(infos, 1):
         known = {"id": {"value": remembered[number - 1]}} if number <= len(remembered) else {}
         agents.append(SimulatedAgent(number, settings, master.agents, {**info, **known}))
     cluster = SimulatedCluster(agents, master.agents, settings)
     master.start()
-    ids = [agent.register() for agent in agents]
-    master.cluster.registry.put("settings", "simulated_agents", ids)
+    registry.put("settings", "simulated_agents", [agent.register() for agent in agents])
     cluster.start()
     try:
         yield {agent.name: list(simulated_routes(cluster, agent)) for agent in agents}
     finally:
         cluster.stop()
+
+
+@contextlib.asynccontextmanager
+async def _processes(
+    settings: MesosSettings, master: Master, infos: list[Json], state_dir: Path
+) -> AsyncIterator[Routes]:
+    """Starts the master with agents that run processes and containers. These outlive the agents, and are found again."""
+    agents = make_agents(len(infos), infos[0], settings.host, state_dir, settings) if infos else []
+    master.start()
+    async with contextlib.AsyncExitStack() as stack:
+        for agent in agents:
+            stack.push_async_callback(agent.stop)
+            await agent.start(master.agents)
+        yield {agent.name: [] for agent in agents}
 
 
 @click.command("mesos", help="A Mesos master and agents in one process, speaking the real protocols.")

@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -13,6 +15,7 @@ from embedded.mesos import render
 from embedded.mesos.errors import CallError
 from embedded.mesos.http import json_response
 from embedded.mesos.master import Master
+from embedded.mesos.messages import parse, read_json
 from embedded.mesos.metrics import prometheus_registry, snapshot
 from embedded.mesos.records import Task
 
@@ -46,6 +49,10 @@ class Endpoints:
             Route("/quota", self.quota),
             Route("/weights", self.weights),
             Route("/teardown", self.teardown, methods=["POST"]),
+            Route("/maintenance/schedule", self.maintenance_schedule, methods=anything),
+            Route("/maintenance/status", self.maintenance_status),
+            Route("/machine/down", self.machine_down, methods=["POST"]),
+            Route("/machine/up", self.machine_up, methods=["POST"]),
         ]
 
     async def state(self, request: Request) -> Response:
@@ -163,7 +170,7 @@ class Endpoints:
 
     async def teardown(self, request: Request) -> Response:
         """`frameworkId=…` in the body, as a form."""
-        form = await _form(request, self.master.settings.max_body_bytes)
+        form = dict(parse_qsl((await _body(request, LARGEST_FORM)).decode(errors="replace")))
         framework_id = form.get("frameworkId")
         if not framework_id:
             return _bad("Missing 'frameworkId' query parameter in the request body")
@@ -171,6 +178,32 @@ class Endpoints:
         if framework is None:
             return _bad("No framework found with specified ID")
         self.master.frameworks.remove(framework)
+        return Response(b"")
+
+    async def maintenance_schedule(self, request: Request) -> Response:
+        """The schedule; POST replaces it."""
+        maintenance = self.master.maintenance
+        if request.method == "GET":
+            return json_response(request, maintenance.schedule())
+        return await self._act(request, "MaintenanceSchedule", maintenance.update_schedule)
+
+    async def maintenance_status(self, request: Request) -> Response:
+        return json_response(request, self.master.maintenance.status())
+
+    async def machine_down(self, request: Request) -> Response:
+        """A JSON list of machines."""
+        return await self._act(request, "Machines", lambda m: self.master.maintenance.machines_down(m["machines"]))
+
+    async def machine_up(self, request: Request) -> Response:
+        return await self._act(request, "Machines", lambda m: self.master.maintenance.machines_up(m["machines"]))
+
+    async def _act(self, request: Request, message: str, act: Callable[[Json], None]) -> Response:
+        """Reads a message, or for Machines a list of them, and acts on it."""
+        try:
+            document = read_json(await _body(request, self.master.settings.max_body_bytes))
+            act(parse(message, {"machines": document} if isinstance(document, list) else document))
+        except CallError as error:
+            return Response(str(error), status_code=error.status, media_type="text/plain")
         return Response(b"")
 
     def _recovered_slaves(self) -> list[Json]:
@@ -189,12 +222,11 @@ def _bad(text: str) -> Response:
     return Response(text, status_code=400, media_type="text/plain")
 
 
-async def _form(request: Request, max_bytes: int) -> dict[str, str]:
-    from urllib.parse import parse_qsl
-
+async def _body(request: Request, max_bytes: int) -> bytes:
+    """Raises CallError if it is larger."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > min(max_bytes, LARGEST_FORM):
+        if len(body) > max_bytes:
             raise CallError("The body is too large", 413)
-    return dict(parse_qsl(body.decode(errors="replace")))
+    return body

@@ -11,7 +11,7 @@ from embedded.mesos.errors import CallError
 from embedded.mesos.reconcile import master_status
 from embedded.mesos.records import Framework
 from embedded.mesos.stream import Stream
-from embedded.mesos.validation import framework_problem, update_problem
+from embedded.mesos.validation import UNCHANGING, framework_problem, principal_problem, update_problem
 
 Json = dict[str, Any]
 log = get_logger(__name__)
@@ -47,7 +47,7 @@ class Frameworks:
         if not problem and framework_id in cluster.registry.entries("removed_frameworks"):
             problem = "Framework has been removed"
         if not problem and framework:
-            problem = update_problem(framework.info, info)
+            problem = principal_problem(framework.info, info)
         if problem:
             stream.send({"type": "ERROR", "error": {"message": problem}})
             stream.close()
@@ -74,9 +74,12 @@ class Frameworks:
 
     def update(self, framework: Framework, info: Json, suppressed: list[str]) -> None:
         """UPDATE_FRAMEWORK. Raises CallError."""
-        problem = framework_problem(info, suppressed) or update_problem(framework.info, info)
+        problem = framework_problem(info, suppressed)
         if problem:
-            raise CallError(f"Framework info update is invalid: {problem}")
+            raise CallError(f"Supplied FrameworkInfo is not valid: {problem}")
+        problem = update_problem(framework.info, info)
+        if problem:
+            raise CallError(f"FrameworkInfo update is not valid: {problem}")
         framework.info = {**info, "id": {"value": framework.framework_id}}
         self._cluster.rescind(offer for offer in framework.offers.values() if offer.role not in framework.roles)
         self._tell_allocator(framework, suppressed)
@@ -142,8 +145,8 @@ class Frameworks:
         if framework.stream:
             framework.send({"type": "ERROR", "error": {"message": "Framework failed over"}})
             framework.stream.close()
-        self._deactivate(framework)
-        framework.info = info
+        self._remove_offers(framework)
+        framework.info = info | {name: framework.info[name] for name in UNCHANGING}
         framework.recovered = False
         framework.reregistered_time = time.time()
         self._cluster.remember_framework(framework)
@@ -178,6 +181,9 @@ class Frameworks:
 
     def _deactivate(self, framework: Framework) -> None:
         self._cluster.allocator.deactivate(framework.framework_id)
+        self._remove_offers(framework)
+
+    def _remove_offers(self, framework: Framework) -> None:
         for offer in list(framework.offers.values()):
             self._cluster.remove_offer(offer)
         framework.inverse_offers.clear()

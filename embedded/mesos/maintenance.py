@@ -7,6 +7,8 @@ schedule are DRAINING; `machines_down` takes their agents out of the cluster, `m
 import time
 from typing import Any
 
+import orjson
+
 from embedded.mesos.cluster import Cluster
 from embedded.mesos.errors import CallError
 from embedded.mesos.membership import Membership
@@ -53,7 +55,7 @@ class Maintenance:
                 if not machine.get("hostname") and not machine.get("ip"):
                     raise CallError("Both 'hostname' and 'ip' for a machine are empty")
                 if _key(machine) in seen:
-                    raise CallError(f"Machine '{machine}' appears more than once in the schedule")
+                    raise CallError(f"Machine '{_show(machine)}' appears more than once in the schedule")
                 seen.add(_key(machine))
         missing = [key for key in self._down if key not in seen]
         if missing:
@@ -61,7 +63,7 @@ class Maintenance:
                 f"Machine '{missing[0][0] or missing[0][1]}' is deactivated and cannot be removed from the schedule"
             )
         self._answers.clear()
-        self._cluster.registry.put("settings", "maintenance", schedule)
+        self._cluster.registry.put("settings", "maintenance", schedule if schedule.get("windows") else {})
         for agent in list(self._cluster.agents.values()):
             if self.unavailability(agent):
                 self._cluster.rescind(agent.offers.values())
@@ -135,10 +137,12 @@ class Maintenance:
         scheduled = {_key(m) for window in self.schedule().get("windows", []) for m in window["machine_ids"]}
         for machine in machines:
             key = _key(machine)
-            if draining and (key not in scheduled or key in self._down):
-                raise CallError(f"Machine '{machine}' is not in DRAINING mode and cannot be brought down")
+            if key not in scheduled:
+                raise CallError(f"Machine '{_show(machine)}' is not part of a maintenance schedule")
+            if draining and key in self._down:
+                raise CallError(f"Machine '{_show(machine)}' is not in DRAINING mode and cannot be brought down")
             if not draining and key not in self._down:
-                raise CallError(f"Machine '{machine}' is not in DOWN mode and cannot be brought up")
+                raise CallError(f"Machine '{_show(machine)}' is not in DOWN mode and cannot be brought up")
 
     def _is_on(self, agent: AgentRecord, machine: Json) -> bool:
         hostname, ip = _key(machine)
@@ -163,6 +167,10 @@ class Maintenance:
 
 def _was_asked(framework: Framework, agent_id: str) -> bool:
     return any(offer["agent_id"]["value"] == agent_id for offer in framework.inverse_offers.values())
+
+
+def _show(machine: Json) -> str:
+    return orjson.dumps(machine).decode()
 
 
 def _key(machine: Json) -> MachineKey:

@@ -105,6 +105,7 @@ class Membership:
             reregistered_time=time.time() if back else None,
             deactivated=entry.get("deactivated", False),
             drain=entry.get("drain"),
+            drain_started=entry.get("drain_started", 0.0),
         )
 
     def _adopt(self, agent: AgentRecord, tasks: list[Json]) -> list[Task]:
@@ -242,10 +243,12 @@ class Membership:
         self._cluster.remember_agent(agent)
 
     def reactivate(self, agent_id: str) -> None:
-        agent = self._get(agent_id)
-        if not agent.deactivated:
-            raise CallError(f"Agent {agent_id} is not deactivated")
-        agent.deactivated, agent.drain, agent.drain_started = False, None, None
+        agent = self._cluster.agents.get(agent_id)
+        if agent is None or not agent.deactivated:
+            raise CallError("Agent is not deactivated")
+        if agent.drain and agent.drain["state"] == "DRAINING":
+            raise CallError("Agent is still in the DRAINING state")
+        agent.deactivated, agent.drain = False, None
         self._cluster.allocator.set_agent_active(agent_id, True)
         self._cluster.remember_agent(agent)
         self._cluster.allocate_soon(agent_id)
@@ -274,7 +277,7 @@ class Membership:
 
     def _get(self, agent_id: str) -> AgentRecord:
         if agent_id not in self._cluster.agents:
-            raise CallError(f"Agent '{agent_id}' not found", 404)
+            raise CallError("Unknown agent")
         return self._cluster.agents[agent_id]
 
 

@@ -188,12 +188,17 @@ SCHEMA = {
 
 def decode(body: bytes, message: str) -> Json:
     """The message that a request's body holds. Raises CallError (400)."""
+    return parse(message, read_json(body))
+
+
+def read_json(body: bytes) -> object:
+    """Raises CallError (400)."""
     try:
-        document = orjson.loads(body)
+        document: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         near = error.doc[error.pos : error.pos + 20]
         raise CallError(f"Failed to parse body into JSON: syntax error at line {error.lineno} near: {near}") from None
-    return parse(message, document)
+    return document
 
 
 def parse(message: str, document: object) -> Json:

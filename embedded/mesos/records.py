@@ -131,6 +131,7 @@ class Framework:
     unreachable_tasks: dict[str, Task] = field(default_factory=dict)
     completed_tasks: deque[Task] = field(init=False)
     offers: dict[str, Offer] = field(default_factory=dict)
+    operations: dict[str, Json] = field(default_factory=dict)  # finished ones that were not acknowledged
     inverse_offers: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -186,7 +187,7 @@ class AgentRecord:
     reregistered_time: float | None = None
     deactivated: bool = False
     drain: Json | None = None  # DrainInfo: state DRAINING or DRAINED, config
-    drain_started: float | None = None
+    drain_started: float = 0.0
     tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     executors: dict[tuple[str, str], tuple[Json, Resources, str]] = field(default_factory=dict)

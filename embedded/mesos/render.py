@@ -147,7 +147,7 @@ def agent(agent: AgentRecord) -> Json:
     """v1 GetAgents.Agent"""
     shown: Json = {
         "agent_info": {**agent.info, "id": {"value": agent.agent_id}},
-        "active": True,
+        "active": not agent.deactivated,
         "deactivated": agent.deactivated,
         "version": VERSION,
         "pid": agent.pid,
@@ -163,8 +163,7 @@ def agent(agent: AgentRecord) -> Json:
         shown["reregistered_time"] = _nanoseconds(agent.reregistered_time)
     if agent.drain:
         shown["drain_info"] = agent.drain
-        if agent.drain_started:
-            shown["estimated_drain_start_time"] = _nanoseconds(agent.drain_started)
+        shown["estimated_drain_start_time"] = _nanoseconds(agent.drain_started)
     return shown
 
 
@@ -331,7 +330,7 @@ def short_agent(agent: AgentRecord) -> Json:
         "offered_resources": summary(agent.offered),
         "reserved_resources": {role: summary(part) for role, part in by_role.items() if role != "*"},
         "unreserved_resources": summary(by_role.get("*", Resources())),
-        "active": True,
+        "active": not agent.deactivated,
         "deactivated": agent.deactivated,
         "version": VERSION,
         "capabilities": list(AGENT_CAPABILITIES),
@@ -340,6 +339,7 @@ def short_agent(agent: AgentRecord) -> Json:
         shown["reregistered_time"] = agent.reregistered_time
     if agent.drain:
         shown["drain_info"] = agent.drain
+        shown["estimated_drain_start_time_seconds"] = agent.drain_started
     return shown
 
 
@@ -347,7 +347,11 @@ def full_agent(agent: AgentRecord) -> Json:
     """As /slaves has it: with whole Resource objects besides the short ones."""
     by_role = agent.total.by_role()
     return short_agent(agent) | {
-        "reserved_resources_full": {role: part.to_json() for role, part in by_role.items() if role != "*"},
+        "reserved_resources_full": {
+            role: [old | new for old, new in zip(part.to_json(), part.to_json(refined=True), strict=True)]
+            for role, part in by_role.items()
+            if role != "*"
+        },
         "unreserved_resources_full": by_role.get("*", Resources()).to_json(),
         "used_resources_full": _by_role((t.role, t.resources) for t in agent.tasks.values() if not t.terminal),
         "offered_resources_full": _by_role((o.role, o.resources) for o in agent.offers.values()),

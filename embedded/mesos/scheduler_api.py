@@ -113,8 +113,10 @@ class SchedulerApi:
             case "UPDATE_FRAMEWORK":
                 self.master.frameworks.update(framework, content["framework_info"], content.get("suppressed_roles", []))
                 return 200
-            case "REQUEST" | "ACKNOWLEDGE_OPERATION_STATUS":
-                pass  # advice that Mesos's own allocator does not take either; and statuses are sent once
+            case "ACKNOWLEDGE_OPERATION_STATUS":
+                framework.operations.pop(content["operation_id"]["value"], None)
+            case "REQUEST":
+                pass  # advice that Mesos's own allocator does not take either
         return 202
 
 
@@ -137,6 +139,10 @@ def _check(call: Json) -> None:
         raise CallError("Failed to validate scheduler::Call: Expecting 'framework_id' to be present")
     if kind not in _BARE and name not in call:
         raise CallError(f"Failed to validate scheduler::Call: Expecting '{name}' to be present")
+    if kind == "UPDATE_FRAMEWORK" and call[name]["framework_info"].get("id") != call["framework_id"]:
+        raise CallError(
+            "Failed to validate scheduler::Call: 'framework_id' differs from 'update_framework.framework_info.id'"
+        )
     if kind == "ACKNOWLEDGE" and not _is_uuid(call[name]["uuid"]):
         raise CallError("Failed to validate scheduler::Call: Not a valid UUID")
 

@@ -5,10 +5,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from daemonkit.settings import Seconds, Settings
+from daemonkit.settings import Seconds
+from embedded.mesos.agent_settings import AgentSettings
 
 
-class MesosSettings(Settings):
+class MesosSettings(AgentSettings):
+    """Those of the master, and of how many agents there are; what an agent is like is in AgentSettings."""
+
     section: ClassVar[str] = "mesos"
 
     host: str = Field("127.0.0.1", description="address to listen on, and the agents' hostname")
@@ -24,8 +27,8 @@ class MesosSettings(Settings):
     resources: str | None = Field(
         None, description="of each agent, such as cpus:4;mem:4096;disk:4096;ports:[31000-32000]; default: the machine's"
     )
-    attributes: str = Field("", description="of each agent, such as rack:a1;disks:4")
-    hostname: str | None = Field(None, description="the agents' hostname, if not the host")
+    attributes: str = Field("", description="of each agent, such as rack:a1;disks:4; {n} is its number")
+    hostname: str | None = Field(None, description="the agents' hostname, if not the host; {n} is its number")
 
     allocation_interval: Seconds = Field(1.0, gt=0, description="time between offers of what has become free")
     heartbeat_interval: Seconds = Field(15.0, gt=0, description="time between the heartbeats of a subscription")
@@ -39,7 +42,6 @@ class MesosSettings(Settings):
         ge=0,
         description="longest time after a start that calls are answered 503 because agents are still missing",
     )
-    update_retry: Seconds = Field(10.0, gt=0, description="first delay before an unacknowledged update is sent again")
 
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="largest request body")
     stream_buffer_bytes: int = Field(

@@ -9,7 +9,9 @@ from embedded.mesos.resources import Resources, problem_of, show
 
 Json = dict[str, Any]
 
+UNCHANGING = ("user", "checkpoint")  # of a FrameworkInfo
 LONGEST_ID = 255
+EXECUTOR_CPUS, EXECUTOR_MEM = 0.01, 32  # the least that an executor needs
 LONGEST_DURATION = 9_223_372_036.0  # seconds that fit into nanoseconds of 64 bits
 
 
@@ -26,12 +28,21 @@ def framework_problem(info: Json, suppressed_roles: Collection[str] = ()) -> str
     )
 
 
-def update_problem(old: Json, new: Json) -> str | None:
-    """What a framework that comes back, or updates itself, may not change."""
-    for field in ("user", "checkpoint", "principal"):
-        if old.get(field) != new.get(field):
-            return f"Updating 'FrameworkInfo.{field}' is unsupported"
+def principal_problem(old: Json, new: Json) -> str | None:
+    if old.get("principal") != new.get("principal"):
+        return "Changing framework's principal is not allowed."
     return None
+
+
+def update_problem(old: Json, new: Json) -> str | None:
+    """What UPDATE_FRAMEWORK may not change. (A framework that subscribes again may say so; its old values stay.)"""
+    for field in UNCHANGING:
+        if old.get(field) != new.get(field):
+            before, after = (str(info.get(field)) for info in (old, new))
+            if isinstance(new.get(field), bool):
+                before, after = before.lower(), after.lower()
+            return f"Updating 'FrameworkInfo.{field}' is unsupported; attempted to update from '{before}' to '{after}'"
+    return principal_problem(old, new)
 
 
 def roles_of(info: Json) -> list[str]:
@@ -159,6 +170,12 @@ def executor_problem(executor: Json) -> str | None:
     for resource in ("cpus", "mem", "disk"):
         if amounts.thousandths(resource) == 0:
             return f"Executor '{name}' uses no {resource}"
+        if resource == "mem" and amounts.scalar("mem") < EXECUTOR_MEM:
+            shown = f"{amounts.scalar('mem'):g}"
+            return f"Executor '{name}' uses less memory ({shown}MB) than the minimum required ({EXECUTOR_MEM}MB)"
+        if resource == "cpus" and amounts.scalar("cpus") < EXECUTOR_CPUS:
+            shown = f"{amounts.scalar('cpus'):g}"
+            return f"Executor '{name}' uses less CPUs ({shown}) than the minimum required ({EXECUTOR_CPUS:g})"
     return None
 
 
@@ -200,7 +217,7 @@ def _check_problem(task: Json) -> str | None:
     elif kind == "HTTP" and not check["http"].get("path", "/").startswith("/"):
         problem = f"The path '{check['http']['path']}' of HTTP check must start with '/'"
     else:
-        problem = _durations_problem(check, "check", ("delay_seconds", "interval_seconds", "timeout_seconds"))
+        problem = _durations_problem(check, ("delay_seconds", "interval_seconds", "timeout_seconds"))
     return f"Task uses invalid check: {problem}" if problem else None
 
 
@@ -224,13 +241,13 @@ def _health_check_problem(task: Json) -> str | None:
         problem = f"The path '{check['http']['path']}' of HTTP health check must start with '/'"
     else:
         seconds = ("delay_seconds", "grace_period_seconds", "interval_seconds", "timeout_seconds")
-        problem = _durations_problem(check, "health check", seconds)
+        problem = _durations_problem(check, seconds)
     return f"Task uses invalid health check: {problem}" if problem else None
 
 
-def _durations_problem(check: Json, what: str, names: Collection[str]) -> str | None:
+def _durations_problem(check: Json, names: Collection[str]) -> str | None:
     negative = next((name for name in names if check.get(name, 0.0) < 0), None)
-    return f"Expecting '{negative}' of {what} to be non-negative" if negative else None
+    return f"Expecting '{negative}' to be non-negative" if negative else None
 
 
 def _resources_problem(task: Json) -> str | None:

@@ -43,6 +43,7 @@ class Mesos:
     log: Path
     process: subprocess.Popen[bytes]
     real: bool
+    simulated: bool = False  # tasks are entries, not processes
 
     @property
     def address(self) -> str:
@@ -82,7 +83,7 @@ def running_embedded_mesos(
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / f"mesos-{port}.log"
     with running(command, log=log, env={"PYTHONPATH": str(REPOSITORY)}) as process:
-        mesos = Mesos("127.0.0.1", int(str(port)), log, process, real=False)
+        mesos = Mesos("127.0.0.1", int(str(port)), log, process, real=False, simulated=simulate)
         _wait_until_ready(mesos, agents)
         yield mesos
 

@@ -54,6 +54,12 @@ def amount(holder: Json, name: str) -> float | None:
     return sum(found) if found else None
 
 
+def port_range(offer: Json) -> tuple[int, int]:
+    """First and last of an offer's ports."""
+    spans = [span for r in offer["resources"] if r["name"] == "ports" for span in r["ranges"]["range"]]
+    return spans[0]["begin"], spans[-1]["end"]
+
+
 class Scheduler:
     """One framework's subscription. `next` and `none_of` look only at events that were not yet taken."""
 
@@ -69,6 +75,7 @@ class Scheduler:
         self.closed = False
         self._arrived = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._response: aiohttp.ClientResponse | None = None
 
     async def subscribe(self, framework_id: str | None = None, **fields: Any) -> Json:
         """Opens the stream; the SUBSCRIBED event's content. Raises CallError."""
@@ -93,6 +100,7 @@ class Scheduler:
             raise CallError(response.status, await response.text())
         self.stream_id = response.headers["Mesos-Stream-Id"]
         self.closed = False
+        self._response = response
         self._reader = asyncio.create_task(self._read(response))
 
     async def _read(self, response: aiohttp.ClientResponse) -> None:
@@ -115,6 +123,8 @@ class Scheduler:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
+        if self._response:
+            self._response.close()
         self.closed = True
 
     async def post(self, call: Json, *, stream_id: str | None = None, headers: Json | None = None) -> tuple[int, str]:
