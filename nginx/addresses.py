@@ -1,6 +1,7 @@
 """Host names among the addresses in Consul -> IP addresses. A proxy that balances cannot wait for a name server."""
 
 import asyncio
+import functools
 import socket
 import time
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ class Addresses:
         return {host: address for host, (address, _) in self._known.items() if address}
 
 
+@functools.lru_cache(maxsize=65536)
 def _is_address(value: str) -> bool:
     try:
         names.address(value)

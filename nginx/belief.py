@@ -32,7 +32,7 @@ def believe(
     guard: Guard, at_least: int, before: Services | None, offered: Services, doubt: Doubt | None, now: float
 ) -> Belief:
     """`at_least`: with fewer healthy instances than that before, nothing is doubted: one of two is no multitude."""
-    if before is None or not guard.active:
+    if before is None or not guard.active or (doubt is None and healthy_count(offered) >= healthy_count(before)):
         return Belief(offered)
     leaving = {(name, one.id) for name, instances in offered.items() for one in instances if one.leaving}
     staying = {

@@ -24,9 +24,9 @@ from nginx.belief import Belief, believe, healthy_count
 from nginx.certificates import Bundle
 from nginx.errors import RefusedError
 from nginx.model import Instance, Model
-from nginx.routes import Policy, build, claims_of
+from nginx.routes import Builder, Policy, claims_of
 from nginx.standby import Switchboard
-from nginx.table import table_of
+from nginx.table import Entries, table_of
 from nginx.targets.base import Proxy
 
 log = get_logger(__name__)
@@ -76,6 +76,8 @@ class Edge:
         self._health = health
         self.chores = list(chores)
         self._addresses = Addresses()
+        self._builder = Builder()
+        self._entries: Entries = {}
         self._belief: Belief | None = None
         self.dirty = asyncio.Event()
         self.model = Model()
@@ -155,9 +157,10 @@ class Edge:
             return
         belief = await self._believe(services)
         addresses = await self._addresses.of(one.address for some in belief.services.values() for one in some)
-        self.model = build(belief.services, replace(self._policy, addresses=addresses), claims_of(self.model))
+        policy = replace(self._policy, addresses=addresses)
+        self.model = self._builder.build(belief.services, policy, claims_of(self.model))
         switched = self._switchboard.judge(self.model, time.monotonic())
-        self.changes += await self._proxy.follow(self.model, table_of(self.model, switched))
+        self.changes += await self._proxy.follow(self.model, table_of(self.model, switched, self._entries))
         self._applier.want(self.model)
         self._health.ok("proxy")
 

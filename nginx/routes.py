@@ -8,7 +8,7 @@ loser is reported.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -43,7 +43,7 @@ class Policy:
     unsupported: frozenset[str] = frozenset()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Candidate:
     """A service on its way into the model."""
 
@@ -53,27 +53,83 @@ class _Candidate:
     version: str
     options: Options
     endpoints: tuple[Endpoint, ...]
+    wishes: tuple[Claim, ...]
+
+
+class Builder:
+    """Builds models one after the other, and works out again only what changed: of thousands of services, one or two do."""
+
+    def __init__(self) -> None:
+        self._policy: Policy | None = None
+        self._candidates: dict[str, tuple[Sequence[Instance], _Candidate | None, tuple[Refusal, ...]]] = {}
+        self._services: dict[str, tuple[_Candidate, tuple[tuple[str, Canary], ...], Service]] = {}
+        self._routes: dict[str, tuple[_Candidate, list[Claim], list[Route], list[StreamRoute]]] = {}
+
+    def build(self, services: Mapping[str, Sequence[Instance]], policy: Policy, claims: Claims | None = None) -> Model:
+        """`services`: name -> all instances that Consul knows, healthy or not. `claims`: of the model before (`claims_of`)."""
+        if policy != self._policy:
+            self._candidates, self._services, self._routes = {}, {}, {}
+            self._policy = policy
+        refusals: list[Refusal] = []
+        candidates = []
+        for name in sorted(services):
+            candidate, refused = self._candidate(name, services[name], policy)
+            refusals += refused
+            if candidate is not None:
+                candidates.append(candidate)
+        candidates = _merge_deployment_groups(candidates)
+        candidates = _without_missing_references(candidates, policy, refusals)
+        canaries = _canaries({candidate.name: candidate for candidate in candidates}, refusals)
+        routes, streams = self._routes_of(candidates, claims or {}, refusals)
+        built = {one.name: self._service(one, canaries.get(one.name, ())) for one in candidates}
+        self._forget(services.keys())
+        return Model(
+            routes=tuple(sorted(routes, key=lambda route: (route.hosts, route.path))),
+            streams=tuple(sorted(streams, key=lambda stream: (stream.protocol, stream.port))),
+            services=MappingProxyType(built),
+            refusals=tuple(sorted(set(refusals))),
+        )
+
+    def _candidate(
+        self, name: str, instances: Sequence[Instance], policy: Policy
+    ) -> tuple[_Candidate | None, tuple[Refusal, ...]]:
+        known = self._candidates.get(name)
+        if known is None or (known[0] is not instances and known[0] != instances):
+            refusals: list[Refusal] = []
+            candidate = _candidate(name, instances, policy, refusals)
+            known = self._candidates[name] = (instances, candidate, tuple(refusals))
+        return known[1], known[2]
+
+    def _service(self, candidate: _Candidate, canaries: tuple[tuple[str, Canary], ...]) -> Service:
+        known = self._services.get(candidate.name)
+        if known is None or known[0] is not candidate or known[1] != canaries:
+            known = self._services[candidate.name] = (candidate, canaries, _service(candidate, canaries))
+        return known[2]
+
+    def _routes_of(
+        self, candidates: Sequence[_Candidate], claims: Claims, refusals: list[Refusal]
+    ) -> tuple[list[Route], list[StreamRoute]]:
+        routes: list[Route] = []
+        streams: list[StreamRoute] = []
+        granted = _grant(candidates, claims, refusals)
+        for candidate in candidates:
+            mine = granted.get(candidate.name, [])
+            known = self._routes.get(candidate.name)
+            if known is None or known[0] is not candidate or known[1] != mine:
+                known = self._routes[candidate.name] = (candidate, mine, *_routes_at(candidate, mine))
+            routes += known[2]
+            streams += known[3]
+        return routes, streams
+
+    def _forget(self, names: Collection[str]) -> None:
+        for cache in (self._candidates, self._services, self._routes):
+            for name in cache.keys() - names:
+                del cache[name]
 
 
 def build(services: Mapping[str, Sequence[Instance]], policy: Policy, claims: Claims | None = None) -> Model:
-    """`services`: name -> all instances that Consul knows, healthy or not. `claims`: of the model before (see `claims_of`)."""
-    refusals: list[Refusal] = []
-    candidates = [
-        found for name in sorted(services) if (found := _candidate(name, services[name], policy, refusals)) is not None
-    ]
-    candidates = _merge_deployment_groups(candidates)
-    by_name = {candidate.name: candidate for candidate in candidates}
-    canaries = _canaries(by_name, refusals)
-    _check_references(by_name, policy, refusals)
-    routes, streams = _routes(candidates, policy, claims or {}, refusals)
-    return Model(
-        routes=tuple(sorted(routes, key=lambda route: (route.hosts, route.path))),
-        streams=tuple(sorted(streams, key=lambda stream: (stream.protocol, stream.port))),
-        services=MappingProxyType(
-            {candidate.name: _service(candidate, canaries.get(candidate.name, ())) for candidate in candidates}
-        ),
-        refusals=tuple(sorted(set(refusals))),
-    )
+    """One model, from nothing. See Builder.build."""
+    return Builder().build(services, policy, claims)
 
 
 def claims_of(model: Model) -> dict[Claim, str]:
@@ -118,7 +174,8 @@ def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusal
     if not parsed.options.enabled or not wanted:
         return None
     endpoints = _endpoints(name, instances, index, policy, refusals)
-    return _Candidate(name, app, index, spokesman.meta.get(VERSION, ""), parsed.options, endpoints)
+    wishes = tuple(_wishes(name, app, index, parsed.options, policy, refusals))
+    return _Candidate(name, app, index, spokesman.meta.get(VERSION, ""), parsed.options, endpoints, wishes)
 
 
 def _app_id(value: str) -> str:
@@ -154,13 +211,16 @@ def _merge_deployment_groups(candidates: list[_Candidate]) -> list[_Candidate]:
     for candidate in candidates:
         if candidate.options.deployment_group:
             groups[candidate.options.deployment_group, candidate.index].append(candidate)
-    merged_away: set[str] = set()
+    if not groups:
+        return candidates
+    merged: dict[str, _Candidate | None] = {}
     for members in groups.values():
         newest = max(members, key=lambda one: (one.version, one.name))
         addresses = {(endpoint.address, endpoint.port): endpoint for one in members for endpoint in one.endpoints}
-        newest.endpoints = tuple(sorted(addresses.values()))
-        merged_away |= {one.name for one in members if one is not newest}
-    return [candidate for candidate in candidates if candidate.name not in merged_away]
+        merged |= {one.name: None for one in members}
+        merged[newest.name] = replace(newest, endpoints=tuple(sorted(addresses.values())))
+    found = (merged.get(candidate.name, candidate) for candidate in candidates)
+    return [candidate for candidate in found if candidate is not None]
 
 
 def _canaries(by_name: Mapping[str, _Candidate], refusals: list[Refusal]) -> dict[str, tuple[tuple[str, Canary], ...]]:
@@ -180,61 +240,64 @@ def _canaries(by_name: Mapping[str, _Candidate], refusals: list[Refusal]) -> dic
     return {primary: tuple(canaries) for primary, canaries in found.items()}
 
 
-def _check_references(by_name: dict[str, _Candidate], policy: Policy, refusals: list[Refusal]) -> None:
+def _without_missing_references(
+    candidates: Sequence[_Candidate], policy: Policy, refusals: list[Refusal]
+) -> list[_Candidate]:
     """A mirror or standby that does not exist (yet) is left out until it does."""
-    for name, candidate in by_name.items():
-        mirror = candidate.options.mirror
-        if mirror and (mirror not in by_name or "MIRROR" in policy.unsupported):
-            why = f"there is no service {mirror}" if mirror not in by_name else "the chosen proxy cannot mirror"
-            refusals.append(Refusal(name, "MIRROR", why))
-            candidate.options = replace(candidate.options, mirror="")
-        standby = candidate.options.standby
-        if standby and standby.service not in by_name:
-            refusals.append(Refusal(name, "STANDBY", f"there is no service {standby.service}"))
-            candidate.options = replace(candidate.options, standby=None)
+    names = {candidate.name for candidate in candidates}
+    found = []
+    for candidate in candidates:
+        wanted = candidate.options
+        if wanted.mirror and (wanted.mirror not in names or "MIRROR" in policy.unsupported):
+            missing = wanted.mirror not in names
+            why = f"there is no service {wanted.mirror}" if missing else "the chosen proxy cannot mirror"
+            refusals.append(Refusal(candidate.name, "MIRROR", why))
+            wanted = replace(wanted, mirror="")
+        if wanted.standby and wanted.standby.service not in names:
+            refusals.append(Refusal(candidate.name, "STANDBY", f"there is no service {wanted.standby.service}"))
+            wanted = replace(wanted, standby=None)
+        found.append(candidate if wanted is candidate.options else replace(candidate, options=wanted))
+    return found
 
 
-def _routes(
-    candidates: Sequence[_Candidate], policy: Policy, claims: Claims, refusals: list[Refusal]
-) -> tuple[list[Route], list[StreamRoute]]:
-    taken: dict[Claim, str] = {}
-
-    def claim(claimed: Claim, name: str) -> bool:
-        return taken.setdefault(claimed, name) == name
+def _grant(candidates: Sequence[_Candidate], claims: Claims, refusals: list[Refusal]) -> dict[str, list[Claim]]:
+    """Who gets what. See the head of this file for the rule; who goes away empty-handed is reported."""
 
     def rank(candidate: _Candidate, claimed: Claim) -> tuple[int, bool, str]:
         return (-candidate.options.priority, claims.get(claimed) != candidate.name, candidate.name)
 
-    wishes: list[tuple[_Candidate, Claim]] = [
-        (candidate, claimed) for candidate in candidates for claimed in _wishes(candidate, policy, refusals)
-    ]
+    taken: dict[Claim, str] = {}
+    granted: defaultdict[str, list[Claim]] = defaultdict(list)
+    wishes = [(candidate, claimed) for candidate in candidates for claimed in candidate.wishes]
     for candidate, claimed in sorted(wishes, key=lambda wish: rank(*wish)):
-        if not claim(claimed, candidate.name):
+        owner = taken.setdefault(claimed, candidate.name)
+        if owner == candidate.name:
+            granted[owner].append(claimed)
+        else:
             where, at = claimed
             wish = f"{where or '*'}{at}" if isinstance(at, str) else f"{where} port {at}"
-            refusals.append(Refusal(candidate.name, "route", f"{wish} belongs to {taken[claimed]}"))
+            refusals.append(Refusal(candidate.name, "route", f"{wish} belongs to {owner}"))
+    return granted
 
-    routes: list[Route] = []
-    streams: list[StreamRoute] = []
-    for candidate in candidates:
-        mine = [claimed for claimed, name in taken.items() if name == candidate.name]
-        hosts_of: defaultdict[str, list[str]] = defaultdict(list)
-        for where, what in mine:
-            if isinstance(what, int):
-                streams.append(StreamRoute(candidate.name, what, "tcp" if where == "tcp" else "udp", candidate.options))
-            else:
-                hosts_of[what] += [where] if where else []
-        for path, hosts in hosts_of.items():
-            routes.append(Route(candidate.name, tuple(sorted(hosts)), path, _with_default_rewrite(candidate)))
+
+def _routes_at(candidate: _Candidate, granted: Sequence[Claim]) -> tuple[list[Route], list[StreamRoute]]:
+    streams = []
+    hosts_of: defaultdict[str, list[str]] = defaultdict(list)
+    for where, at in granted:
+        if isinstance(at, int):
+            streams.append(StreamRoute(candidate.name, at, "tcp" if where == "tcp" else "udp", candidate.options))
+        else:
+            hosts_of[at] += [where] if where else []
+    options = _with_default_rewrite(candidate)
+    routes = [Route(candidate.name, tuple(sorted(hosts)), path, options) for path, hosts in hosts_of.items()]
     return routes, streams
 
 
-def _wishes(candidate: _Candidate, policy: Policy, refusals: list[Refusal]) -> list[Claim]:
-    wanted = candidate.options
+def _wishes(name: str, app: str, index: int, wanted: Options, policy: Policy, refusals: list[Refusal]) -> list[Claim]:
     if wanted.canary is not None:
         return []
     if wanted.protocol in policy.unsupported:
-        refusals.append(Refusal(candidate.name, "PROTOCOL", f"the chosen proxy does not know {wanted.protocol}"))
+        refusals.append(Refusal(name, "PROTOCOL", f"the chosen proxy does not know {wanted.protocol}"))
         return []
     if wanted.protocol in ("tcp", "udp"):
         least, most = policy.stream_ports
@@ -242,14 +305,14 @@ def _wishes(candidate: _Candidate, policy: Policy, refusals: list[Refusal]) -> l
             why = f"{wanted.protocol} needs a port from {least} to {most}" + (
                 f", not {wanted.port}" * bool(wanted.port)
             )
-            refusals.append(Refusal(candidate.name, "PORT", why))
+            refusals.append(Refusal(name, "PORT", why))
             return []
         return [(wanted.protocol, wanted.port)]
     if wanted.hosts or wanted.paths:
         return [(host, path) for host in wanted.hosts or ("",) for path in wanted.paths or ("/",)]
-    if candidate.index != 0:
+    if index != 0:
         return []  # further ports of an app are reached only where a label says so
-    return [("", candidate.app or f"/{candidate.name}")]
+    return [("", app or f"/{name}")]
 
 
 def _with_default_rewrite(candidate: _Candidate) -> Options:

@@ -7,11 +7,22 @@ from typing import Any
 from nginx.model import Model, Service
 
 Table = dict[str, dict[str, Any]]
+Entries = dict[str, tuple[Service, bool, dict[str, Any]]]
 
 
-def table_of(model: Model, switched: Collection[str] = ()) -> Table:
-    """Service name -> its entry. `switched` are the services whose standby is to answer."""
-    return {name: _entry(service, name in switched) for name, service in model.services.items()}
+def table_of(model: Model, switched: Collection[str] = (), before: Entries | None = None) -> Table:
+    """Service name -> its entry. `switched` are the services whose standby is to answer. `before` keeps entries for the next call."""
+    kept: Entries = before if before is not None else {}
+    table = {}
+    for name, service in model.services.items():
+        is_switched = name in switched
+        known = kept.get(name)
+        if known is None or known[0] is not service or known[1] != is_switched:
+            known = kept[name] = (service, is_switched, _entry(service, is_switched))
+        table[name] = known[2]
+    for name in kept.keys() - table.keys():
+        del kept[name]
+    return table
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,9 @@ class Change:
 
 def difference(before: Mapping[str, Any], after: Table) -> Change:
     return Change(
-        services={name: entry for name, entry in after.items() if before.get(name) != entry},
+        services={
+            name: entry for name, entry in after.items() if (was := before.get(name)) is not entry and was != entry
+        },
         remove=tuple(sorted(name for name in before if name not in after)),
     )
 

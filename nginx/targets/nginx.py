@@ -172,12 +172,11 @@ class Nginx:
         return mark[1] if mark else None
 
     async def stage(self, wanted: Model) -> None:
-        async with self._lock:
-            mark = self._mark()
-            text = await asyncio.to_thread(self._text, wanted, (mark[0] if mark else 0) + 1)
-            write_atomically(self._staged, text)
-            for name, users in nginx_conf.user_files(wanted).items():
-                process.write_private(self._layout, self._layout.users / name, users)
+        mark = self._mark()
+        text = await asyncio.to_thread(self._text, wanted, (mark[0] if mark else 0) + 1)
+        write_atomically(self._staged, text)
+        for name, users in nginx_conf.user_files(wanted).items():
+            process.write_private(self._layout, self._layout.users / name, users)
 
     async def check(self) -> None:
         try:
@@ -190,13 +189,12 @@ class Nginx:
         self._staged.replace(self._layout.config)
 
     async def reload(self) -> None:
-        async with self._lock:
-            try:
-                await self._soft_close_connections()
-                self._old_workers = process.accepting_workers(self._master) if self._master else frozenset()
-                await self._signal(signal.SIGHUP)
-            except EdgeError as error:
-                raise ReloadError(str(error)) from None
+        try:
+            await self._soft_close_connections()  # meanwhile endpoints go on following
+            self._old_workers = process.accepting_workers(self._master) if self._master else frozenset()
+            await self._signal(signal.SIGHUP)
+        except EdgeError as error:
+            raise ReloadError(str(error)) from None
 
     async def verify(self) -> None:
         mark = self._mark()
@@ -211,12 +209,11 @@ class Nginx:
     async def roll_back(self) -> None:
         if self._before is None:
             return
-        async with self._lock:
-            write_atomically(self._layout.config, self._before)
-            mark, state = self._mark(), await self._control.state()
-            await self._control.closing(0)
-            if mark and state.generation != mark[0]:
-                await self._signal(signal.SIGHUP)
+        write_atomically(self._layout.config, self._before)
+        mark, state = self._mark(), await self._control.state()
+        await self._control.closing(0)
+        if mark and state.generation != mark[0]:
+            await self._signal(signal.SIGHUP)
 
     async def discard(self) -> None:
         self._staged.unlink(missing_ok=True)
