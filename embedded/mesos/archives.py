@@ -19,6 +19,7 @@ _TAR = (".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 _UNREADABLE = (
     tarfile.TarError,
     zipfile.BadZipFile,
+    gzip.BadGzipFile,
     lzma.LZMAError,
     zlib.error,
     EOFError,
