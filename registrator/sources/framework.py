@@ -38,6 +38,8 @@ EVENTS = (
     "deployment_step_success",
     "api_post_event",
 )
+_LONGEST_DRAIN = 3600.0  # where the event does not say how long the drain lasts
+_DRAIN_MARGIN = 30.0
 _MOST_EVENT_BYTES = 16 * 1024 * 1024
 
 
@@ -49,6 +51,12 @@ class _Read:
     task: Json
     address: str
     instance: Instance | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Drain:
+    at: float  # when the event came
+    until: float
 
 
 class FrameworkSource:
@@ -79,7 +87,7 @@ class FrameworkSource:
         self._http: aiohttp.ClientSession | None = None
         self._ended = Remembered(most_ended)
         self._killing = Remembered(most_ended)
-        self._draining: dict[str, float] = {}  # task id -> when its event came
+        self._draining: dict[str, _Drain] = {}  # task id -> what an event said
         self._addresses = Addresses()
         self._apps: dict[str, Json] = {}  # app id -> the app without its tasks, as last read
         self._read: dict[str, _Read] = {}  # task id ->
@@ -97,9 +105,15 @@ class FrameworkSource:
                     self._read.clear()
             hosts = {str(task.get("host", "")) for app in apps for task in app.get("tasks", ())}
             addresses = await self._addresses.find(hosts, fresh=fresh)
-            # Events that came since the look began are newer than its answer.
-            self._draining = {task: at for task, at in self._draining.items() if at >= started}
             instances = await self._instances(apps, addresses)
+            self._draining = {
+                task: drain for task, drain in self._draining.items() if self._still_drains(task, drain, started)
+            }
+            instances |= {
+                task: replace(instances[task], draining=True)
+                for task in (*self._draining, *self._killing.frozen())
+                if task in instances and not instances[task].draining
+            }
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SourceError(f"the framework's answer is not a list of apps with tasks: {error!r}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -145,13 +159,21 @@ class FrameworkSource:
         tasks = [str(task) for task in (event.get("taskIds") or [event.get("taskId")]) if task]
         for task in tasks:
             if kind == "instance_draining_event":
-                self._draining[task] = asyncio.get_running_loop().time()
+                now, seconds = asyncio.get_running_loop().time(), event.get("drainSeconds")
+                lasts = seconds if isinstance(seconds, int | float) else _LONGEST_DRAIN
+                self._draining[task] = _Drain(now, now + lasts + _DRAIN_MARGIN)
             elif event.get("taskStatus") in FINAL:
                 self._ended.add(task)
                 self._killing.discard(task)
                 self._draining.pop(task, None)
             elif event.get("taskStatus") == "TASK_KILLING":
                 self._killing.add(task)
+
+    def _still_drains(self, task: str, drain: "_Drain", look_began: float) -> bool:
+        """An event holds until a later answer denies it, or the time is over in which the task should have been killed."""
+        known = self._read.get(task)
+        denied = known is not None and known.task.get("draining") is False
+        return asyncio.get_running_loop().time() < drain.until and not (denied and drain.at < look_began)
 
     async def _instances(self, apps: list[Json], addresses: Mapping[str, str]) -> dict[str, Instance]:
         """What has not changed since the last look is not worked out anew: most of a large answer is as it was."""
@@ -171,8 +193,7 @@ class FrameworkSource:
                     known = _Read(app, task, address, found and replace(found, framework=self._framework_id))
                 read[id] = known
                 if known.instance and id not in self._ended:
-                    leaves = id in self._draining or id in self._killing
-                    instances[id] = replace(known.instance, draining=True) if leaves else known.instance
+                    instances[id] = known.instance
         self._apps, self._read = kept, read
         return instances
 

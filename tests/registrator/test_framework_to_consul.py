@@ -244,3 +244,15 @@ async def test_a_task_that_the_framework_never_speaks_of_is_registered_on_mesos_
     async with scheduling(mesos.url) as scheduler:
         await launch_app(scheduler, "/orphan", HTTP)
         await eventually_async(lambda: services(real_consul, "orphan"))
+
+
+def test_the_event_alone_is_enough_where_the_tasks_do_not_say_that_they_drain(marathon, start, real_consul) -> None:
+    marathon.put_app("/web")
+    task = marathon.put_task("/web", ports=[31001])
+    start(resync=0.2)
+    eventually(lambda: services(real_consul, "web"))
+    marathon.announce("instance_draining_event", taskIds=[task], drainSeconds=60)
+    eventually(lambda: maintenance(real_consul, "web"), 2)
+    looks = marathon.asked.count("/v2/apps")
+    eventually(lambda: marathon.asked.count("/v2/apps") > looks + 3)
+    assert maintenance(real_consul, "web")

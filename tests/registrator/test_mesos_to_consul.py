@@ -1,20 +1,18 @@
-"""Tasks of a real Apache Mesos become services of a real Consul, and go when they end."""
+"""Tasks of a Mesos become services of a Consul, and go when they end: the same with the embedded and the real ones."""
 
 from tests.support.mesos_apps import HTTP, launch_app
 from tests.support.scheduler import scheduling
 from tests.support.waiting import eventually_async
 
 
-async def test_a_task_is_registered_with_its_address_tags_and_meta(real_mesos, real_consul, registrator) -> None:
-    mesos = real_mesos()
-    registrator(sources=["mesos"], mesos=[mesos.url], consul=real_consul.url)
+async def test_a_task_is_registered_with_its_address_tags_and_meta(neighbours, registrator) -> None:
+    mesos, consul = neighbours.mesos, neighbours.consul
+    registrator(sources=["mesos"], mesos=[mesos.url], consul=consul.url)
     async with scheduling(mesos.url) as scheduler:
         labels = {"HAPROXY_0_VHOST": "shop.example", "blue": "tag", "note": "not for Consul"}
         task = await launch_app(scheduler, "/shop/web", HTTP, labels=labels)
 
-        found = await eventually_async(
-            lambda: real_consul.http.get("catalog/service/shop.web").json(), what="registered"
-        )
+        found = await eventually_async(lambda: consul.http.get("catalog/service/shop.web").json(), what="registered")
 
     assert len(found) == 1
     port = found[0]["ServicePort"]
@@ -34,25 +32,25 @@ async def test_a_task_is_registered_with_its_address_tags_and_meta(real_mesos, r
 
 
 async def test_a_task_is_in_rotation_when_it_accepts_connections_and_out_soon_after_it_ended(
-    real_mesos, real_consul, registrator
+    neighbours, registrator
 ) -> None:
-    mesos = real_mesos()
-    registrator(sources=["mesos"], mesos=[mesos.url], consul=real_consul.url)
+    mesos, consul = neighbours.mesos, neighbours.consul
+    registrator(sources=["mesos"], mesos=[mesos.url], consul=consul.url)
     async with scheduling(mesos.url) as scheduler:
         server = "exec python3 -m http.server $PORT --bind 127.0.0.1"
         task = await launch_app(scheduler, "/web", HTTP, command=server)
-        await eventually_async(lambda: len(real_consul.healthy("web")) == 1, what="in rotation")
+        await eventually_async(lambda: len(consul.healthy("web")) == 1, what="in rotation")
         await scheduler.kill(task)
         await scheduler.update(task, "TASK_KILLED")
-        await eventually_async(lambda: not real_consul.http.get("catalog/service/web").json(), 2.0, what="removed")
+        await eventually_async(lambda: not consul.http.get("catalog/service/web").json(), 2.0, what="removed")
 
 
-async def test_several_ports_become_several_services(real_mesos, real_consul, registrator) -> None:
-    mesos = real_mesos()
-    registrator(sources=["mesos"], mesos=[mesos.url], consul=real_consul.url)
+async def test_several_ports_become_several_services(neighbours, registrator) -> None:
+    mesos, consul = neighbours.mesos, neighbours.consul
+    registrator(sources=["mesos"], mesos=[mesos.url], consul=consul.url)
     async with scheduling(mesos.url) as scheduler:
         await launch_app(scheduler, "/db", {"name": "sql"}, {"protocol": "tcp"}, {"name": "sync", "protocol": "udp"})
         await eventually_async(
-            lambda: {"db-sql", "db-1", "db-sync"} <= real_consul.http.get("catalog/services").json().keys()
+            lambda: {"db-sql", "db-1", "db-sync"} <= consul.http.get("catalog/services").json().keys()
         )
-        assert real_consul.http.get("catalog/services").json()["db-sync"] == ["udp"]
+        assert consul.http.get("catalog/services").json()["db-sync"] == ["udp"]
