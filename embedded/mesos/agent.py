@@ -223,6 +223,8 @@ class Agent:
         try:
             await asyncio.to_thread(self._prepare, run)
         except (LaunchError, OSError) as error:
+            run.stream.volatile = True
+            await asyncio.to_thread(shutil.rmtree, run.launch.directory.parent, ignore_errors=True)
             run.fail(f"Failed to create the sandbox: {error}" if isinstance(error, OSError) else str(error))
             return
         await run.live()

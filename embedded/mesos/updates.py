@@ -93,6 +93,7 @@ class UpdateStream:
         self._changed = asyncio.Event()
         self._unsaved = False
         self._silent = False
+        self.volatile = False  # of a task that was never written down: nothing of it is to be found after a restart
 
     def put(self, status: Json) -> None:
         self.queue.put(status)
@@ -146,7 +147,7 @@ class UpdateStream:
     async def _save(self) -> None:
         """A full disk holds updates back for as long as it lasts."""
         waits = Backoff(most=5.0)
-        while self._unsaved:
+        while self._unsaved and not self.volatile:
             self._unsaved = False
             try:
                 await asyncio.to_thread(write_json, self._path, self.queue.to_json())

@@ -139,6 +139,7 @@ class ProcessRuntime:
             "stderr": str(launch.sandbox / "stderr"),
             "log_bytes": self.settings.log_bytes,
             "log_files": self.settings.log_files,
+            "grace": self.default_grace,
         }
         try:
             write_json(launch.directory / _LAUNCH, spec)
@@ -184,10 +185,15 @@ class ProcessContainer:
         now = time.monotonic()
         self._kill_by = now + grace if self._kill_by is None else min(self._kill_by, now + grace)
         request = {"at": now, "grace": max(0.0, self._kill_by - now)}
-        write_json(self.launch.directory / _KILL, request, durable=False)
+        how = signal.SIGUSR1
+        try:
+            write_json(self.launch.directory / _KILL, request, durable=False)
+        except OSError as error:
+            log.warning("a kill request cannot be written, the default grace period holds", error=str(error))
+            how = signal.SIGUSR2
         if self._supervisor is not None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._supervisor, signal.SIGUSR1)
+                signal.pidfd_send_signal(self._supervisor, how)
 
     async def destroy(self) -> None:
         if self._supervisor is not None:

@@ -7,7 +7,8 @@ there is one for each task. Two ways to call it:
         `launch.json` in DIRECTORY says what to run. READY_FD gets one line, "started" or why not. LOCK_FD holds a file lock for as
         long as the shim lives, which is how an agent knows that it does. `started.json` and, at the end, `exit.json` appear.
         SIGUSR1 makes it read `kill.json`: {"at": seconds of the monotonic clock, "grace": seconds}. All descendants get SIGTERM; what
-        is left of them after the grace period gets SIGKILL. Later requests can only shorten the grace period.
+        is left of them after the grace period gets SIGKILL. Later requests can only shorten the grace period. SIGUSR2 does the same
+        with the `grace` of launch.json, for when a full disk takes no kill.json.
     shim.py check
         The same object as `launch.json` on stdin, with `timeout`; one JSON object, as in `exit.json`, on stdout.
 
@@ -169,12 +170,16 @@ class Supervisor:
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)  # whoever wants the task to end asks for a kill
-        self.kill_requested = False
+        self.kill_requested = self.default_kill_requested = False
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
         signal.signal(signal.SIGUSR1, self._on_kill_signal)
+        signal.signal(signal.SIGUSR2, self._on_default_kill_signal)
 
     def _on_kill_signal(self, *_: object) -> None:
         self.kill_requested = True
+
+    def _on_default_kill_signal(self, *_: object) -> None:
+        self.default_kill_requested = True
 
     def start(self) -> None:
         """Raises StartError with why the process could not be started."""
@@ -229,13 +234,16 @@ class Supervisor:
             if self.kill_requested and read_kill:
                 self.kill_requested = False
                 self._ask_to_end(read_kill())
+            if self.default_kill_requested:
+                self.default_kill_requested = False
+                self._ask_to_end({"at": time.monotonic(), "grace": self.spec.get("grace", 0.0)})
             if self._reap():
                 break
             over = self.deadline is not None and time.monotonic() >= self.deadline
             finished = self.status is not None and not self.asked_to_kill  # its descendants do not outlive it
             if over or finished or self.oom:
                 self.timed_out = over and not self.asked_to_kill and self.status is None
-                self._kill_all()
+                self.kill_all()
                 break
         for fd in list(self.outputs):
             self._drain(fd)
@@ -265,7 +273,7 @@ class Supervisor:
                 for pid in descendants():
                     send(pid, signal.SIGTERM)
 
-    def _kill_all(self) -> None:
+    def kill_all(self) -> None:
         """SIGKILL to all descendants, until there are none: those that left the group or the session too."""
         if self.spec.get("pids"):
             write(self.spec["pids"] + "/pids.max", "0")  # what cannot fork cannot escape
@@ -420,7 +428,10 @@ def supervise_task(directory: str, lock_fd: int, ready_fd: int) -> None:
         return
     shim = os.getpid()
     pids = {"pid": supervisor.pid, "start": start_time(supervisor.pid), "shim": shim, "shim_start": start_time(shim)}
-    write_durably(directory + "/started.json", pids)
+    if not write_durably(directory + "/started.json", pids):
+        supervisor.kill_all()  # whom nobody can find again must not run
+        os.write(ready_fd, b"Failed to write down that the task was started: no space left on the disk\n")
+        return
     with contextlib.suppress(OSError):  # where the agent has died, its successor finds started.json
         os.write(ready_fd, b"started\n")
         os.close(ready_fd)
