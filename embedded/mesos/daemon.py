@@ -5,7 +5,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from starlette.routing import BaseRoute
 
 from daemonkit import lifecycle, logs
 from daemonkit.http import bind, serving
-from embedded.mesos.agents import make_agents
+from embedded.mesos.agent_http import agent_routes, jail_of
+from embedded.mesos.agents import make_agent, split_ports
 from embedded.mesos.app import MesosApp
 from embedded.mesos.endpoints import Endpoints
 from embedded.mesos.errors import MesosError
+from embedded.mesos.files import files_routes
 from embedded.mesos.master import Master
 from embedded.mesos.operator_api import OperatorApi
 from embedded.mesos.registry import Registry
@@ -28,8 +30,6 @@ from embedded.mesos.simulated import SimulatedAgent, SimulatedCluster, simulated
 
 Json = dict[str, Any]
 log = logs.get_logger(__name__)
-
-Routes = dict[str, list[BaseRoute]]
 
 DEFAULT_PORTS = "31000-32000"
 
@@ -52,14 +52,17 @@ async def embedded_mesos(settings: MesosSettings) -> AsyncIterator[EmbeddedMesos
     """Runs one inside the block. Raises MesosError where settings cannot be used, OperatorError where the port is taken."""
     state_dir = _state_directory(settings)
     infos = agent_infos(settings)
-    sock = bind(settings.host, settings.port, what="the embedded Mesos", mend="give another --port or stop what is there")
+    sock = bind(
+        settings.host, settings.port, what="the embedded Mesos", mend="give another --port or stop what is there"
+    )
     port = int(sock.getsockname()[1])
     with contextlib.closing(sock):
         master = Master(settings, Registry(state_dir / "registry.json"), host=settings.host, port=port)
         infos = [{**info, "port": port} for info in infos]
         agents = _simulated if settings.simulate else _processes
-        async with agents(settings, master, infos, state_dir) as agent_routes:
-            app = MesosApp(SchedulerApi(master), OperatorApi(master), Endpoints(master).routes(), agent_routes)
+        async with agents(settings, master, infos, state_dir) as served:
+            root = [*Endpoints(master).routes(), *served.root]
+            app = MesosApp(SchedulerApi(master), OperatorApi(master), root, served.agents)
             async with serving(app, sock):
                 log.info("the embedded Mesos is up", url=f"http://{settings.host}:{port}", agents=settings.agents)
                 try:
@@ -104,11 +107,19 @@ def _state_directory(settings: MesosSettings) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Routes:
+    """What agents serve: each below its name, and what is at the root of the port."""
+
+    agents: dict[str, list[BaseRoute]]
+    root: list[BaseRoute] = field(default_factory=list)
+
+
 @contextlib.asynccontextmanager
 async def _simulated(
     settings: MesosSettings, master: Master, infos: list[Json], _state_dir: Path
 ) -> AsyncIterator[Routes]:
-    """Starts the master with simulated agents; their routes by name."""
+    """Starts the master with simulated agents."""
     registry = master.cluster.registry
     remembered = registry.entries("settings").get("simulated_agents", [])
     agents = []
@@ -120,7 +131,7 @@ async def _simulated(
     registry.put("settings", "simulated_agents", [agent.register() for agent in agents])
     cluster.start()
     try:
-        yield {agent.name: list(simulated_routes(cluster, agent)) for agent in agents}
+        yield Routes({agent.name: list(simulated_routes(cluster, agent)) for agent in agents})
     finally:
         cluster.stop()
 
@@ -129,14 +140,24 @@ async def _simulated(
 async def _processes(
     settings: MesosSettings, master: Master, infos: list[Json], state_dir: Path
 ) -> AsyncIterator[Routes]:
-    """Starts the master with agents that run processes and containers. These outlive the agents, and are found again."""
-    agents = make_agents(len(infos), infos[0], settings.host, state_dir, settings) if infos else []
+    """Starts the master with agents that run processes and containers. These outlive the agents, and are found again.
+
+    All agents are this one machine, so each gets a part of its ports.
+    """
+    shares = split_ports(infos[0]["resources"], len(infos)) if infos else []
+    agents = [
+        make_agent(
+            f"slave({number})", {**info, "resources": share}, settings.host, state_dir / f"agent-{number}", settings
+        )
+        for number, (info, share) in enumerate(zip(infos, shares, strict=True), 1)
+    ]
     master.start()
     async with contextlib.AsyncExitStack() as stack:
         for agent in agents:
-            stack.push_async_callback(agent.stop)
             await agent.start(master.agents)
-        yield {agent.name: [] for agent in agents}
+            stack.push_async_callback(agent.stop)
+        routes: dict[str, list[BaseRoute]] = {agent.name: list(agent_routes(agent)) for agent in agents}
+        yield Routes(routes, list(files_routes(jail_of(agents))))
 
 
 @click.command("mesos", help="A Mesos master and agents in one process, speaking the real protocols.")
