@@ -109,6 +109,7 @@ def combine(known: list[Instance]) -> Instance:
             host=first.host or other.host,
             host_address=first.host_address or other.host_address,
             container=first.container or other.container,
+            has_siblings=first.has_siblings or other.has_siblings,
         )
     return first
 

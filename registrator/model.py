@@ -78,6 +78,9 @@ class Instance:
     host: str = ""  # host name of the agent or of the Docker daemon
     host_address: str = ""  # its IP address
     container: str = ""  # the container's name
+    has_siblings: bool = (
+        False  # other tasks of the same instance have ports too, so that the app's name alone is no name
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def services_of(instance: Instance, naming: Naming) -> Named:
     if any(consul_name(port.labels) is not None for port in ports):
         ports = tuple(port for port in ports if consul_name(port.labels) is not None)
     reachable = [(port, address_of(port, naming)) for port in ports]
-    several = len({port.index for port, address in reachable if address}) > 1
+    several = instance.has_siblings or len({port.index for port, address in reachable if address}) > 1
     if not ports:
         refused.append("it has no port")
     for port, address in reachable:

@@ -9,6 +9,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -23,6 +24,7 @@ from registrator.sources.addresses import Addresses
 from registrator.sources.base import Hint, Remembered
 from registrator.sources.marathon import Json, is_of_this_version, readable_instance
 from registrator.sources.mesos_state import FINAL
+from registrator.sources.pods import hosts_of, instances_of
 
 log = get_logger(__name__)
 
@@ -98,14 +100,20 @@ class FrameworkSource:
         started = asyncio.get_running_loop().time()
         try:
             apps = await self._list("/v2/apps?embed=apps.tasks", "apps")
+            pods = await self._pods()
             if fresh or not self._framework_id:
-                info = await self._get("/v2/info", may_be_missing=True) or {}
+                info = await self._object("/v2/info", may_be_missing=True) or {}
                 if (framework_id := str(info.get("frameworkId") or "")) != self._framework_id:
                     self._framework_id = framework_id
                     self._read.clear()
             hosts = {str(task.get("host", "")) for app in apps for task in app.get("tasks", ())}
+            hosts |= {host for status in pods for host in hosts_of(status)}
             addresses = await self._addresses.find(hosts, fresh=fresh)
             instances = await self._instances(apps, addresses)
+            for status in pods:
+                for found in instances_of(status, addresses):
+                    if found.key not in self._ended:
+                        instances[found.key] = replace(found, framework=self._framework_id)
             self._draining = {
                 task: drain for task, drain in self._draining.items() if self._still_drains(task, drain, started)
             }
@@ -205,20 +213,33 @@ class FrameworkSource:
         if key not in self._versions:
             path = f"/v2/apps/{quote(key[0].strip('/'))}/versions/{quote(key[1])}"
             # Where a version is no longer kept, today's definition is the best there is.
-            self._versions[key] = await self._get(path, may_be_missing=True) or app
+            self._versions[key] = await self._object(path, may_be_missing=True) or app
             while len(self._versions) > self._most_versions:
                 self._versions.popitem(last=False)
         self._versions.move_to_end(key)
         return self._versions[key]
 
     async def _list(self, path: str, member: str) -> list[Json]:
-        found = (await self._get(path) or {}).get(member)
+        found = (await self._object(path) or {}).get(member)
         if not isinstance(found, list):
             raise SourceError(f"the framework's answer to {path} has no list `{member}`")
         return found
 
-    async def _get(self, path: str, *, may_be_missing: bool = False) -> Json | None:
-        """A JSON object; None for a 404, where that is allowed."""
+    async def _pods(self) -> list[Json]:
+        """A Marathon before 1.4 has none."""
+        found = await self._get("/v2/pods::status", may_be_missing=True)
+        if found is not None and not isinstance(found, list):
+            raise SourceError("the framework's answer to /v2/pods::status is not a list")
+        return found or []
+
+    async def _object(self, path: str, *, may_be_missing: bool = False) -> Json | None:
+        found = await self._get(path, may_be_missing=may_be_missing)
+        if found is not None and not isinstance(found, dict):
+            raise SourceError(f"the framework's answer to {path} is not a JSON object")
+        return found
+
+    async def _get(self, path: str, *, may_be_missing: bool = False) -> Any:
+        """JSON; None for a 404, where that is allowed."""
         async with contextlib.AsyncExitStack() as stack:
             answer = await self._call(path, stack, aiohttp.ClientTimeout(total=self._timeout), may_be_missing)
             if answer.status == 404:
@@ -229,12 +250,9 @@ class FrameworkSource:
                 if len(body) > self._max_bytes:
                     raise SourceError(f"the framework's answer to {path} is longer than {self._max_bytes} bytes")
             try:
-                found = orjson.loads(bytes(body))
+                return orjson.loads(bytes(body))
             except orjson.JSONDecodeError as error:
                 raise SourceError(f"the framework's answer to {path} is not JSON: {error}") from None
-            if not isinstance(found, dict):
-                raise SourceError(f"the framework's answer to {path} is not a JSON object")
-            return found
 
     async def _call(
         self,

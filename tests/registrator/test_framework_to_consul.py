@@ -256,3 +256,13 @@ def test_the_event_alone_is_enough_where_the_tasks_do_not_say_that_they_drain(ma
     looks = marathon.asked.count("/v2/apps")
     eventually(lambda: marathon.asked.count("/v2/apps") > looks + 3)
     assert maintenance(real_consul, "web")
+
+
+def test_pods_are_registered_by_their_endpoints(marathon, start, real_consul) -> None:
+    container = {"name": "web", "containerId": "pod.1.web", "status": "TASK_RUNNING"}
+    endpoint = {"name": "http", "allocatedHostPort": 31001}
+    instance = {"agentHostname": "127.0.0.1", "containers": [{**container, "endpoints": [endpoint]}]}
+    spec = {"containers": [{"name": "web", "endpoints": [{"name": "http", "hostPort": 0}]}]}
+    marathon.pods = [{"id": "/pod", "spec": spec, "instances": [instance]}]
+    start()
+    assert eventually(lambda: services(real_consul, "pod"))[0]["ServiceID"] == "pod.1.web_pod_31001"

@@ -24,11 +24,12 @@ VERSION = "2024-01-01T00:00:00.000Z"
 
 
 class Marathon:
-    """`apps` is what GET /v2/apps gives, each app with its `tasks`. `status` other than 200 is answered to every request."""
+    """`apps` is what GET /v2/apps gives, each app with its `tasks`; `pods` what GET /v2/pods::status gives. `status` other than 200 is answered to every request."""
 
     def __init__(self, framework_id: str = "") -> None:
         self.framework_id = framework_id or f"{uuid.uuid4()}-0000"
         self.apps: dict[str, Json] = {}
+        self.pods: list[Json] = []
         self.versions: dict[tuple[str, str], Json] = {}
         self.status = 200
         self.asked: list[str] = []
@@ -107,6 +108,7 @@ class Marathon:
         routes = [
             Route("/v2/apps", self._apps),
             Route("/v2/apps/{id:path}/versions/{version}", self._version),
+            Route("/v2/pods::status", self._pods),
             Route("/v2/info", self._info),
             Route("/v2/events", self._events),
         ]
@@ -118,6 +120,9 @@ class Marathon:
 
     async def _apps(self, request: Request) -> Response:
         return self._answer(request, {"apps": list(self.apps.values())})
+
+    async def _pods(self, request: Request) -> Response:
+        return self._answer(request, self.pods)
 
     async def _version(self, request: Request) -> Response:
         found = self.versions.get(("/" + request.path_params["id"], request.path_params["version"]))
