@@ -22,8 +22,12 @@ WHOLE = ALWAYS | {TASKS, LAST_FAILURE, READINESS}
 
 
 def embedded(names: Iterable[str], *, prefix: str = "") -> frozenset[str]:
-    """The parts that `embed` parameters name; `apps.failures` is the old name of tasks and last failure; unknown ones are ignored."""
+    """The parts that `embed` parameters name, unknown ones aside.
+
+    `app.` does for `apps.`, and `apps.failures` is the old name of tasks and last failure together.
+    """
     given = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    given |= {"apps." + name[4:] for name in given if name.startswith("app.")}
     known = given & {COUNTS, DEPLOYMENTS, TASKS, READINESS, LAST_FAILURE, STATS}
     return frozenset(known | ({TASKS, LAST_FAILURE} if "apps.failures" in given else set()))
 

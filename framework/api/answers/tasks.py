@@ -62,8 +62,6 @@ def task_json(instance: Instance, spec: RunSpec | None, health: Iterable[HealthR
         document["startedAt"] = to_text(task.started_at)
     if isinstance(spec, App):
         document["servicePorts"] = list(spec.service_ports)
-        if spec.check is not None and task.healthy is not None:
-            document["checkResult"] = {"succeeded": task.healthy}
     for name, value in (("region", instance.agent.region), ("zone", instance.agent.zone)):
         if value is not None:
             document[name] = value
