@@ -19,16 +19,16 @@ log = get_logger(__name__)
 Json = dict[str, Any]
 
 
-def make_agents(count: int, info: Json, host: str, work_dir: Path, settings: AgentSettings) -> list[Agent]:
-    """Agents `slave(1)` to `slave(count)`, each with the resources of `info` and a directory below `work_dir`.
+def make_agents(infos: list[Json], host: str, work_dir: Path, settings: AgentSettings) -> list[Agent]:
+    """Agents `slave(1)`, `slave(2)`, …, one for each info, each with a directory below `work_dir`.
 
-    `info` is their AgentInfo without an id; its `port` and `host` are where their HTTP routes are. As all of them are one machine,
-    each gets a part of the ports. None of them runs before its `start`.
+    An info is an AgentInfo without an id; `host` and its `port` are where the agent's HTTP routes are. All of them are this one machine, so
+    each gets a part of the first one's ports. None runs before its `start`.
     """
-    shares = split_ports(info["resources"], count)
+    shares = split_ports(infos[0]["resources"], len(infos)) if infos else []
     return [
         make_agent(f"slave({number})", {**info, "resources": share}, host, work_dir / f"agent-{number}", settings)
-        for number, share in enumerate(shares, 1)
+        for number, (info, share) in enumerate(zip(infos, shares, strict=True), 1)
     ]
 
 

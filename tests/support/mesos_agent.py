@@ -152,7 +152,7 @@ class World:
             "resources": parse_resources("cpus:4;mem:4096;disk:4096;ports:[31000-31099]").to_json(),
             "attributes": [],
         }
-        self.agent = make_agents(1, info, "127.0.0.1", self.work_dir, AgentSettings(**self.settings))[0]
+        self.agent = make_agents([info], "127.0.0.1", self.work_dir, AgentSettings(**self.settings))[0]
         await self.agent.start(self.master)
 
     async def restart(self, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
