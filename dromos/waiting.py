@@ -75,7 +75,7 @@ def _refusals(item: Json) -> str:
 
 
 def _app(api: Api, app_id: str) -> Any:
-    body = api.get_or_none(app_path(app_id), embed="app.counts")
+    body = api.get_or_none(app_path(app_id))
     return body and body["app"]
 
 

@@ -8,8 +8,10 @@ import orjson
 import pytest
 
 from tests.support.consul import running_real_consul
+from tests.support.docker import Dockerd
 from tests.support.mesos import running_real_mesos
 from tests.support.platform import ROOT, Platform, platform
+from tests.support.processes import free_ports
 
 VHOST = "hello.localhost"
 
@@ -36,15 +38,17 @@ class Kind:
 
 
 @pytest.fixture(scope="module")
-def embedded_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform(tmp_path_factory.mktemp("embedded")) as one:
+def embedded_platform(tmp_path_factory: pytest.TempPathFactory, dockerd: Dockerd) -> Iterator[Platform]:
+    with platform(tmp_path_factory.mktemp("embedded"), DOCKER_HOST=dockerd.url) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def real_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     directory = tmp_path_factory.mktemp("real")
-    with running_real_mesos(directory, agents=2) as mesos, running_real_consul(directory) as consul:
+    first, last = free_ports(100)
+    resources = f"cpus:8;mem:8192;disk:8192;ports:[{first}-{last}]"
+    with running_real_mesos(directory, resources=resources) as mesos, running_real_consul(directory) as consul:
         neighbours = ("--mesos-master", mesos.address, "--consul-addr", f"127.0.0.1:{consul.port}")
         with platform(directory / "state", *neighbours) as one:
             yield one

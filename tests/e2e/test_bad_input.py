@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.support.platform import DROMOS, Platform, platform
-from tests.support.processes import free_port, running
+from tests.support.processes import free_port, free_ports, running
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -44,7 +44,8 @@ def test_a_field_of_the_wrong_type(embedded_platform):
 
 @on_embedded
 def test_a_port_that_another_app_has(embedded_platform):
-    port = {"portDefinitions": [{"port": 31999}], "requirePorts": True, **SLEEPER}
+    taken = embedded_platform.task_port_range[1]
+    port = {"portDefinitions": [{"port": taken}], "requirePorts": True, **SLEEPER}
     embedded_platform.deploy({"id": "/first", **port}, "--wait")
     done = embedded_platform.run(
         "deploy", "-", "--wait", "--timeout", "6s", stdin=json.dumps({"id": "/second", **port})
@@ -58,7 +59,7 @@ def test_a_port_that_another_app_has(embedded_platform):
 
 
 @on_embedded
-def test_a_missing_image(embedded_platform, dockerd):
+def test_a_missing_image(embedded_platform):
     app = {
         "id": "/no-image",
         "container": {"type": "DOCKER", "docker": {"image": "dromos.invalid/no-such-image"}},
@@ -126,7 +127,9 @@ def test_consul_away_the_edge_serves_on_and_what_changed_meanwhile_follows(tmp_p
 @pytest.mark.xdist_group("e2e-away")
 def test_mesos_away_reads_and_changes_are_taken_and_done_when_it_is_back(tmp_path):
     port = free_port()
-    mesos = [*DROMOS, "mesos", "--port", str(port), "--work-dir", str(tmp_path / "mesos")]
+    first_port, last_port = free_ports(100)
+    mesos = [*DROMOS, "mesos", "--port", str(port), "--state-dir", str(tmp_path / "mesos")]
+    mesos += ["--resources", f"cpus:4;mem:4096;disk:4096;ports:[{first_port}-{last_port}]"]
     with running(mesos, log=tmp_path / "mesos.log") as first:
         eventually(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=1).ok)
         with platform(tmp_path / "state", "--mesos-master", f"127.0.0.1:{port}") as one:

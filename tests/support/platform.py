@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from tests.support.load import LoadResult, load_in_thread
-from tests.support.processes import free_port
+from tests.support.processes import free_port, free_ports
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +28,7 @@ class Platform:
     up_flags: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
+    task_port_range: tuple[int, int] = field(default_factory=lambda: free_ports(100))
 
     @property
     def api_url(self) -> str:
@@ -45,10 +46,12 @@ class Platform:
         return self.run("down", "--state-dir", str(self.state_dir))
 
     def run(self, *args: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        first, last = self.task_port_range
         environment = {
             **os.environ,
             "DROMOS_API_URL": self.api_url,
             "DROMOS_STATE_DIR": str(self.state_dir),
+            "DROMOS_MESOS_RESOURCES": f"cpus:8;mem:8192;disk:8192;ports:[{first}-{last}]",
             "COLUMNS": "200",
             **self.environment,
         }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,19 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def free_ports(count: int) -> tuple[int, int]:
+    """First and last of `count` neighbouring ports that nobody listens on, below those that the kernel hands to clients.
+
+    For agents' offers: several clusters on one machine must not offer the same ports.
+    """
+    while True:
+        first = random.randrange(10_000, 30_000 - count)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first, first + count - 1
 
 
 @contextlib.contextmanager
