@@ -24,7 +24,7 @@ from embedded.mesos.checks import CheckSettings
 from embedded.mesos.durable import read_json, write_json
 from embedded.mesos.fetcher import Fetcher
 from embedded.mesos.runtimes.base import Launch, LaunchError, Runtime
-from embedded.mesos.sandbox import Layout, collect_garbage, make_child, make_run
+from embedded.mesos.sandbox import Layout, check_names, collect_garbage, make_child, make_run
 from embedded.mesos.seam import Master
 from embedded.mesos.task_run import KILLED_BY_GROUP, TaskRun, in_background
 from embedded.mesos.updates import UpdateStream
@@ -79,6 +79,7 @@ class Agent:
         self._info = {"id": {"value": ""}, **info}
         self._master: Master | None = None
         self._lives: dict[TaskRun, asyncio.Task[None]] = {}
+        self._preparing: set[asyncio.Future[None]] = set()  # tasks that are being written down
         self._silenced: set[str] = set()  # frameworks that were shut down
         self._lock: IO[str] | None = None
         self._sweeps: asyncio.Task[None] | None = None
@@ -166,22 +167,14 @@ class Agent:
 
     async def stop(self) -> None:
         """Lets go of everything; the tasks run on."""
-        tasks = [*self._lives.values(), *([self._sweeps] if self._sweeps else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_lives()
         for run in self.runs.values():
             await run.abandon()
-        self._lives.clear()
         await self._let_go()
 
     async def destroy(self) -> None:
         """Ends all tasks at once and removes all that they made: processes, containers, cgroups. Their sandboxes stay."""
-        tasks = [*self._lives.values(), *([self._sweeps] if self._sweeps else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._lives.clear()
+        await self._end_lives()
         ends = await asyncio.gather(
             *(asyncio.wait_for(run.destroy(), DESTROY_TIMEOUT) for run in self.runs.values()), return_exceptions=True
         )
@@ -200,6 +193,14 @@ class Agent:
         self._info["id"] = {"value": (read_json(self.layout.meta / "agent.json") or {}).get("id", "")}
         for run in self._load_runs():
             self.runs[run.framework_id, run.task_id] = run
+
+    async def _end_lives(self) -> None:
+        await asyncio.sleep(0)  # what was launched a moment ago begins to be written down
+        tasks = [*self._lives.values(), *([self._sweeps] if self._sweeps else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._preparing, return_exceptions=True)
+        self._lives.clear()
 
     async def _let_go(self) -> None:
         for runtime in self.runtimes.values():
@@ -220,8 +221,11 @@ class Agent:
         self._lives[run] = asyncio.create_task(self._live(run, self._prepare_and_live(run)))
 
     async def _prepare_and_live(self, run: TaskRun) -> None:
+        preparing = asyncio.ensure_future(asyncio.to_thread(self._prepare, run))
+        self._preparing.add(preparing)
+        preparing.add_done_callback(self._preparing.discard)
         try:
-            await asyncio.to_thread(self._prepare, run)
+            await asyncio.shield(preparing)
         except (LaunchError, OSError) as error:
             run.stream.volatile = True
             await asyncio.to_thread(shutil.rmtree, run.launch.directory.parent, ignore_errors=True)
@@ -232,6 +236,7 @@ class Agent:
     def _prepare(self, run: TaskRun) -> None:
         """Makes the directories and writes the task down."""
         launch = run.launch
+        check_names(run.framework_id, run.executor_id, run.task_id)
         launch.directory.mkdir(parents=True, mode=0o700)
         if run.group is None:
             make_run(launch.sandbox)

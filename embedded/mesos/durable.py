@@ -12,11 +12,12 @@ Json = dict[str, Any]
 
 def write_json(path: Path, value: Json, *, durable: bool = True) -> None:
     """Replaces `path`, readable for its owner alone. With `durable`, it is on the disk when this returns. Raises OSError."""
+    data = orjson.dumps(value)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(orjson.dumps(value))
+            file.write(data)
             if durable:
                 file.flush()
                 os.fsync(fd)

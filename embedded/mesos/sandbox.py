@@ -38,11 +38,15 @@ class Layout:
         return self.meta / "tasks" / container_id
 
     def run(self, agent_id: str, framework_id: str, executor_id: str, container_id: str) -> Path:
-        """Raises LaunchError for an id that is no file name."""
-        for what, name in (("framework", framework_id), ("executor", executor_id)):
-            if not name or name in (".", "..") or "/" in name or "\0" in name or len(name.encode()) > _LONGEST_NAME:
-                raise LaunchError(f"Failed to create the sandbox: {what} id {name!r} cannot be a directory's name")
+        """The ids have passed `check_names`."""
         return self.slaves / agent_id / "frameworks" / framework_id / "executors" / executor_id / "runs" / container_id
+
+
+def check_names(framework_id: str, executor_id: str, task_id: str) -> None:
+    """Raises LaunchError for an id that is no file name."""
+    for what, name in (("framework", framework_id), ("executor", executor_id), ("task", task_id)):
+        if not name or name in (".", "..") or "/" in name or "\0" in name or len(name.encode()) > _LONGEST_NAME:
+            raise LaunchError(f"Failed to create the sandbox: {what} id {name!r} cannot be a directory's name")
 
 
 def make_run(run: Path) -> None:
@@ -64,9 +68,9 @@ def make_child(run: Path, container_id: str, task_id: str) -> Path:
 
 def give_to(sandbox: Path, uid: int, gid: int) -> None:
     """Makes a user the owner of a sandbox and all in it, never of what a link in it points to."""
-    for directory, _, files in os.walk(sandbox, followlinks=False):
-        os.chown(directory, uid, gid, follow_symlinks=False)
-        for name in files:
+    os.chown(sandbox, uid, gid, follow_symlinks=False)
+    for directory, directories, files in os.walk(sandbox, followlinks=False):
+        for name in (*directories, *files):
             os.chown(Path(directory) / name, uid, gid, follow_symlinks=False)
 
 

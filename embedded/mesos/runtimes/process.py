@@ -163,10 +163,11 @@ class ProcessContainer:
         self._child = child  # the shim's pid where this process started it and has to wait for it
         self._ended: asyncio.Future[None] | None = None
         self._kill_by: float | None = None  # monotonic
+        self._started: Json = {}
 
     @property
     def status(self) -> Json:
-        started = read_json(self.launch.directory / _STARTED) or {}
+        started = self._pids()
         address = {"protocol": "IPv4", "ip_address": self.launch.environment.get("MESOS_CONTAINER_IP", "127.0.0.1")}
         status: Json = {"network_infos": [{"ip_addresses": [address]}]}
         return status | ({"executor_pid": started["shim"]} if started else {})
@@ -243,8 +244,13 @@ class ProcessContainer:
     def statistics(self) -> Json:
         if self._cgroup and (found := self._cgroup.statistics()):
             return found
-        started = read_json(self.launch.directory / _STARTED)
+        started = self._pids()
         return statistics_of_tree(started["shim"]) if started else {}
+
+    def _pids(self) -> Json:
+        if not self._started:
+            self._started = read_json(self.launch.directory / _STARTED) or {}
+        return self._started
 
     async def _supervisor_ended(self) -> None:
         """Returns when the shim's lock is free; the shim leaves nothing behind."""
