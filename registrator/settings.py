@@ -4,9 +4,10 @@ import ipaddress
 import re
 from typing import ClassVar, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from daemonkit.settings import Seconds, Settings
+from registrator.sources.mesos_masters import is_zk
 
 Source = Literal["mesos", "framework", "docker"]
 
@@ -23,7 +24,9 @@ class RegistratorSettings(Settings):
         (),
         description="where it learns what runs; repeatable; default: mesos and framework, and docker with --docker",
     )
-    mesos: tuple[str, ...] = Field(("http://127.0.0.1:5050",), description="URLs of the Mesos masters; repeatable")
+    mesos: tuple[str, ...] = Field(
+        ("http://127.0.0.1:5050",), description="URLs of the Mesos masters, or zk://HOSTS/PATH; repeatable"
+    )
     mesos_credentials: SecretStr | None = Field(None, description="principal:secret for the masters")
     marathon: tuple[str, ...] = Field(
         ("http://127.0.0.1:8080",), description="URLs of the framework's Marathon API; repeatable"
@@ -106,12 +109,19 @@ class RegistratorSettings(Settings):
             ipaddress.ip_address(value)
         return value
 
-    @field_validator("consul", "mesos", "marathon")
+    @field_validator("consul")
     @classmethod
-    def _urls(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if isinstance(value, str):
-            return _url(value)
-        return tuple(_url(part) for item in value for part in item.split(",") if part.strip())
+    def _consul_is_a_url(cls, value: str) -> str:
+        return _url(value)
+
+    @field_validator("mesos", "marathon")
+    @classmethod
+    def _urls(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # The hosts of a zk:// address are separated by commas too.
+        found = [item.strip() for item in re.findall(r"zk://[^/]*/[^,]*|[^,]+", ",".join(value)) if item.strip()]
+        if not found:
+            raise ValueError("must have at least one address")
+        return tuple(item if info.field_name == "mesos" and is_zk(item) else _url(item) for item in found)
 
     @field_validator("mesos_credentials", "marathon_credentials")
     @classmethod

@@ -14,6 +14,7 @@ from daemonkit.logs import get_logger
 from registrator.errors import SourceError
 from registrator.model import Look
 from registrator.sources.base import Hint
+from registrator.sources.mesos_masters import Masters
 from registrator.sources.mesos_state import Json, MesosState, state_of_v0
 
 log = get_logger(__name__)
@@ -23,7 +24,7 @@ _HEARTBEATS_MISSED = 3
 
 
 class MesosSource:
-    """`masters` are base URLs, tried in turn; a redirect to the leading master is followed.
+    """`masters` are base URLs, tried in turn, or `zk://…/path`; a redirect to the leading master is followed.
 
     `resubscribe` (seconds) is how often the copy is made anew from a full state, `poll` how often a master without an operator
     stream is asked. `max_bytes` bounds one answer or record.
@@ -42,7 +43,7 @@ class MesosSource:
         max_bytes: int,
         auth: aiohttp.BasicAuth | None = None,
     ) -> None:
-        self._masters = [master.rstrip("/") for master in masters]
+        self._masters = Masters(masters, timeout=timeout)
         self._timeout = timeout
         self._resubscribe = resubscribe
         self._poll = poll
@@ -156,7 +157,7 @@ class MesosSource:
         self._http = self._http or aiohttp.ClientSession(auth=self._auth, trust_env=False)
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._timeout, sock_read=timeout)
         last: Exception = SourceError("no master is configured")
-        for master in list(self._masters):
+        for master in await self._masters.urls():
             base = master
             try:
                 for _redirect in range(3):
@@ -168,13 +169,18 @@ class MesosSource:
                         )
                     )
                     answer = await stack.enter_async_context(request)
+                    if answer.status >= 500 and answer.status not in _NO_SUCH_CALL:
+                        last = SourceError(f"the master at {base} answers {answer.status} {answer.reason}")
+                        break
                     if answer.status != 307:
-                        self._masters.sort(key=lambda other: other != master)
+                        self._masters.prefer(master)
                         return answer
                     base = _leader(base, answer.headers.get("Location", ""))
-                last = SourceError(f"{master}: redirected in a circle")
+                else:
+                    last = SourceError(f"{master}: redirected in a circle")
             except (aiohttp.ClientError, OSError, TimeoutError, SourceError) as error:
                 last = error
+        self._masters.forget()
         raise last
 
 

@@ -1,6 +1,7 @@
 """What the registrator's tests share: the daemon itself, run against real neighbours."""
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 
 from tests.support.consul import ConsulServer
 from tests.support.mesos import Mesos
+from tests.support.processes import free_port, running
 from tests.support.registrator import Registrator, running_registrator
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -30,3 +33,18 @@ def neighbours(request: pytest.FixtureRequest) -> Neighbours:
     """The embedded Mesos with the embedded Consul, and the real ones."""
     start_mesos = request.getfixturevalue(f"{request.param}_mesos")
     return Neighbours(start_mesos(), request.getfixturevalue(f"{request.param}_consul"))
+
+
+@pytest.fixture(scope="session")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a real ZooKeeper."""
+    directory, port = tmp_path_factory.mktemp("zookeeper"), free_port()
+    classes = "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar"
+    options = ["-Xmx64m", "-Dzookeeper.admin.enableServer=false", "-Dzookeeper.forceSync=no"]
+    main = "org.apache.zookeeper.server.ZooKeeperServerMain"
+    command = ["java", *options, "-cp", classes, main, str(port), str(directory)]
+    with running(command, log=directory / "zookeeper.log"):
+        eventually(
+            lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 30, what="ZooKeeper listens"
+        )
+        yield f"127.0.0.1:{port}"
