@@ -341,13 +341,13 @@ def become(spec: Json, stdout: int, stderr: int, error_fd: int) -> NoReturn:
                     signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.umask(0o022)
+        step = f"enter '{spec['cwd']}'"
+        os.chdir(spec["cwd"])  # as the agent: the directories above the sandbox need not be open to the user
         if spec["uid"] is not None:
             step = "become its user"
             os.setgroups(spec["groups"])
             os.setgid(spec["gid"])
             os.setuid(spec["uid"])
-        step = f"enter '{spec['cwd']}'"
-        os.chdir(spec["cwd"])
         step = f"execute '{spec['file']}'"
         os.execvpe(spec["file"], spec["argv"], spec["env"])
     except Exception as error:
