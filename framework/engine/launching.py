@@ -109,6 +109,10 @@ class Launcher:
         self._delays.pop((spec_id, entry.spec.last_config_change_at), None)
         self._wake(entry.spec)
 
+    def clear(self) -> None:
+        """Who waits is to be worked out anew."""
+        self._entries.clear()
+
     def forget(self, spec_id: str) -> None:
         """The spec is gone."""
         self._entries.pop(spec_id, None)
@@ -239,10 +243,11 @@ class Launcher:
             self._suppressed |= quiet
         if not waiting:
             self._hungry = False
-        wanted = waiting & self._suppressed
-        if not wanted and not self._hungry:
+        if not waiting:
             return
-        due = self._last_revive + core.settings.revive_interval
+        # Repeated while somebody waits, in case a call was lost on its way.
+        soon = self._hungry or waiting & self._suppressed
+        due = self._last_revive + (core.settings.revive_interval if soon else core.settings.revive_repeat)
         if due > core.now:
             core.timers.set_unless_sooner(REVIVE, "", due)
             return
@@ -250,6 +255,7 @@ class Launcher:
         self._hungry = False
         core.act(Revive(tuple(sorted(waiting))))
         self._suppressed -= waiting
+        core.timers.set(REVIVE, "", core.now + core.settings.revive_repeat)
 
     # --- launches that nobody confirms
 

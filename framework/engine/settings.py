@@ -10,6 +10,7 @@ class EngineSettings:
     role: str = "*"
     decline_seconds: float = 120.0  # offers that are not used
     revive_interval: float = 1.0  # at least so long between two REVIVEs
+    revive_repeat: float = 30.0  # and so long between two while the same ones wait
     placement: Strategy = "spread"
     home_region: str | None = None
     maintenance_lead: float = 0.0  # how long before a maintenance window its agents take nothing new

@@ -163,6 +163,7 @@ class State:
         core = self.core
         self.killer.clear()
         self.deployer.clear()
+        self.launcher.clear()
         for instance in list(core.ledger.instances.values()):
             if instance.leaving:
                 self.killer.adopt(instance)

@@ -130,6 +130,11 @@ class Driver(MesosSchedulerDriver):  # type: ignore[misc]
         """Gives up the present subscription and makes a new one."""
         self._interrupt()
 
+    def reconnect_from(self, stream_id: str) -> None:
+        """The same, if the present subscription is still that one."""
+        if stream_id == self.stream_id:
+            self._interrupt()
+
     def update_framework(self, framework: Json) -> None:
         """For the next subscription."""
         framework_id = self._framework.get("id")

@@ -178,6 +178,9 @@ class MesosScheduler:
     def _failed_call(self, call: Call, status: int, text: str) -> None:
         if call.type == "ACCEPT" and call.about:
             self._told("LAUNCH_UNCERTAIN", {"instance_ids": call.about, "why": f"{status} {text}"})
+        if call.type in ("ACCEPT", "DECLINE") and status == 0 and self._driver is not None:
+            # The master may go on holding these offers for us; only a new subscription frees them for certain.
+            self._driver.reconnect_from(call.stream_id)
 
     # --- in the loop
 
