@@ -5,8 +5,8 @@ out, numbers are numbers, defaults are filled in. What cannot be read is a CallE
 writes a client sees here what a real master would have told. Field lists follow mesos/v1/*.proto of Mesos 1.11; fields that
 no part of the embedded Mesos looks at are passed over.
 
-A field is `name: type`, in the order of the .proto (missing fields are told in that order). Behind the type, `!` is required
-and `*` repeated; `=` gives a default. A type with `|` is an enum; `map` takes any object as it is.
+A field is `name: type`, in the order of the .proto (required fields that are missing are told in that order). Behind the type,
+`!` is required and `*` repeated; `=` gives a default. A type with `|` is an enum; `map` takes any object as it is.
 """
 
 import base64
@@ -237,23 +237,30 @@ class _Field:
 
 
 class _Message:
-    __slots__ = ("fields",)
+    """Reads by what the document has rather than by what it could have: most messages use few of their fields."""
+
+    __slots__ = ("_defaults", "_fields", "_required")
 
     def __init__(self, declaration: str) -> None:
-        self.fields = [_Field(field.strip()) for field in declaration.split(",") if field.strip()]
+        fields = [_Field(field.strip()) for field in declaration.split(",") if field.strip()]
+        self._fields = {field.name: field for field in fields}
+        self._required = [field.name for field in fields if field.required]
+        self._defaults = [(field.name, field.default) for field in fields if field.default is not None]
 
     def read(self, document: Json, path: str, missing: list[str]) -> Json:
+        """Adds to `missing` its own fields first, then those of the messages in it."""
         parsed: Json = {}
-        for field in self.fields:
-            value = document.get(field.name)
-            if value is not None:
-                value = (self._many if field.repeated else self._one)(field, value, path, missing)
-            if value is not None:
-                parsed[field.name] = value
-            elif field.required:
-                missing.append(path + field.name)
-            elif field.default is not None:
-                parsed[field.name] = field.default
+        missing_inside: list[str] = []
+        for name, value in document.items():
+            field = self._fields.get(name)
+            if field is not None and value is not None:
+                read = (self._many if field.repeated else self._one)(field, value, path, missing_inside)
+                if read is not None:
+                    parsed[name] = read
+        missing += [path + name for name in self._required if name not in parsed]
+        missing += missing_inside
+        for name, default in self._defaults:
+            parsed.setdefault(name, default)
         return parsed
 
     @staticmethod

@@ -54,7 +54,7 @@ class Task:
         if not self.terminal:
             self.state = status["state"]
         self.update_state, self.update_uuid = status["state"], status.get("uuid")
-        kept = {name: value for name, value in status.items() if name != "data"}
+        kept = status if "data" not in status else {k: v for k, v in status.items() if k != "data"}
         if self.statuses and self.statuses[-1]["state"] == kept["state"]:
             self.statuses[-1] = kept
         else:

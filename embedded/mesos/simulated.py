@@ -73,7 +73,7 @@ class _Task:
     plan: Plan = field(default_factory=Plan)
     state: str = "TASK_STAGING"
     killed: bool = False
-    statuses: list[Json] = field(default_factory=list)
+    latest: Json = field(default_factory=dict)
     unsent: deque[Json] = field(default_factory=deque)  # the first is sent, and not yet acknowledged
     timer: asyncio.TimerHandle | None = None
 
@@ -270,9 +270,9 @@ class SimulatedAgent:
             "container_status": task.container,
             **{name: value for name, value in fields.items() if value},
         }
-        if state == "TASK_RUNNING" and "healthy" not in status and task.statuses and "healthy" in task.statuses[-1]:
-            status["healthy"] = task.statuses[-1]["healthy"]
-        task.statuses.append(status)
+        if "healthy" in task.latest:
+            status.setdefault("healthy", task.latest["healthy"])
+        task.latest = status
         task.unsent.append(status)
         if len(task.unsent) == 1:
             self._send(task)
@@ -301,7 +301,7 @@ class SimulatedAgent:
             "framework_id": {"value": task.framework_id},
             "agent_id": self._info["id"],
             "state": task.state,
-            "statuses": task.statuses[-1:],
+            "statuses": [task.latest] if task.latest else [],
         }
 
 
