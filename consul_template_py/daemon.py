@@ -21,10 +21,9 @@ from consul_template_py.commands import Command
 from consul_template_py.config import Config, load, merge
 from consul_template_py.errors import ConfigError, TemplateError
 from consul_template_py.files import read_if_there
-from consul_template_py.jinja.engine import Engine
 from consul_template_py.runner import Runner, child_environment
 from consul_template_py.status import RunnerHealth, status_route
-from consul_template_py.unit import Unit, make_units
+from consul_template_py.unit import Engines, Unit, make_units
 from daemonkit import lifecycle, logs
 from daemonkit.errors import OperatorError
 from daemonkit.http import bind, serving, status_app
@@ -211,7 +210,7 @@ def _parse_only(settings: Config) -> None:
         def get(self, query: object) -> tuple[bool, None]:
             return False, None
 
-    units = make_units(settings, Engine(os.environ, folders=settings.template_folders), Nothing())
+    units = make_units(settings, Engines(os.environ, folders=settings.template_folders), Nothing())
     errors = [unit.state.error for unit in units if unit.state.error]
     if errors:
         raise TemplateError("; ".join(errors))

@@ -32,7 +32,7 @@ class Refusal:
 class Fragment:
     """The text of one round of a loop, or of a whole template (`loop` None), and what it was made from."""
 
-    __slots__ = ("children", "loop", "position", "queries", "refusal", "text")
+    __slots__ = ("children", "loop", "position", "queries", "refusals", "text")
 
     def __init__(self, loop: "Loop | None", position: int = 0) -> None:
         self.loop = loop
@@ -40,7 +40,7 @@ class Fragment:
         self.text = ""
         self.queries: frozenset[Query[Any]] = frozenset()
         self.children: dict[tuple[int, int], Loop] = _NONE
-        self.refusal: Refusal | None = None
+        self.refusals: tuple[Refusal, ...] = ()
 
 
 _NONE: "dict[tuple[int, int], Loop]" = {}
@@ -118,7 +118,7 @@ class Incremental:
 
     @property
     def refusals(self) -> list[Refusal]:
-        return [fragment.refusal for fragment in self.refused if fragment.refusal is not None]
+        return [refusal for fragment in self.refused for refusal in fragment.refusals]
 
     def take_news(self) -> dict[Query[Any], bool]:
         """Queries that began (True) or ceased (False) to be read since the last call."""
@@ -150,6 +150,12 @@ class Incremental:
         """What is being made depends on more than its item, free variables and queries."""
         for frame in self._stack:
             frame.impure = True
+
+    def refuse(self, error: RefusedValueError) -> None:
+        """Notes a value that takes out a round of a loop in what is being made."""
+        fragment = self._stack[-1].fragment
+        fragment.refusals += (Refusal(error.value, error.why),)
+        self.refused.add(fragment)
 
     def loop(
         self,
@@ -205,7 +211,10 @@ class Incremental:
         texts = []
         for index, item in enumerate(items):
             arguments = tuple(item) if unpack else (item,)
-            texts.append(body(LoopPosition(index, len(items)), *arguments) if position else body(*arguments))
+            try:
+                texts.append(body(LoopPosition(index, len(items)), *arguments) if position else body(*arguments))
+            except RefusedValueError as error:
+                self.refuse(error)
         return "".join(texts)
 
     # inside
@@ -242,15 +251,15 @@ class Incremental:
         frame = _Frame(fragment)
         self._stack.append(frame)
         self.rounds_run += 1
-        fragment.refusal = None
+        fragment.refusals = ()
         self.refused.discard(fragment)
         try:
             fragment.text = body(*arguments)
         except RefusedValueError as error:
             if fragment.loop is None:
                 raise
-            fragment.text, fragment.refusal = "", Refusal(error.value, error.why)
-            self.refused.add(fragment)
+            fragment.text = ""
+            self.refuse(error)
         except Exception:
             # With data missing, an error says nothing yet: a pass that lacks data renders nothing anyway.
             if not frame.missing:

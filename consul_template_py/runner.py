@@ -17,7 +17,6 @@ from consul_template_py.apply import Applier
 from consul_template_py.commands import ChildEnvironment, Command
 from consul_template_py.config import Config, EnvConfig, TargetConfig, TemplateConfig
 from consul_template_py.errors import ConfigError, TargetError, TemplateError
-from consul_template_py.jinja.engine import Engine
 from consul_template_py.memory import Guards, Memory
 from consul_template_py.query import Query
 from consul_template_py.quiescence import changed, due
@@ -27,7 +26,7 @@ from consul_template_py.sources.files import FileSource
 from consul_template_py.targets.base import ApplyResult
 from consul_template_py.targets.command import Commands, CommandTarget, Files
 from consul_template_py.token_bucket import Rate
-from consul_template_py.unit import Unit, make_units
+from consul_template_py.unit import Engines, Unit, make_units
 from consul_template_py.watch import Watcher
 from daemonkit.logs import get_logger
 
@@ -77,8 +76,8 @@ class Runner:
             on_error=lambda source: metrics.WATCH_ERRORS.labels(source).inc(),
         )
         self.memory = Memory(self._watcher, self._heard, guards=_guards(config))
-        engine = Engine(os.environ, folders=config.template_folders)
-        self.units = make_units(config, engine, self.memory)
+        engines = Engines(os.environ, folders=config.template_folders)
+        self.units = make_units(config, engines, self.memory)
         self.groups = self._make_groups()
         self._readers: dict[Query[Any], set[Unit]] = {}
         self._wake = asyncio.Event()

@@ -5,6 +5,7 @@ What goes wrong with a unit is kept in the unit, to be shown; its last good text
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from consul_template_py.errors import ConfigError, TemplateError
 from consul_template_py.escape import SYNTAXES, RefusedValueError
 from consul_template_py.evaluation import Evaluation, Template, Values
 from consul_template_py.files import Ownership, WantedFile, read_if_there
+from consul_template_py.gotemplate.engine import GoEngine
 from consul_template_py.jinja.engine import Engine
 from consul_template_py.query import Query
 from consul_template_py.quiescence import Burst, Wait
@@ -118,7 +120,22 @@ class Unit:
         )
 
 
-def make_units(config: Config, engine: Engine, values: Values) -> list[Unit]:
+class Engines:
+    """A compiler for each template language."""
+
+    def __init__(self, environment: Mapping[str, str], *, folders: Sequence[Path] = ()) -> None:
+        self.jinja = Engine(environment, folders=folders)
+        self.go = GoEngine(environment)
+
+
+def _is_go(config: TemplateConfig, source: Path | None) -> bool:
+    """Go's, by what is declared, or by the suffixes that consul-template's users give their templates."""
+    if config.language != "auto":
+        return config.language == "go"
+    return source is not None and source.suffix in (".ctmpl", ".tpl", ".tmpl")
+
+
+def make_units(config: Config, engines: Engines, values: Values) -> list[Unit]:
     """Units in the configuration's order; a folder gives one for each template in it. Raises ConfigError."""
     units: list[Unit] = []
     for template in config.template:
@@ -128,10 +145,10 @@ def make_units(config: Config, engine: Engine, values: Values) -> list[Unit]:
                 relative = source.relative_to(template.source)
                 if relative.suffix in _SUFFIXES:
                     relative = relative.with_suffix("")
-                units.append(_make(template, source, template.destination / relative, config, engine, values))
+                units.append(_make(template, source, template.destination / relative, config, engines, values))
         else:
             assert template.destination is not None
-            units.append(_make(template, template.source, template.destination, config, engine, values))
+            units.append(_make(template, template.source, template.destination, config, engines, values))
     taken: dict[Path, str] = {}
     for unit in units:
         other = taken.setdefault(unit.destination.absolute(), unit.name)
@@ -144,7 +161,7 @@ _SUFFIXES = {".ctmpl", ".tpl", ".tmpl", ".j2", ".jinja", ".jinja2"}
 
 
 def _make(
-    config: TemplateConfig, source: Path | None, destination: Path, all_config: Config, engine: Engine, values: Values
+    config: TemplateConfig, source: Path | None, destination: Path, all_config: Config, engines: Engines, values: Values
 ) -> Unit:
     name = str(source) if source else f"contents for {destination}"
     text, error = _source_text(config, source)
@@ -158,7 +175,11 @@ def _make(
         folder = source.parent if source else None
         strict = config.error_on_missing_key
         try:
-            unit.template = engine.compile(text, name, syntax=syntax, strict=strict, folder=folder)
+            if _is_go(config, source):
+                left, right = config.left_delimiter, config.right_delimiter
+                unit.template = engines.go.compile(text, name, syntax=syntax, strict=strict, left=left, right=right)
+            else:
+                unit.template = engines.jinja.compile(text, name, syntax=syntax, strict=strict, folder=folder)
         except TemplateError as problem:
             error = str(problem)
     if error:
