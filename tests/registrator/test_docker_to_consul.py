@@ -1,5 +1,6 @@
 """Containers of a real Docker daemon become services of a real Consul by registrator's conventions."""
 
+import asyncio
 import contextlib
 import socket
 import uuid
@@ -10,8 +11,11 @@ import pytest
 
 from tests.support.consul import ConsulServer
 from tests.support.docker import Dockerd
+from tests.support.mesos_apps import HTTP, launch_app
+from tests.support.proxy import Faults, Proxy
 from tests.support.registrator import Registrator
-from tests.support.waiting import eventually
+from tests.support.scheduler import scheduling
+from tests.support.waiting import eventually, eventually_async
 
 SERVE = ["httpd", "-f", "-p", "80", "-h", "/www"]
 Run = Callable[..., Any]
@@ -252,3 +256,40 @@ def test_beside_mesos_only_containers_that_ask_are_registered(
     run(ports={"80/tcp": None}, environment={"SERVICE_NAME": "asks"})
     eventually(lambda: services(real_consul, "asks"))
     assert not services(real_consul, "busybox")
+
+
+async def test_a_container_of_a_mesos_task_is_no_second_service_and_its_end_is_the_task_s(
+    dockerd, real_mesos, real_consul, registrator, run
+) -> None:
+    mesos = real_mesos()
+    registrator(sources=["mesos"], mesos=[mesos.url], docker=True, docker_host=dockerd.url, consul=real_consul.url)
+    async with scheduling(mesos.url) as scheduler:
+        task = await launch_app(scheduler, "/shop/web", HTTP)
+        environment = {"MESOS_TASK_ID": task, "SERVICE_TAGS": "from-the-image"}
+        container = await asyncio.to_thread(run, ports={"80/tcp": None}, environment=environment)
+        await eventually_async(
+            lambda: [s["ServiceTags"] for s in services(real_consul, "shop.web")] == [["from-the-image"]],
+            what="what the image says is added",
+        )
+        assert services(real_consul, "shop.web")[0]["ServicePort"] >= 31000, "where it is reached is for Mesos to say"
+        assert not services(real_consul, "busybox")
+        # Mesos does not know of it: the container is the first to show the end.
+        await asyncio.to_thread(container.kill)
+        await eventually_async(lambda: not services(real_consul, "shop.web"), 3)
+
+
+def test_a_docker_daemon_that_goes_away_takes_nothing_away(dockerd, real_consul, registrator, run) -> None:
+    socket_path = dockerd.url.removeprefix("unix://")
+    with Proxy(socket_path).running() as proxy:
+        daemon = registrator(sources=["docker"], docker_host=f"tcp://127.0.0.1:{proxy.port}", consul=real_consul.url)
+        first = run(ports={"80/tcp": None})
+        eventually(lambda: services(real_consul, "busybox"))
+        proxy.set(Faults(refuse=True))
+        eventually(lambda: daemon.health().status_code == 503)
+        second = run(ports={"80/tcp": None})
+        _remove(first)
+        assert len(services(real_consul, "busybox")) == 1
+        proxy.set()
+        eventually(
+            lambda: [s["ServiceMeta"]["dromos-container"] for s in services(real_consul, "busybox")] == [second.id], 20
+        )

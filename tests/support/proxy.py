@@ -20,7 +20,8 @@ class Faults:
 
 
 class Proxy:
-    def __init__(self, host: str, port: int, *, seed: int = 0) -> None:
+    def __init__(self, host: str, port: int | None = None, *, seed: int = 0) -> None:
+        """In front of `host` and `port`, or of the UNIX socket at the path `host`."""
         self.upstream = (host, port)
         self.port = 0
         self._faults = Faults()
@@ -89,7 +90,10 @@ class Proxy:
         writer.transport.abort() if faults.refuse else writer.close()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection(*self.upstream)
+        host, port = self.upstream
+        upstream_reader, upstream_writer = await (
+            asyncio.open_connection(host, port) if port else asyncio.open_unix_connection(host)
+        )
         self._open.add(upstream_writer)
 
         async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

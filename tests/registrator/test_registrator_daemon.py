@@ -1,0 +1,130 @@
+"""The daemon as an operator meets it: settings, health, metrics, a clean end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from daemonkit.errors import SettingsError
+from registrator.settings import RegistratorSettings
+from tests.support.marathon import Marathon
+from tests.support.processes import free_port
+from tests.support.waiting import eventually
+
+
+def load(flags: Mapping[str, object] | None = None, **environment: str) -> RegistratorSettings:
+    variables = {f"DROMOS_REGISTRATOR_{name.upper()}": value for name, value in environment.items()}
+    return RegistratorSettings.load(flags, environment=variables)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"sources": ("kubernetes",)}, "--sources"),
+        ({"consul": "http://user:secret@host"}, "without a password"),
+        ({"mesos": ("ftp://x",)}, "HOST:PORT or an http or https URL"),
+        ({"marathon": ("zk://a:1/x",)}, "HOST:PORT or an http or https URL"),
+        ({"owner": "a b"}, "1 to 64 letters"),
+        ({"separator": "/"}, "must be made of"),
+        ({"ip": "example.org"}, "--ip"),
+        ({"resync": "0"}, "--resync"),
+        ({"mesos_credentials": "geheim"}, "NAME:SECRET"),
+        ({"ip_version": "5"}, "--ip-version"),
+    ],
+)
+def test_a_bad_setting_is_named_in_one_line_without_its_secret(settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(settings)
+    assert problem in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert "geheim" not in str(raised.value)
+
+
+def test_addresses_may_be_written_short_and_in_one_variable() -> None:
+    settings = load(
+        mesos="zk://a:2181,b:2181/mesos, 10.0.0.1:5050", marathon="10.0.0.1:8080,https://m/", consul="localhost:8500"
+    )
+    assert settings.mesos == ("zk://a:2181,b:2181/mesos", "http://10.0.0.1:5050")
+    assert settings.marathon == ("http://10.0.0.1:8080", "https://m")
+    assert settings.consul == "http://localhost:8500"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sources", "all_containers"),
+    [
+        ({}, ("mesos", "framework"), False),
+        ({"docker": True}, ("mesos", "framework", "docker"), False),
+        ({"docker": True, "docker_all": True}, ("mesos", "framework", "docker"), True),
+        ({"sources": ("docker",)}, ("docker",), True),
+        ({"sources": ("docker",), "docker_all": False}, ("docker",), False),
+        ({"sources": ("framework", "framework")}, ("framework",), False),
+    ],
+)
+def test_which_sources_are_used(flags: dict[str, object], sources: tuple[str, ...], all_containers: bool) -> None:
+    settings = load(flags)
+    assert (settings.used_sources, settings.all_containers) == (sources, all_containers)
+
+
+def test_a_taken_port_ends_it_with_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "registrator.daemon", "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: the registrator cannot listen on 127.0.0.1:{port}: Address already in use; choose another port with --port\n"
+    )
+
+
+def test_health_tells_what_is_away(registrator) -> None:
+    mesos, marathon, consul = (free_port() for _ in range(3))
+    daemon = registrator(
+        ready=False, mesos=[f"127.0.0.1:{mesos}"], marathon=[f"127.0.0.1:{marathon}"], consul=f"127.0.0.1:{consul}"
+    )
+
+    def parts() -> dict[str, str]:
+        return {name: part["why"] for name, part in daemon.health().json()["parts"].items()}
+
+    eventually(lambda: "has not reported yet" not in parts().values())
+    assert daemon.health().status_code == 503
+    assert str(mesos) in parts()["mesos"]
+    assert str(marathon) in parts()["framework"]
+    assert str(consul) in parts()["consul"]
+
+
+def test_sigterm_ends_it_at_once_and_leaves_what_is_registered(real_consul, registrator) -> None:
+    with Marathon().serving() as marathon:
+        marathon.put_app("/web")
+        marathon.put_task("/web", ports=[31001])
+        daemon = registrator(sources=["framework"], marathon=[marathon.url], consul=real_consul.url)
+        eventually(lambda: real_consul.http.get("catalog/service/web").json())
+        os.kill(daemon.pid, signal.SIGTERM)
+        process = Path(f"/proc/{daemon.pid}/status")
+        eventually(lambda: "State:\tZ" in process.read_text(), 5, what="it has ended")
+    assert real_consul.http.get("catalog/service/web").json()
+    assert "rror" not in daemon.log.read_text()
+
+
+def test_metrics_count_what_was_done(real_consul, registrator) -> None:
+    with Marathon().serving() as marathon:
+        marathon.put_app("/web")
+        for port in (31001, 31002):
+            marathon.put_task("/web", ports=[port])
+        daemon = registrator(sources=["framework"], marathon=[marathon.url], consul=real_consul.url)
+        eventually(lambda: daemon.metric("dromos_registrator_services") == 2)
+        assert daemon.metric("dromos_registrator_writes_total", kind="register") == 2
+        assert daemon.metric("dromos_registrator_instances", verdict="wanted") == 2
+        assert daemon.metric("dromos_registrator_source_up", source="framework") == 1
+        eventually(lambda: marathon.listeners)
+        before = daemon.metric("dromos_registrator_lag_seconds_count")
+        marathon.announce("status_update_event")
+        eventually(lambda: daemon.metric("dromos_registrator_lag_seconds_count") > before)
