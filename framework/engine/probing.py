@@ -8,10 +8,9 @@ from framework.engine.core import Core
 from framework.engine.events import Probed, ReadinessProbed
 from framework.engine.view import Readiness
 from framework.model.app import App
-from framework.model.health import HealthCheck
 from framework.model.instance import HealthResult, Instance
-
-MESOS = -1
+from framework.model.pod import Pod
+from framework.model.run_spec import RunSpec
 
 
 class Prober:
@@ -81,14 +80,9 @@ class Prober:
         if instance.checked and instance.running and not instance.leaving:
             self._settle_health(instance, self._core.ledger.spec_of(instance))
 
-    def _settle_health(self, instance: Instance, spec: object) -> Instance:
+    def _settle_health(self, instance: Instance, spec: RunSpec | None) -> Instance:
         core = self._core
-        checks = spec.health_checks if isinstance(spec, App) else ()
-        own = [index for index, check in enumerate(checks) if not check.by_mesos]
-        results = self._results.get(instance.id, {})
-        found: list[HealthResult | None] = [results.get(index) for index in own]
-        if len(own) < len(checks) or not isinstance(spec, App):
-            found += [_of_mesos(instance, task.healthy) for task in instance.tasks]
+        found = self._found(instance, spec)
         healthy = overall_health(found)
         if healthy is None and instance.healthy is not None and any(result is None for result in found):
             return instance  # not all have been probed since this daemon started: what was known still holds
@@ -117,6 +111,18 @@ class Prober:
             runSpecVersion=instance.spec_version,
         )
         return changed
+
+    def _found(self, instance: Instance, spec: RunSpec | None) -> list[HealthResult | None]:
+        """The latest result of every check, our own and Mesos'."""
+        if isinstance(spec, Pod):
+            checked = {container.name for container in spec.containers if container.health_check}
+            return [_of_mesos(instance, task.healthy) for task in instance.tasks if task.container in checked]
+        checks = spec.health_checks if spec else ()
+        results = self._results.get(instance.id, {})
+        found: list[HealthResult | None] = [results.get(i) for i, check in enumerate(checks) if not check.by_mesos]
+        if len(found) < len(checks):
+            found += [_of_mesos(instance, task.healthy) for task in instance.tasks]
+        return found
 
     def _kill(self, instance: Instance, spec: App, result: HealthResult) -> None:
         core, settings = self._core, self._core.settings
@@ -183,10 +189,6 @@ class Prober:
     @property
     def failing(self) -> int:
         return len(self._failing)
-
-
-def by_ourselves(checks: tuple[HealthCheck, ...]) -> list[tuple[int, HealthCheck]]:
-    return [(index, check) for index, check in enumerate(checks) if not check.by_mesos]
 
 
 def _remembered(instance: Instance) -> HealthResult:

@@ -28,9 +28,10 @@ from framework.engine.events import (
 from framework.mesos.calls import Call
 from framework.mesos.driver import Driver
 from framework.mesos.offers import parse_offer, parse_status
+from framework.mesos.task_group import launch_group
 from framework.mesos.task_info import Resolve, SecretUnavailableError, no_secrets, task_info
-from framework.model.app import App
 from framework.model.offer import Offer
+from framework.model.pod import Pod
 
 log = get_logger(__name__)
 
@@ -97,14 +98,19 @@ class MesosScheduler:
 
     def accept(self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float) -> None:
         infos: list[Json] = []
+        groups: list[Json] = []
         about: list[str] = []
         for launch in launches:
             try:
-                infos.append(task_info(launch, self._resolve))
+                if isinstance(launch.spec, Pod):
+                    groups.append(launch_group(launch, self._framework_id, self._resolve))
+                else:
+                    infos.append(task_info(launch, self._resolve))
                 about.append(launch.instance.id)
             except SecretUnavailableError as error:
                 self._refuse_launch(launch, str(error))
         operations = [{"type": "LAUNCH", "launch": {"task_infos": infos}}] if infos else []
+        operations += groups
         body = {
             "type": "ACCEPT",
             "accept": {
@@ -118,7 +124,6 @@ class MesosScheduler:
 
     def _refuse_launch(self, launch: Launch, why: str) -> None:
         """It never leaves: to the engine that is a task that failed before it began."""
-        assert isinstance(launch.spec, App)
         for task in launch.instance.tasks:
             status = TaskStatus(task.id, "TASK_ERROR", launch.instance.agent.id, "REASON_TASK_INVALID", message=why)
             self._post(StatusReceived(status))
@@ -154,6 +159,10 @@ class MesosScheduler:
 
     def _call(self, body: Json, key: str, about: tuple[str, ...] = ()) -> bool:
         return self._driver is not None and self._driver.call(body, key, about)
+
+    @property
+    def _framework_id(self) -> str:
+        return str(self._driver.framework_id) if self._driver else ""
 
     @property
     def waiting_calls(self) -> int:

@@ -174,8 +174,12 @@ def _command(app: App, instance: Instance, ports: Sequence[AssignedPort], resolv
     if app.user:
         command["user"] = app.user
     if app.fetch:
-        command["uris"] = [_uri(fetch) for fetch in app.fetch]
+        command["uris"] = fetch_uris(app.fetch)
     return command
+
+
+def fetch_uris(fetches: Sequence[Fetch]) -> list[Json]:
+    return [_uri(fetch) for fetch in fetches]
 
 
 def _uri(fetch: Fetch) -> Json:
@@ -186,21 +190,24 @@ def _uri(fetch: Fetch) -> Json:
 
 
 def _environment(app: App, instance: Instance, ports: Sequence[AssignedPort], resolve: Resolve) -> list[Json]:
-    variables = {
-        **task_environment(app, instance),
-        **port_environment(ports),
-        **{name: _value(value, app, resolve) for name, value in app.env.items()},
-    }
-    return [{"name": name, "type": "VALUE", "value": value} for name, value in variables.items()]
+    sources = {name: secret.source for name, secret in app.secrets.items()}
+    return variables({**task_environment(app, instance), **port_environment(ports)}, app.env, sources, resolve)
 
 
-def _value(value: EnvValue, app: App, resolve: Resolve) -> str:
-    if isinstance(value, SecretRef):
-        secret = app.secrets.get(value.secret)
-        if secret is None:
-            raise SecretUnavailableError(f"secret {value.secret!r} is not among the app's secrets")
-        return resolve(secret.source)
-    return value
+def variables(
+    own: Mapping[str, str], given: Mapping[str, EnvValue], sources: Mapping[str, str], resolve: Resolve
+) -> list[Json]:
+    """Mesos' variables: ours, and over them what the definition gives, secrets resolved by their sources."""
+    found = {**own, **{name: _value(value, sources, resolve) for name, value in given.items()}}
+    return [{"name": name, "type": "VALUE", "value": value} for name, value in found.items()]
+
+
+def _value(value: EnvValue, sources: Mapping[str, str], resolve: Resolve) -> str:
+    if not isinstance(value, SecretRef):
+        return value
+    if value.secret not in sources:
+        raise SecretUnavailableError(f"secret {value.secret!r} is not among the definition's secrets")
+    return resolve(sources[value.secret])
 
 
 def task_environment(app: App, instance: Instance) -> dict[str, str]:
@@ -216,12 +223,12 @@ def task_environment(app: App, instance: Instance) -> dict[str, str]:
     }
     if app.container and app.container.docker:
         found["MARATHON_APP_DOCKER_IMAGE"] = app.container.docker.image
-    usable = {_variable(key): value for key, value in app.labels.items() if len(value) < MAX_LABEL_LENGTH}
+    usable = {variable_name(key): value for key, value in app.labels.items() if len(value) < MAX_LABEL_LENGTH}
     found["MARATHON_APP_LABELS"] = " ".join(usable)
     return found | {f"MARATHON_APP_LABEL_{key}": value for key, value in usable.items()}
 
 
-def _variable(text: str) -> str:
+def variable_name(text: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in text).upper()
 
 
@@ -236,7 +243,7 @@ def port_environment(ports: Sequence[AssignedPort]) -> dict[str, str]:
         elif port.host is not None and port.container is None:
             found[f"PORT_{port.host}"] = number
         if port.name:
-            found[f"PORT_{_variable(port.name)}"] = number
+            found[f"PORT_{variable_name(port.name)}"] = number
     if numbers:
         found["PORT"] = numbers[0]
         found["PORTS"] = ",".join(numbers)

@@ -1,0 +1,270 @@
+"""A pod's instance and what was taken of an offer -> the LAUNCH_GROUP operation: one executor, one task for each container."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from framework.engine.actions import Launch
+from framework.mesos.task_info import (
+    Resolve,
+    fetch_uris,
+    labels,
+    no_secrets,
+    resources,
+    variable_name,
+    variables,
+)
+from framework.model.app import EnvValue
+from framework.model.health import MesosCommand, PodHealthCheck
+from framework.model.instance import Instance, Task
+from framework.model.network import Endpoint
+from framework.model.offer import Take, milli
+from framework.model.pod import Pod, PodContainer
+from framework.model.resources import Resources
+from framework.model.volume import PodVolume
+
+Json = dict[str, Any]
+
+
+def launch_group(launch: Launch, framework_id: str, resolve: Resolve = no_secrets) -> Json:
+    """The operation. Raises SecretUnavailableError."""
+    pod, instance = launch.spec, launch.instance
+    assert isinstance(pod, Pod), "apps are single tasks"
+    shares = split(launch.takes, [pod.executor_resources.total(), *(c.resources for c in pod.containers)], instance)
+    executor: Json = {
+        "type": "DEFAULT",
+        "executor_id": {"value": f"instance-{instance.id}"},
+        "framework_id": {"value": framework_id},
+        "resources": resources(shares[0], instance.role),
+        "labels": labels(pod.labels),
+    }
+    container = _executor_container(pod, instance)
+    if container:
+        executor["container"] = container
+    tasks = [
+        _task(pod, instance, task, spec, resources(share, instance.role), resolve)
+        for task, spec, share in zip(instance.tasks, pod.containers, shares[1:], strict=True)
+    ]
+    return {"type": "LAUNCH_GROUP", "launch_group": {"executor": executor, "task_group": {"tasks": tasks}}}
+
+
+def split(takes: Sequence[Take], needs: Sequence[Resources], instance: Instance) -> list[tuple[Take, ...]]:
+    """What was taken for the whole, given out to the executor (first) and the containers, each with the ports of its task."""
+    left = list(takes)
+    shares = []
+    for position, need in enumerate(needs):
+        wanted = {"cpus": milli(need.cpus), "mem": milli(need.mem), "disk": milli(need.disk), "gpus": milli(need.gpus)}
+        ports = set(instance.tasks[position - 1].host_ports) if position else set()
+        share = []
+        for index, take in enumerate(left):
+            part = {name: min(amount, getattr(take, name)) for name, amount in wanted.items()}
+            mine = tuple(port for port in take.ports if port in ports)
+            if mine or any(part.values()):
+                share.append(Take(take.pool, ports=mine, **part))
+                wanted = {name: amount - part[name] for name, amount in wanted.items()}
+                rest = {name: getattr(take, name) - part[name] for name in part}
+                left[index] = replace(take, ports=tuple(p for p in take.ports if p not in mine), **rest)
+        shares.append(tuple(share))
+    return shares
+
+
+def _task(
+    pod: Pod, instance: Instance, task: Task, container: PodContainer, takes: list[Json], resolve: Resolve
+) -> Json:
+    info: Json = {
+        "name": container.name,
+        "task_id": {"value": task.id},
+        "agent_id": {"value": instance.agent.id},
+        "resources": takes,
+        "labels": labels(container.labels),
+        "discovery": _discovery(pod, instance, task, container),
+        "command": _command(pod, instance, task, container, resolve),
+    }
+    described = _container(pod, container)
+    if described:
+        info["container"] = described
+    if container.lifecycle and container.lifecycle.kill_grace_period_seconds is not None:
+        nanoseconds = int(container.lifecycle.kill_grace_period_seconds * 1_000_000_000)
+        info["kill_policy"] = {"grace_period": {"nanoseconds": nanoseconds}}
+    if container.health_check:
+        info["health_check"] = _health_check(container.health_check, container, pod, task)
+    return info
+
+
+# --- ports
+
+
+def endpoint_ports(container: PodContainer, host_ports: Sequence[int]) -> Iterator[tuple[Endpoint, int | None, int]]:
+    """(endpoint, its host port or None, where the container listens)"""
+    numbers = iter(host_ports)
+    for endpoint in container.endpoints:
+        host = next(numbers, None) if endpoint.host_port is not None else None
+        yield endpoint, host, endpoint.container_port or host or 0
+
+
+def _discovery(pod: Pod, instance: Instance, task: Task, container: PodContainer) -> Json:
+    found = [
+        {
+            "number": number if host is None else host,
+            "name": endpoint.name,
+            "protocol": protocol,
+            "labels": labels({**endpoint.labels, "network-scope": "container" if host is None else "host"}),
+        }
+        for endpoint, host, number in endpoint_ports(container, task.host_ports)
+        for protocol in endpoint.protocol
+    ]
+    return {"visibility": "FRAMEWORK", "name": pod.id.removeprefix("/"), "ports": {"ports": found}}
+
+
+# --- command and environment
+
+
+def _command(pod: Pod, instance: Instance, task: Task, container: PodContainer, resolve: Resolve) -> Json:
+    command: Json = {"environment": {"variables": _environment(pod, instance, task, container, resolve)}}
+    if container.exec is None:
+        command["shell"] = False  # the image says what runs
+    else:
+        command |= _run(container.exec.command)
+    user = container.user or pod.user
+    if user:
+        command["user"] = user
+    if container.artifacts:
+        command["uris"] = fetch_uris(container.artifacts)
+    return command
+
+
+def _run(command: MesosCommand) -> Json:
+    if command.shell is not None:
+        return {"shell": True, "value": command.shell}
+    argv = list(command.argv or ())
+    return {"shell": False, "value": argv[0] if argv else "", "arguments": argv}
+
+
+def _environment(pod: Pod, instance: Instance, task: Task, container: PodContainer, resolve: Resolve) -> list[Json]:
+    found: dict[str, str] = {
+        "MESOS_TASK_ID": task.id,
+        "MARATHON_APP_ID": pod.id,
+        "MARATHON_APP_VERSION": pod.version,
+        "MARATHON_CONTAINER_ID": container.name,
+        "MARATHON_APP_RESOURCE_CPUS": str(float(container.resources.cpus)),
+        "MARATHON_APP_RESOURCE_MEM": str(float(container.resources.mem)),
+        "MARATHON_APP_RESOURCE_DISK": str(float(container.resources.disk)),
+        "MARATHON_APP_RESOURCE_GPUS": str(container.resources.gpus),
+        "HOST": instance.agent.host,
+    }
+    if container.image:
+        found["MARATHON_APP_DOCKER_IMAGE"] = container.image.id
+    # Containers find each other by these, so all get all.
+    for other, its_task in zip(pod.containers, instance.tasks, strict=True):
+        for endpoint, host, number in endpoint_ports(other, its_task.host_ports):
+            name = variable_name(endpoint.name)
+            found[f"ENDPOINT_{name}"] = str(number if host is None else host)
+            found[f"EP_CONTAINER_{name}"] = str(number)
+            if host is not None:
+                found[f"EP_HOST_{name}"] = str(host)
+    given: dict[str, EnvValue] = {**pod.environment, **container.environment}
+    sources = {name: secret.source for name, secret in pod.secrets.items()}
+    return variables(found, given, sources, resolve)
+
+
+# --- containers
+
+
+def _executor_container(pod: Pod, instance: Instance) -> Json | None:
+    networks = []
+    mappings = [
+        {"host_port": host, "container_port": number, "protocol": protocol}
+        for container, task in zip(pod.containers, instance.tasks, strict=True)
+        for endpoint, host, number in endpoint_ports(container, task.host_ports)
+        if host is not None
+        for protocol in endpoint.protocol
+    ]
+    for network in pod.networks:
+        if network.mode == "host":
+            continue
+        info: Json = {"port_mappings": mappings}
+        name = network.name or ("mesos-bridge" if network.mode == "container/bridge" else None)
+        if name:
+            info["name"] = name
+        if network.labels:
+            info["labels"] = labels(network.labels)
+        networks.append(info)
+    volumes = [
+        {"mode": "RW", "container_path": v.name, "source": {"type": "SANDBOX_PATH", "sandbox_path": _own_path(v)}}
+        for v in pod.volumes
+        if _is_ephemeral(v)
+    ]
+    found: Json = {}
+    if networks:
+        found["network_infos"] = networks
+    if volumes:
+        found["volumes"] = volumes
+    return {"type": "MESOS", **found} if found else None
+
+
+def _container(pod: Pod, container: PodContainer) -> Json | None:
+    found: Json = {}
+    if container.image:
+        if container.image.kind == "DOCKER":
+            image: Json = {"type": "DOCKER", "docker": {"name": container.image.id}}
+        else:
+            image = {"type": "APPC", "appc": {"name": container.image.id}}
+        found["mesos"] = {"image": {**image, "cached": not container.image.force_pull}}
+    by_name = {volume.name: volume for volume in pod.volumes}
+    volumes = []
+    for mount in container.volume_mounts:
+        volume = by_name.get(mount.name)
+        if volume is None:
+            continue
+        entry: Json = {"container_path": mount.mount_path, "mode": "RO" if mount.read_only else "RW"}
+        if volume.host is not None:
+            entry["source"] = {"type": "HOST_PATH", "host_path": {"path": volume.host}}
+        elif volume.secret is not None:
+            secret = {"type": "REFERENCE", "reference": {"name": volume.secret}}
+            entry = {**entry, "mode": "RO", "source": {"type": "SECRET", "secret": secret}}
+        else:
+            path = {"type": "PARENT", "path": volume.name}
+            entry["source"] = {"type": "SANDBOX_PATH", "sandbox_path": path}
+        volumes.append(entry)
+    if volumes:
+        found["volumes"] = volumes
+    if container.tty:
+        found["tty_info"] = {}
+    return {"type": "MESOS", **found} if found else None
+
+
+def _is_ephemeral(volume: PodVolume) -> bool:
+    return volume.host is None and volume.secret is None and volume.persistent is None
+
+
+def _own_path(volume: PodVolume) -> Json:
+    return {"type": "SELF", "path": volume.name}
+
+
+# --- health
+
+
+def _health_check(check: PodHealthCheck, container: PodContainer, pod: Pod, task: Task) -> Json:
+    found: Json = {
+        "delay_seconds": float(check.delay_seconds),
+        "interval_seconds": float(check.interval_seconds),
+        "timeout_seconds": float(check.timeout_seconds),
+        "grace_period_seconds": float(check.grace_period_seconds),
+        "consecutive_failures": check.max_consecutive_failures,
+    }
+    if check.exec is not None:
+        command = _run(check.exec.command)
+        return found | {"type": "COMMAND", "command": command}
+    numbers = {
+        endpoint.name: (host or number) if pod.host_networking else number
+        for endpoint, host, number in endpoint_ports(container, task.host_ports)
+    }
+    if check.tcp is not None:
+        return found | {"type": "TCP", "tcp": {"port": numbers.get(check.tcp.endpoint or "", 0)}}
+    assert check.http is not None, "a check has a kind"
+    http = {
+        "port": numbers.get(check.http.endpoint or "", 0),
+        "path": check.http.path or "/",
+        "scheme": check.http.scheme.lower(),
+    }
+    return found | {"type": "HTTP", "http": http}
