@@ -221,6 +221,7 @@ class ProcessContainer:
             "memory": None,
             "pids": None,
             "timeout": timeout,
+            "grace": 0.0,
         }
         process = await asyncio.create_subprocess_exec(
             *_SHIM,
@@ -230,7 +231,12 @@ class ProcessContainer:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        output, _ = await process.communicate(orjson.dumps(orders))
+        try:
+            output, _ = await process.communicate(orjson.dumps(orders))
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGUSR2)  # ends the command with all its descendants
+            raise
         result = orjson.loads(output) if output else {"error": "the supervisor of the check was killed"}
         if "error" in result:
             raise ProbeError(result["error"])
