@@ -7,6 +7,7 @@ import logging
 import logging.handlers
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from consul_template_py.commands import Command
 from consul_template_py.config import Config, load, merge
 from consul_template_py.errors import ConfigError, TemplateError
 from consul_template_py.files import read_if_there
+from consul_template_py.gotemplate.convert import convert as go_convert
 from consul_template_py.runner import Runner, child_environment
 from consul_template_py.status import RunnerHealth, status_route
 from consul_template_py.unit import Engines, Unit, make_units
@@ -74,6 +76,26 @@ def command(
         click.echo(f"error: {error}", err=True)
         context.exit(error.exit_code)
     lifecycle.run(_Daemon(settings, read, once=once, dry=dry).run)
+
+
+@command.command()
+@click.argument("source", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="where the result goes, instead of stdout")
+@click.option("--left-delimiter", default="{{", show_default=True)
+@click.option("--right-delimiter", default="}}", show_default=True)
+def convert(source: Path, output: Path | None, left_delimiter: str, right_delimiter: str) -> None:
+    """Writes the Jinja2 equivalent of a Go template (.ctmpl)."""
+    try:
+        text = source.read_text("utf-8", "surrogateescape")
+        made = go_convert(text, str(source), left=left_delimiter, right=right_delimiter)
+        if output is not None:
+            output.write_text(made, "utf-8", "surrogateescape")
+        else:
+            sys.stdout.buffer.write(made.encode("utf-8", "surrogateescape"))
+    except (OperatorError, OSError) as error:
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        click.echo(f"error: {said}", err=True)
+        sys.exit(1)
 
 
 class _Daemon:

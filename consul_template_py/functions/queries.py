@@ -1,5 +1,6 @@
 """Functions that ask: each turns its arguments into a query and reads it through the context."""
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,10 @@ class Queries:
     def env(self, name: str, default: str = "") -> str:
         return self._context.environment.get(name, default)
 
+    def env_or_default(self, name: str, default: str) -> str:
+        """The default for a variable that is empty, too."""
+        return self._context.environment.get(name) or default
+
     def must_env(self, name: str) -> str:
         if name not in self._context.environment:
             raise TemplateError(f"must_env({name!r}): the environment variable is not set")
@@ -153,12 +158,8 @@ class Queries:
 def query_functions(context: Context) -> dict[str, Callable[..., Any]]:
     asks = Queries(context)
     names = [name for name in vars(Queries) if not name.startswith("_")]
-    functions: dict[str, Callable[..., Any]] = {name: getattr(asks, name) for name in names}
-    functions["env_or_default"] = asks.env
-    return functions
+    return {name: getattr(asks, name) for name in names}
 
 
 def _own_name() -> str:
-    import socket
-
     return socket.gethostname()

@@ -33,7 +33,7 @@ def asking_functions(context: Context) -> dict[str, Function]:
         "connect": asks.connect,
         "datacenters": lambda ignore_failing=False: asks.datacenters(),
         "env": asks.env,
-        "envOrDefault": lambda name, default: asks.env(name) or default,
+        "envOrDefault": asks.env_or_default,
         "file": asks.file,
         "key": asks.key,
         "keyExists": asks.key_exists,

@@ -18,6 +18,7 @@ from consul_template_py.escape.text import Formatted, Rendered
 from consul_template_py.evaluation import Current, Evaluation
 from consul_template_py.functions.pure import HELPERS
 from consul_template_py.functions.queries import query_functions
+from consul_template_py.gotemplate.for_jinja import GoHelpers
 from consul_template_py.jinja.rewrite import Names, Rewriter
 from consul_template_py.query import CaRoot, Check, KeyPair, Node, NodeService, NodeWithServices
 from consul_template_py.query.service import ServiceInstance
@@ -104,13 +105,13 @@ class _Environment(ImmutableSandboxedEnvironment):
             undefined=StrictUndefined if strict else Undefined,
             autoescape=False,
             keep_trailing_newline=True,
-            extensions=["jinja2.ext.do"],
+            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
             cache_size=400,
         )
         self._syntax = syntax
         own: dict[str, Callable[..., Any]] = {**HELPERS, **asking}
         self.globals.update(own)
-        self.globals.update({"__loop": _loop(current), "scratch": _ScratchProxy(current)})
+        self.globals.update({"__loop": _loop(current), "scratch": _ScratchProxy(current), "go": GoHelpers()})
         self.filters.update({name: function for name, function in own.items() if name not in _KEPT_FILTERS})
         self.filters["__out"] = _out(syntax)
         self.filters["quote"] = lambda value: _quoted(syntax, value)
