@@ -1,11 +1,21 @@
 """Tasks as containers of a real Docker: started, reached, ended, limited and found again."""
 
 import asyncio
+import base64
 import contextlib
+import json
+import os
+import signal
+import tempfile
+from pathlib import Path
 
+import docker
 import pytest
 import requests
 
+from embedded.mesos.runtimes import dockerd as daemon
+from tests.support.docker import root_filesystem
+from tests.support.docker_registry import docker_registry
 from tests.support.mesos_agent import container, decoded, framework, grace, task
 from tests.support.mesos_agent import world as world
 from tests.support.processes import free_port
@@ -267,3 +277,76 @@ async def test_statistics_come_from_the_containers_cgroup(docker_world, busybox)
     assert statistics["mem_limit_bytes"] == 48 * 1024 * 1024
     assert statistics["cpus_limit"] == 0.5
     assert statistics["mem_rss_bytes"] > 0
+
+
+async def version_of(w, task_id):
+    await w.master.until_ended(task_id)
+    return w.output(task_id).strip()
+
+
+async def test_an_image_is_pulled_when_it_is_missing_or_when_that_is_forced(docker_world, dockerd):
+    w = await docker_world()
+    async with docker_registry() as registry:
+        image = f"{registry.address}/app:1"
+        registry.images["app:1"] = "first"
+        try:
+            w.launch(task("missing", "echo $VERSION", container=container(image)))
+            assert await version_of(w, "missing") == "first"
+            registry.images["app:1"] = "second"
+            w.launch(task("cached", "echo $VERSION", container=container(image)))
+            assert await version_of(w, "cached") == "first"
+            assert len(registry.pulls) == 1
+            w.launch(task("forced", "echo $VERSION", container=container(image, force_pull_image=True)))
+            assert await version_of(w, "forced") == "second"
+            w.launch(task("unknown", "true", container=container(f"{registry.address}/app:none")))
+            assert "manifest" in (await w.master.until_ended("unknown"))["message"]
+        finally:
+            await asyncio.to_thread(dockerd.client.images.remove, image, force=True)
+
+
+async def test_the_password_of_a_registry_comes_with_the_tasks_files(docker_world, dockerd, tmp_path):
+    """As Mesos takes it: a .docker/config.json among the fetched files."""
+    w = await docker_world()
+    async with docker_registry(password="secret") as registry:
+        registry.images["app:1"] = "private"
+        image = f"{registry.address}/app:1"
+        login = base64.b64encode(b"user:secret").decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {registry.address: {"auth": login}}}))
+        uris = [{"value": str(tmp_path / "config.json"), "output_file": ".docker/config.json"}]
+        try:
+            w.launch(task("without", "echo $VERSION", container=container(image)))
+            assert (await w.master.until_ended("without"))["reason"] == "REASON_CONTAINER_LAUNCH_FAILED"
+            w.launch(task("with", {"value": "echo $VERSION"}, uris=uris, container=container(image)))
+            assert await version_of(w, "with") == "private"
+        finally:
+            await asyncio.to_thread(dockerd.client.images.remove, image, force=True)
+
+
+async def test_the_end_of_docker_itself_is_survived(world):
+    """Its containers end with it; the agent hears so when it is back, and goes on."""
+    directory = Path(tempfile.mkdtemp(prefix="dromos-d-"))
+    try:
+        w = await world(docker_url=await asyncio.to_thread(daemon.start, directory))
+        await asyncio.to_thread(import_busybox, f"unix://{directory}/docker.sock")
+        w.launch(task("t", "sleep 1000", container=container("busy:1")))
+        await w.master.until("t", "TASK_RUNNING")
+        os.kill(int((directory / "dockerd.pid").read_text()), signal.SIGKILL)
+        w.launch(task("meanwhile", "true", container=container("busy:1")))
+        assert "Docker does not answer" in (await w.master.until_ended("meanwhile"))["message"]
+        assert w.master.states("t")[-1] == "TASK_RUNNING", "nothing is known of it, so nothing is told"
+        await asyncio.to_thread(daemon.start, directory)
+        assert (await w.master.until_ended("t"))["state"] == "TASK_FAILED"
+        await asyncio.to_thread(import_busybox, f"unix://{directory}/docker.sock")
+        w.launch(task("after", "true", container=container("busy:1")))
+        await w.master.until("after", "TASK_FINISHED")
+        await w.agent.destroy()
+    finally:
+        await asyncio.to_thread(daemon.stop, directory)
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def import_busybox(url):
+    client = docker.DockerClient(base_url=url, version="auto")
+    client.api.import_image_from_data(root_filesystem(), repository="busy", tag="1", changes=["ENV PATH=/bin"])
+    client.close()
