@@ -48,8 +48,8 @@ class _Tree:
     def json(self, group_id: str, parts: frozenset[str], spell: Spell | None) -> Document:
         group = self._declared.groups.get(group_id) or Group(group_id)
         document: Document = {"id": group_id, "dependencies": list(group.dependencies), "version": group.version}
-        if path_id.parent(group_id) == path_id.ROOT and group_id != path_id.ROOT:
-            document["enforceRole"] = bool(group.enforce_role)
+        if group.enforce_role is not None:  # clients older than 1.9 do not know it
+            document["enforceRole"] = group.enforce_role
         if "group.apps" in parts:
             apps = sorted(self._apps.get(group_id, ()), key=lambda app: app.id)
             document["apps"] = [orjson.Fragment(spell(app)) if spell else to_json(app) for app in apps]

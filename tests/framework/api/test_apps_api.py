@@ -76,7 +76,13 @@ async def test_the_list_is_filtered_and_embeds_what_is_asked_for(framework: Fram
     assert await ids("?id=nope") == []
     plain = (await framework.get("/v2/apps"))["apps"][0]
     assert plain["tasksRunning"] == 1 and plain["deployments"] == [] and "tasks" not in plain
-    for query in ("?embed=apps.tasks", "/?embed=apps.tasks", "?embed=apps.failures", "?embed=x&embed=apps.tasks", "?embed=app.tasks"):
+    for query in (
+        "?embed=apps.tasks",
+        "/?embed=apps.tasks",
+        "?embed=apps.failures",
+        "?embed=x&embed=apps.tasks",
+        "?embed=app.tasks",
+    ):
         assert len((await framework.get("/v2/apps" + query))["apps"][0]["tasks"]) == 1
     stats = (await framework.get("/v2/apps?embed=apps.taskStats"))["apps"][0]["tasksStats"]
     assert stats["totalSummary"]["stats"]["counts"] == {"staged": 0, "running": 1, "healthy": 0, "unhealthy": 0}

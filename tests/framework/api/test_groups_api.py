@@ -20,7 +20,7 @@ async def test_a_group_is_created_with_all_in_it_and_shown_as_a_tree(framework: 
     root = await framework.get("/v2/groups")
     assert root["id"] == "/" and [g["id"] for g in root["groups"]] == ["/prod"]
     prod = await framework.get("/v2/groups/prod/")
-    assert [a["id"] for a in prod["apps"]] == ["/prod/db"] and prod["enforceRole"] is False
+    assert [a["id"] for a in prod["apps"]] == ["/prod/db"] and "enforceRole" not in prod
     assert prod["groups"][0]["apps"][0]["dependencies"] == ["/prod/db"]
     assert "tasksRunning" not in prod["apps"][0]
 

@@ -1,0 +1,157 @@
+"""The contract of a store, held by every implementation, and what the one on disk promises beyond it."""
+
+import contextlib
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from framework.store.base import Store, StoreFull, StoreUnusable, Write
+from framework.store.memory import MemoryStore
+from framework.store.sqlite import SqliteStore
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "deep" / "state.db")
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_what_was_committed_is_read_back(store: Store) -> None:
+    await store.commit([Write("apps", "/b", b"2"), Write("apps", "/a", b"1"), Write("other", "/a", b"x")])
+    assert await store.load("apps") == {"/a": b"1", "/b": b"2"}
+    assert await store.get("apps", "/a") == b"1"
+    assert await store.get_many("apps", ["/a", "/none", "/b"]) == {"/a": b"1", "/b": b"2"}
+    assert list(await store.keys("apps")) == ["/a", "/b"]
+
+
+async def test_what_is_not_there_is_none(store: Store) -> None:
+    assert await store.get("apps", "/a") is None
+    assert await store.load("apps") == {}
+    await store.commit([Write("apps", "/a", None)])
+    assert list(await store.keys("apps")) == []
+
+
+async def test_the_last_write_of_a_key_counts(store: Store) -> None:
+    await store.commit([Write("apps", "/a", b"1"), Write("apps", "/a", None), Write("apps", "/a", b"3")])
+    assert await store.load("apps") == {"/a": b"3"}
+    await store.commit([Write("apps", "/a", b"4"), Write("apps", "/a", None)])
+    assert await store.load("apps") == {}
+
+
+async def test_any_key_and_any_bytes_are_kept(store: Store) -> None:
+    entries = {"/ä'; DROP TABLE entries; --": bytes(range(256)), "": b"", "x" * 2000: b"\0" * 100_000}
+    await store.commit([Write("apps", key, value) for key, value in entries.items()])
+    assert await store.load("apps") == entries
+
+
+async def test_thousands_of_keys_are_read_at_once(store: Store) -> None:
+    entries = {f"key-{number:05d}": str(number).encode() for number in range(5000)}
+    await store.commit([Write("apps", key, value) for key, value in entries.items()])
+    assert await store.get_many("apps", list(entries)) == entries
+
+
+async def test_the_file_outlives_its_process(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path / "state.db")
+    await first.open()
+    await first.commit([Write("apps", "/a", b"1")])
+    await first.close()
+    second = SqliteStore(tmp_path / "state.db")
+    await second.open()
+    assert await second.load("apps") == {"/a": b"1"}
+    await second.close()
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from framework.store.base import Write
+from framework.store.sqlite import SqliteStore
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.open()
+    for number in range(10**6):
+        await store.commit([Write("t", f"{number}-{part}", b"x" * 500) for part in "ab"])
+        print(number, flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_kill_minus_nine_loses_no_commit_and_keeps_none_by_halves(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, cwd=Path.cwd()) as writer:
+        assert writer.stdout is not None
+        acknowledged = -1
+        while acknowledged < 50:
+            acknowledged = int(writer.stdout.readline())
+        os.kill(writer.pid, signal.SIGKILL)
+        rest = [int(line) for line in writer.stdout.read().split()]
+    acknowledged = max([acknowledged, *rest])
+    store = SqliteStore(path)
+    await store.open()
+    found = set(await store.keys("t"))
+    await store.close()
+    assert {f"{number}-{part}" for number in range(acknowledged + 1) for part in "ab"} <= found
+    halves = {key.split("-")[0] for key in found}
+    assert all(f"{number}-{part}" in found for number in halves for part in "ab")
+
+
+@contextlib.contextmanager
+def no_space_left(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size`."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_full_disk_refuses_the_whole_batch_and_space_mends_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    await store.open()
+    await store.commit([Write("apps", "/a", b"1")])
+    batch = [Write("apps", "/a", b"2"), *(Write("apps", f"/{number}", b"x" * 10_000) for number in range(100))]
+    with no_space_left(64 * 1024), pytest.raises(StoreFull, match="free some space"):
+        await store.commit(batch)
+    assert await store.load("apps") == {"/a": b"1"}
+    await store.commit(batch)
+    assert len(await store.load("apps")) == 101
+    await store.close()
+
+
+async def test_a_file_of_another_schema_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnusable, match="schema version 99"):
+        await store.open()
+    await store.close()
+
+
+@pytest.mark.parametrize("content", [b"this is not a database, not at all" * 100])
+async def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(content)
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnusable, match=r"state\.db"):
+        await store.open()
+    await store.close()
+    assert path.read_bytes() == content
+
+
+async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = SqliteStore(tmp_path / "file" / "state.db")
+    with pytest.raises(StoreUnusable, match="cannot be opened"):
+        await store.open()
+    await store.close()
