@@ -159,37 +159,28 @@ _FUNCTIONS: dict[str, _As] = {
     "znode": _As("znode"),
     "znodeOrDefault": _As("znode_or_default"),
 }
-_SCRATCH = {"Key": "key", "Get": "get", "Set": "set", "SetX": "set_x", "MapSet": "map_set", "MapSetX": "map_set_x", "MapValues": "map_values"}
-_TAG_METHODS = {"Contains": "contains", "ContainsAll": "contains_all", "ContainsAny": "contains_any", "ContainsNone": "contains_none", "ContainsNotAll": "contains_not_all"}
+_SCRATCH = {
+    "Key": "key",
+    "Get": "get",
+    "Set": "set",
+    "SetX": "set_x",
+    "MapSet": "map_set",
+    "MapSetX": "map_set_x",
+    "MapValues": "map_values",
+}
+_TAG_METHODS = {
+    "Contains": "contains",
+    "ContainsAll": "contains_all",
+    "ContainsAny": "contains_any",
+    "ContainsNone": "contains_none",
+    "ContainsNotAll": "contains_not_all",
+}
 _RESERVED = frozenset(
     {
         "and", "or", "not", "in", "is", "if", "else", "for", "endfor", "true", "false", "none", "loop",
         "self", "super", "caller", "varargs", "kwargs", "go", "scratch",
     }
 )  # fmt: skip
-    [
-        "and",
-        "or",
-        "not",
-        "in",
-        "is",
-        "if",
-        "else",
-        "for",
-        "endfor",
-        "true",
-        "false",
-        "none",
-        "loop",
-        "self",
-        "super",
-        "caller",
-        "varargs",
-        "kwargs",
-        "go",
-        "scratch",
-    ]
-)
 
 
 @dataclass(frozen=True)
