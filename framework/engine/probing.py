@@ -158,11 +158,11 @@ class Prober:
         core.killer.kill(instance, f"unhealthy: {reason}", drain=False)
 
     def _replacing(self, spec: App) -> int:
-        """Instances that are on their way out, wait for an offer, or have not shown yet that they are well."""
+        """Instances that are missing, or that have not shown yet that they are well."""
         census = self._core.ledger.census(spec.id, spec.last_config_change_at)
         instances = self._core.ledger.instances_of(spec.id)
         young = sum(not i.leaving and not i.ok and i.healthy is None for i in instances)
-        return census.new.leaving + census.old.leaving + young + max(0, spec.instances - census.staying)
+        return young + max(0, spec.instances - census.staying)
 
     def ready(self, event: ReadinessProbed) -> None:
         instance = self._core.ledger.instances.get(event.instance_id)
