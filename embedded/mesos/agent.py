@@ -112,6 +112,11 @@ class Agent:
         if run := self.runs.get((framework_id, task_id)):
             run.stream.acknowledge(uuid)
 
+    def resume(self, framework_id: str) -> None:
+        for run in list(self.runs.values()):
+            if run.framework_id == framework_id:
+                run.stream.resend()
+
     def message(self, framework_id: str, executor_id: str, data: str) -> None:
         """The executors of this agent take no messages; Mesos' own drop them too."""
         log.debug("message to an executor dropped", framework=framework_id, executor=executor_id, bytes=len(data))

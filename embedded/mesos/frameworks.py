@@ -171,6 +171,8 @@ class Frameworks:
         stream.start_heartbeats()
         if framework.reregistered_time:
             cluster.tell_of_framework("FRAMEWORK_UPDATED", framework)
+            for record in list(cluster.agents.values()):
+                record.agent.resume(framework.framework_id)
         cluster.allocate_soon()
 
     def _tell_allocator(self, framework: Framework, suppressed: Iterable[str]) -> None:

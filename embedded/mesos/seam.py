@@ -29,6 +29,9 @@ class Agent(Protocol):
     def acknowledge(self, framework_id: str, task_id: str, uuid: str) -> None:
         """The scheduler has acknowledged this update (base64 uuid): stop repeating it, send the task's next one."""
 
+    def resume(self, framework_id: str) -> None:
+        """The framework has connected: what it has not acknowledged is sent to it now, not when its next repeat is due."""
+
     def message(self, framework_id: str, executor_id: str, data: str) -> None:
         """Framework to executor."""
 

@@ -155,6 +155,11 @@ class SimulatedAgent:
         elif acknowledged["state"] in TERMINAL:
             self._forget(task)
 
+    def resume(self, framework_id: str) -> None:
+        for task in list(self._tasks.values()):
+            if task.framework_id == framework_id and task.unsent:
+                self._send(task)
+
     def message(self, framework_id: str, executor_id: str, data: str) -> None:
         """Executors that are not there answer by echo, so that there is something to see."""
         if not self.partitioned:

@@ -92,7 +92,7 @@ class UpdateStream:
         self._retry = (first_retry, longest_retry)
         self._changed = asyncio.Event()
         self._unsaved = False
-        self._silent = False
+        self._silent = self._resend = False
         self.volatile = False  # of a task that was never written down: nothing of it is to be found after a restart
 
     def put(self, status: Json) -> None:
@@ -106,6 +106,11 @@ class UpdateStream:
             self._unsaved = True
             self._changed.set()
         return known
+
+    def resend(self) -> None:
+        """Whoever missed the update on its way is there again."""
+        self._resend = True
+        self._changed.set()
 
     def silence(self) -> None:
         """Nobody is to hear of the task any more: what is pending counts as acknowledged, and so does what follows."""
@@ -131,11 +136,12 @@ class UpdateStream:
         waits = Backoff(first=first, most=longest, jitter=0.0)
         while self._awaits(update):
             self.queue.passed_on = update
+            self._resend = False
             self._send(update)
             delay = waits.next()
             loop = asyncio.get_running_loop()
             due = loop.time() + delay
-            while self._awaits(update) and (left := due - loop.time()) > 0:
+            while self._awaits(update) and not self._resend and (left := due - loop.time()) > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), left)
                 self._changed.clear()

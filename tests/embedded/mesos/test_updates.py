@@ -170,3 +170,18 @@ def test_what_is_acknowledged_is_what_was_put_in_order_and_nothing_after_the_end
     states = [update["state"] for update in queue.history]
     assert all(a != b for a, b in itertools.pairwise(states)), "one entry for each run of equal states"
     assert queue.done == (queue.ended and not queue.pending)
+
+
+async def test_a_framework_that_is_back_hears_at_once(tmp_path):
+    sent: list[int] = []
+    made = UpdateStream(tmp_path / "u.json", lambda s: sent.append(s["number"]), first_retry=600.0)
+    running = asyncio.create_task(made.run())
+    made.put(status(1))
+    await eventually_async(lambda: sent == [1])
+    made.resend()
+    await eventually_async(lambda: sent == [1, 1])
+    made.acknowledge("u1")
+    made.resend()
+    made.put(status(2))
+    await eventually_async(lambda: sent == [1, 1, 2])
+    running.cancel()
