@@ -1,6 +1,7 @@
 """`dromos edge`: wires Consul, the loop, the proxy and the status endpoint together."""
 
 import asyncio
+import gc
 import sys
 
 import click
@@ -47,6 +48,8 @@ def command(context: click.Context, /, **flags: object) -> None:
 
 async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     """Until `stop`. The proxy stays and carries traffic on: `nginx.process.stop` ends it."""
+    # Thousands of services are many objects that live long: collected as often as by default they would cost more than the changes.
+    gc.set_threshold(100_000, 50, 100)
     sock = bind(
         settings.daemon_host or settings.host,
         settings.daemon_port,

@@ -84,19 +84,24 @@ def maps(model: Model, switched: frozenset[str] = frozenset()) -> dict[str, str]
             else:
                 exact[f"{host}{path}"] = backend_name(route.service)
                 hosts |= {host} - {"*"}
-    standby = {
-        backend_name(name): backend_name(name, service.standby.service)
-        for name, service in model.services.items()
-        if service.standby and name in switched
-    }
     return {
         "routes": _map(exact),
         "wildcards": _map(reg),
         "hosts": _map(dict.fromkeys(sorted(hosts), "1")),
         "wildcard_hosts": _map(dict.fromkeys(sorted(reg_hosts), "1")),
-        "standby": _map(standby),
+        "standby": standby_map(model, switched),
         "services": "".join(f"{one.name} {one.service.name} {one.service.app}\n" for one in backends(model)),
     }
+
+
+def standby_map(model: Model, switched: frozenset[str]) -> str:
+    """Backend -> the backend of its standby, for those that are switched. The only map that changes while HAProxy runs."""
+    entries = {}
+    for name in sorted(switched):
+        standby = model.services[name].standby
+        if standby is not None:
+            entries[backend_name(name)] = backend_name(name, standby.service)
+    return _map(entries)
 
 
 def backend_name(service: str, other: str = "") -> str:

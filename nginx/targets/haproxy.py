@@ -24,7 +24,7 @@ from nginx.haproxy_conf import Backend, HaproxySurroundings
 from nginx.haproxy_process import Master
 from nginx.haproxy_runtime import Runtime, Server
 from nginx.layout import listen_address
-from nginx.model import Endpoint, Model
+from nginx.model import Endpoint, Model, Service
 from nginx.table import Table
 
 log = get_logger(__name__)
@@ -47,6 +47,7 @@ class Haproxy:
         self._lock = asyncio.Lock()
         self._master: Master | None = None
         self._running: Running | None = None  # None: not known, to be read back
+        self._followed: dict[str, Service] = {}  # backend -> what it has followed to the end
         self._standby = ""
         self._maps_before: dict[str, bytes] = {}
         self._fingerprint_of: tuple[object, str] = (None, "")
@@ -112,13 +113,16 @@ class Haproxy:
         switched = frozenset(name for name, entry in table.items() if entry.get("switched"))
         async with self._lock:
             if self._running is None:
-                self._running, self._standby = await self._runtime.servers(), "?"
+                self._running, self._standby, self._followed = await self._runtime.servers(), "?", {}
             changed = 0
             for backend in haproxy_conf.backends(model):
                 running = self._running.get(backend.name)
-                if running is not None:  # else it comes with the next reload
+                # A backend that does not run yet comes with the next reload.
+                if running is not None and self._followed.get(backend.name) is not backend.service:
                     changed += await self._follow_backend(backend, running)
-            await self._follow_standby(haproxy_conf.maps(model, switched)["standby"])
+                    if not any(server.leaving for server in running.values()):
+                        self._followed[backend.name] = backend.service
+            await self._follow_standby(haproxy_conf.standby_map(model, switched))
             return changed
 
     async def _follow_backend(self, backend: Backend, running: dict[str, Server]) -> bool:
@@ -161,10 +165,11 @@ class Haproxy:
     # Routes: the steps of consul_template_py's Target
 
     def fingerprint(self, wanted: Model) -> str:
-        dynamic = {name: replace(service, endpoints=()) for name, service in wanted.services.items()}
-        structure = (wanted.routes, wanted.streams, dynamic)
+        fixed = [(one.name, one.app, one.canaries, one.standby) for one in wanted.services.values()]
+        structure = (wanted.routes, wanted.streams, fixed)
         if self._fingerprint_of[0] != structure:
-            bare = replace(wanted, services=dynamic)
+            services = {name: replace(service, endpoints=()) for name, service in wanted.services.items()}
+            bare = replace(wanted, services=services)
             parts = [haproxy_conf.render(bare, replace(self._around, generation=0)), *haproxy_conf.maps(bare).values()]
             self._fingerprint_of = (structure, hashlib.sha256("\0".join(parts).encode()).hexdigest())
         return self._fingerprint_of[1]

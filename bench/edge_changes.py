@@ -1,0 +1,236 @@
+"""From a change in Consul to the traffic: the first request to a new endpoint, the last one to a removed one.
+
+`python -m bench.edge_changes [--services N …] [--changes N] [--targets nginx-lua haproxy nginx]`
+
+N services with 5 endpoints each in a real Consul 1.8.7; one more service is watched by a client that asks without pause. A change is the
+registration of an endpoint and then its deregistration. "new" runs from before the request to Consul is sent to the first answer of
+the new endpoint; "gone" to the moment at which the last request was sent that the removed endpoint answered. Memory is that of all
+processes of the proxy (proportional set size), then of the edge daemon.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from rich.console import Console
+from rich.table import Table
+
+from nginx import haproxy_process, process
+from tests.support.backends import Backend, backends
+from tests.support.consul import ConsulServer, running_real_consul
+from tests.support.edge import EdgeDaemon, register, running_edge
+from tests.support.waiting import eventually, eventually_async
+
+INSTANCES = 5
+LIMITS = "limits { http_max_conns_per_client = 10000 }"
+HOST = "probe.test"
+
+
+@dataclass
+class Probe:
+    """Asks the edge without pause, and remembers who answered when."""
+
+    edge: EdgeDaemon
+    seen: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # name -> (sent, answered)
+    failed: int = 0
+    _stop: bool = False
+
+    async def run(self) -> None:
+        request = f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+        writer: asyncio.StreamWriter | None = None
+        while not self._stop:
+            sent = time.monotonic()
+            try:
+                if writer is None:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", self.edge.port)
+                writer.write(request)
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                length = int(head.partition("content-length: ")[2].split("\r\n")[0])
+                body = (await reader.readexactly(length)).decode()
+                name = body if head.startswith("http/1.1 200") else "error"
+                if "connection: close" in head:
+                    writer.close()
+                    writer = None
+            except (OSError, EOFError, ValueError):
+                self.failed += 1
+                writer = None
+                continue
+            self.failed += name == "error"
+            self.seen.setdefault(name, []).append((sent, time.monotonic()))
+            await asyncio.sleep(0)
+        if writer:
+            writer.close()
+
+    def stop(self) -> None:
+        self._stop = True
+
+
+@dataclass
+class Measured:
+    new: list[float]
+    gone: list[float]
+    first: float  # seconds from the daemon's start until all endpoints are there
+    proxy_memory: int  # KiB
+    daemon_memory: int
+    reloads: int
+    failed: int
+    requests: int
+
+
+async def fill(consul: ConsulServer, count: int) -> None:
+    """Registers so many services, 16 requests at a time."""
+    queue = [(number, instance) for number in range(count) for instance in range(INSTANCES)]
+    async with aiohttp.ClientSession() as session:
+
+        async def worker() -> None:
+            while queue:
+                number, instance = queue.pop()
+                name = f"service-{number:05d}"
+                body = {
+                    "Name": name,
+                    "ID": f"{name}-{instance}",
+                    "Address": f"127.{1 + number // 250 % 250}.{number % 250}.{1 + instance}",
+                    "Port": 31000 + instance,
+                    "Meta": {"dromos-app": f"/group/{name}", "HAPROXY_0_VHOST": f"{name}.example.org"},
+                }
+                async with session.put(f"{consul.url}/v1/agent/service/register", json=body) as answer:
+                    answer.raise_for_status()
+
+        await asyncio.gather(*(worker() for _ in range(16)))
+
+
+async def measure(consul: ConsulServer, target: str, services: int, changes: int, directory: Path) -> Measured:
+    flags = [
+        "--target",
+        target,
+        "--consul-connections",
+        str(services + 100),
+        "--no-access-log",
+        "--reload-interval",
+        "0.2",
+    ]
+    async with backends("stays", "changes") as (stays, changing):
+        register(consul, stays, "probe", HAPROXY_0_VHOST=HOST)
+        began = time.monotonic()
+        with running_edge(directory, consul.url, *flags) as edge:
+            await asyncio.to_thread(
+                eventually, lambda: len(edge.report()["services"]) >= services + 1, 120.0, 0.1, "all services known"
+            )
+            await asyncio.to_thread(eventually, lambda: edge.get("/", HOST).status_code == 200, 60.0, 0.05, "routed")
+            first = time.monotonic() - began
+            reloads = await settled(edge)
+            probe = Probe(edge)
+            asking = asyncio.create_task(probe.run())
+            new, gone = [], []
+            for _ in range(changes):
+                one, other = await change(consul, probe, changing)
+                new.append(one)
+                gone.append(other)
+            probe.stop()
+            await asking
+            assert edge.daemon
+            return Measured(
+                new,
+                gone,
+                first,
+                sum(map(memory, process.ours(edge.layout) or haproxy_process.ours(edge.layout))),
+                memory(edge.daemon.pid),
+                edge.report()["reloads"] - reloads,
+                probe.failed,
+                sum(map(len, probe.seen.values())),
+            )
+
+
+async def settled(edge: EdgeDaemon) -> int:
+    """How many reloads there have been, once no more come."""
+    last, since = edge.report()["reloads"], time.monotonic()
+    while time.monotonic() - since < 2.0:
+        await asyncio.sleep(0.2)
+        now = edge.report()["reloads"]
+        if now != last:
+            last, since = now, time.monotonic()
+    return int(last)
+
+
+async def change(consul: ConsulServer, probe: Probe, changing: Backend) -> tuple[float, float]:
+    probe.seen.clear()
+    before = time.monotonic()
+    id = await asyncio.to_thread(register, consul, changing, "probe", HAPROXY_0_VHOST=HOST)
+    await eventually_async(lambda: "changes" in probe.seen, 30.0, 0.002)
+    new = probe.seen["changes"][0][1] - before
+    await asyncio.sleep(0.1)
+    before = time.monotonic()
+    await asyncio.to_thread(consul.deregister, id)
+
+    def is_quiet() -> bool:
+        return time.monotonic() - max(before, probe.seen["changes"][-1][1]) > 0.4
+
+    await eventually_async(is_quiet, 30.0, 0.01)
+    return new, max(0.0, probe.seen["changes"][-1][0] - before)
+
+
+def memory(pid: int) -> int:
+    """Proportional set size in KiB: shared memory is counted once over all processes."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def percentile(values: list[float], share: float) -> str:
+    ordered = sorted(values)
+    return f"{1000 * ordered[min(len(ordered) - 1, int(len(ordered) * share))]:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--services", type=int, nargs="+", default=[10, 100, 1000, 5000])
+    parser.add_argument("--changes", type=int, default=25)
+    parser.add_argument("--targets", nargs="+", default=["nginx-lua", "haproxy", "nginx"])
+    arguments = parser.parse_args()
+    table = Table(title="change in Consul → traffic, ms (goal: p99 under 100 ms at 1000 services with nginx-lua)")
+    for column in (
+        "services × 5",
+        "target",
+        "start s",
+        "new p50",
+        "p99",
+        "gone p50",
+        "p99",
+        "reloads",
+        "failed",
+        "proxy MiB",
+        "daemon MiB",
+    ):
+        table.add_column(column, justify="left" if column == "target" else "right")
+    for services in arguments.services:
+        with tempfile.TemporaryDirectory() as directory, running_real_consul(Path(directory), hcl=LIMITS) as consul:
+            asyncio.run(fill(consul, services))
+            for target in arguments.targets:
+                found = asyncio.run(measure(consul, target, services, arguments.changes, Path(directory) / target))
+                table.add_row(
+                    str(services),
+                    target,
+                    f"{found.first:.1f}",
+                    percentile(found.new, 0.5),
+                    percentile(found.new, 0.99),
+                    percentile(found.gone, 0.5),
+                    percentile(found.gone, 0.99),
+                    str(found.reloads),
+                    f"{found.failed} of {found.requests}",
+                    f"{found.proxy_memory / 1024:.0f}",
+                    f"{found.daemon_memory / 1024:.0f}",
+                )
+                print(f"{services} × 5, {target}: done", flush=True)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
