@@ -10,6 +10,7 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlsplit
 
@@ -249,6 +250,17 @@ class Client:
         while self._idle:
             self._idle.pop().close()
         await asyncio.sleep(0)  # lets the transports go
+
+
+def tls_context(ca: Path | None, cert: Path | None, key: Path | None, *, verify: bool) -> ssl.SSLContext:
+    """Raises OSError (ssl.SSLError is one) for files that cannot be used."""
+    context = ssl.create_default_context(cafile=ca)
+    if cert:
+        context.load_cert_chain(cert, key)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def quote_path(segment: str) -> str:

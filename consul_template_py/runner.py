@@ -17,12 +17,14 @@ from consul_template_py.apply import Applier
 from consul_template_py.commands import ChildEnvironment, Command
 from consul_template_py.config import Config, EnvConfig, TargetConfig, TemplateConfig
 from consul_template_py.errors import ConfigError, TargetError, TemplateError
+from consul_template_py.http import Endpoint, tls_context
 from consul_template_py.memory import Guards, Memory
 from consul_template_py.query import Query
 from consul_template_py.quiescence import changed, due
 from consul_template_py.sources.base import DataSource
 from consul_template_py.sources.consul import ConsulSettings
 from consul_template_py.sources.files import FileSource
+from consul_template_py.sources.vault import VaultSettings, VaultSource
 from consul_template_py.targets.base import ApplyResult
 from consul_template_py.targets.command import Commands, CommandTarget, Files
 from consul_template_py.token_bucket import Rate
@@ -266,8 +268,39 @@ def _guards(config: Config) -> Guards:
 
 
 def _sources(config: Config) -> dict[str, DataSource]:
-    files = config.files
-    return {"file": FileSource(interval=files.interval, max_bytes=files.max_bytes, folder=files.folder)}
+    """Raises ConfigError."""
+    files, vault, zookeeper = config.files, config.vault, config.zookeeper
+    sources: dict[str, DataSource] = {
+        "file": FileSource(interval=files.interval, max_bytes=files.max_bytes, folder=files.folder)
+    }
+    if vault.address:
+        sources["vault"] = VaultSource(vault_settings(config))
+    if zookeeper.hosts:
+        # Its library costs megabytes that only those who use it are to pay.
+        from consul_template_py.sources.zookeeper import ZookeeperSource
+
+        auth = zookeeper.auth if zookeeper.auth.get_secret_value() else None
+        sources["zookeeper"] = ZookeeperSource(zookeeper.hosts, auth=auth, timeout=zookeeper.timeout)
+    return sources
+
+
+def vault_settings(config: Config) -> VaultSettings:
+    """Raises ConfigError."""
+    vault, ssl = config.vault, config.vault.ssl
+    try:
+        context = tls_context(ssl.ca_cert, ssl.cert, ssl.key, verify=ssl.verify)
+        endpoint = Endpoint.parse(vault.address, tls=context, server_name=ssl.server_name)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"vault: {error}") from None
+    return VaultSettings(
+        endpoint,
+        token=vault.token,
+        token_file=vault.vault_agent_token_file,
+        namespace=vault.namespace,
+        renew_token=vault.renew_token,
+        default_lease=vault.default_lease_duration,
+        renewal_threshold=vault.lease_renewal_threshold,
+    )
 
 
 def consul_settings(config: Config) -> ConsulSettings:

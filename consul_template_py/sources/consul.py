@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from consul_template_py.errors import ConfigError, SourceRefusedError, SourceUnavailableError
-from consul_template_py.http import Client, Endpoint, Response
+from consul_template_py.http import Client, Endpoint, Response, tls_context
 from consul_template_py.query import ConsulQuery, Query
 from consul_template_py.sources.base import Answer
 
@@ -81,13 +81,7 @@ class ConsulSettings(BaseModel):
     def _tls(self) -> ssl.SSLContext | None:
         if not self.address.startswith("https://"):
             return None
-        context = ssl.create_default_context(cafile=self.ca_file)
-        if self.cert_file:
-            context.load_cert_chain(self.cert_file, self.key_file)
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return tls_context(self.ca_file, self.cert_file, self.key_file, verify=self.verify)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,202 @@
+"""Vault, ZooKeeper and files as sources, each a real one."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from kazoo.client import KazooClient
+from pydantic import SecretStr
+
+from consul_template_py.errors import SourceRefusedError
+from consul_template_py.http import Endpoint
+from consul_template_py.query.files import FileQuery
+from consul_template_py.query.vault import Secret, SecretQuery, SecretsQuery
+from consul_template_py.query.zookeeper import ZchildrenQuery, ZnodeQuery
+from consul_template_py.sources.files import FileSource
+from consul_template_py.sources.vault import VaultSettings, VaultSource
+from consul_template_py.sources.zookeeper import ZookeeperSource
+from consul_template_py.watch import Watcher
+from tests.consul_template_py.conftest import zookeeper_command
+from tests.support.processes import free_port, running
+from tests.support.vault import VaultServer
+from tests.support.waiting import eventually_async
+
+# files
+
+
+async def test_a_file_is_read_again_when_it_changes_appears_or_goes(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    async with Watcher(sources={"file": FileSource(interval=0.02)}) as watcher:
+        watch = watcher.watch(FileQuery(path))
+        assert (await watch.changed()).value is None
+        path.write_text("one")
+        assert (await watch.changed()).value == "one"
+        path.write_text("other")
+        assert (await watch.changed()).value == "other"
+        path.unlink()
+        assert (await watch.changed()).value is None
+
+
+async def test_files_outside_of_the_folder_are_refused_by_links_too(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.write_text("secret")
+    (inside / "link").symlink_to(outside)
+    (inside / "fine").write_text("x")
+    source = FileSource(folder=inside)
+    assert await source.read(FileQuery(inside / "fine")) == "x"
+    for path in (outside, inside / "link", inside / ".." / "outside"):
+        with pytest.raises(SourceRefusedError, match="is outside of"):
+            await source.read(FileQuery(path))
+
+
+# ZooKeeper
+
+
+@pytest.fixture
+def client(zookeeper: str) -> Iterator[KazooClient]:
+    made = KazooClient(zookeeper)
+    made.start()
+    yield made
+    made.stop()
+    made.close()
+
+
+async def test_a_node_and_its_children_are_followed(zookeeper: str, client: KazooClient) -> None:
+    path = f"/{uuid.uuid4().hex}"
+    async with Watcher(sources={"zookeeper": ZookeeperSource(zookeeper)}) as watcher:
+        node, children = watcher.watch(ZnodeQuery(path)), watcher.watch(ZchildrenQuery(path))
+        assert (await node.changed()).value is None and (await children.changed()).value == ()
+        client.create(path, "wert-ü".encode())
+        assert (await node.changed()).value == "wert-ü"
+        client.set(path, b"2")
+        assert (await node.changed()).value == "2"
+        client.create(f"{path}/b")
+        client.create(f"{path}/a")
+        await eventually_async(lambda: children.state.value == ("a", "b"))
+        client.delete(path, recursive=True)
+        await eventually_async(lambda: node.state.value is None and children.state.value == ())
+
+
+async def test_a_node_behind_an_access_list_needs_its_credentials(zookeeper: str, client: KazooClient) -> None:
+    from kazoo.security import make_digest_acl
+
+    path = f"/{uuid.uuid4().hex}"
+    client.create(path, b"secret", acl=[make_digest_acl("me", "pass", all=True)])
+    stranger = ZookeeperSource(zookeeper)
+    friend = ZookeeperSource(zookeeper, auth=SecretStr("digest:me:pass"))
+    with pytest.raises(SourceRefusedError, match=r"set zookeeper\.auth"):
+        await stranger.read(ZnodeQuery(path))
+    assert await friend.read(ZnodeQuery(path)) == "secret"
+    await stranger.close()
+    await friend.close()
+
+
+async def test_an_outage_of_zookeeper_keeps_the_value_and_ends_by_itself(tmp_path: Path) -> None:
+    port = free_port()
+    command = zookeeper_command(tmp_path, port)
+    source = ZookeeperSource(f"127.0.0.1:{port}", timeout=1.0)
+    async with Watcher(sources={"zookeeper": source}, most_retry=0.5) as watcher:
+        with running(command, log=tmp_path / "log"):
+            writer = KazooClient(f"127.0.0.1:{port}")
+            await asyncio.to_thread(writer.start, 30)
+            writer.create("/n", b"1")
+            node = watcher.watch(ZnodeQuery("/n"))
+            await eventually_async(lambda: node.state.received and node.state.value == "1", 30)
+            writer.stop()
+        await eventually_async(lambda: node.state.error, 30)
+        assert node.state.value == "1"
+        with running(command, log=tmp_path / "log"):
+            writer = KazooClient(f"127.0.0.1:{port}")
+            await asyncio.to_thread(writer.start, 30)
+            writer.set("/n", b"2")
+            await eventually_async(lambda: node.state.value == "2" and node.state.fresh, 30)
+            writer.stop()
+            writer.close()
+
+
+# Vault
+
+
+@pytest.fixture
+async def source(vault: VaultServer) -> AsyncIterator[VaultSource]:
+    made = VaultSource(settings(vault))
+    yield made
+    await made.close()
+
+
+def settings(vault: VaultServer, **more: object) -> VaultSettings:
+    given: dict[str, object] = {"token": SecretStr(vault.token), "default_lease": 0.3, **more}
+    return VaultSettings(Endpoint.parse(vault.url), **given)  # type: ignore[arg-type]
+
+
+async def test_a_secret_of_kv_2_with_and_without_data_in_its_path(vault: VaultServer, source: VaultSource) -> None:
+    vault.request("PUT", "secret/data/app/db", {"data": {"password": "hush"}})
+    for path in ("secret/app/db", "secret/data/app/db"):
+        secret = await source.read(SecretQuery(path))
+        assert secret.data["data"]["password"] == "hush" and secret.data["metadata"]["version"] >= 1
+    assert "hush" not in repr(secret)
+    assert await source.read(SecretsQuery("secret/app")) == ("db",)
+    assert await source.read(SecretsQuery("secret")) == ("app/",)
+    assert await source.read(SecretsQuery("secret/nothing")) == ()
+
+
+async def test_a_secret_of_kv_1(vault: VaultServer, source: VaultSource) -> None:
+    vault.request("POST", "sys/mounts/kv1", {"type": "kv", "options": {"version": "1"}})
+    vault.request("PUT", "kv1/app", {"user": "me"})
+    assert dict((await source.read(SecretQuery("kv1/app"))).data) == {"user": "me"}
+    assert await source.read(SecretsQuery("kv1")) == ("app",)
+
+
+async def test_a_changed_secret_is_seen_after_its_time(vault: VaultServer) -> None:
+    vault.request("PUT", "secret/data/rotating", {"data": {"v": "1"}})
+    async with Watcher(sources={"vault": VaultSource(settings(vault))}) as watcher:
+        watch = watcher.watch(SecretQuery("secret/rotating"))
+        assert (await watch.changed()).value.data["data"]["v"] == "1"
+        vault.request("PUT", "secret/data/rotating", {"data": {"v": "2"}})
+        assert (await watch.changed()).value.data["data"]["v"] == "2"
+
+
+async def test_a_certificate_is_made_by_asking_for_it(vault: VaultServer, source: VaultSource) -> None:
+    vault.request("POST", "sys/mounts/pki", {"type": "pki"})
+    vault.request("PUT", "pki/root/generate/internal", {"common_name": "ca", "ttl": "10h"})
+    vault.request("PUT", "pki/roles/web", {"allow_any_name": True, "ttl": "1h"})
+    secret: Secret = await source.read(SecretQuery("pki/issue/web", (("common_name", "web.example.com"),)))
+    assert secret.data["certificate"].startswith("-----BEGIN CERTIFICATE") and secret.data["private_key"]
+
+
+async def test_a_token_is_renewed_before_it_ends(vault: VaultServer) -> None:
+    token = vault.request("POST", "auth/token/create", {"ttl": "4s", "policies": ["root"], "period": "4s"})
+    given = token["auth"]["client_token"]
+    async with Watcher(sources={"vault": VaultSource(settings(vault, token=SecretStr(given)))}) as watcher:
+        vault.request("PUT", "secret/data/long", {"data": {"v": "1"}})
+        watch = watcher.watch(SecretQuery("secret/long"))
+        await watch.changed()
+        created = vault.request("POST", "auth/token/lookup", {"token": given})["data"]["expire_time"]
+        await eventually_async(
+            lambda: vault.request("POST", "auth/token/lookup", {"token": given})["data"]["expire_time"] > created
+        )
+        assert watch.state.fresh
+
+
+async def test_a_wrong_token_and_a_missing_secret_say_what_to_do(vault: VaultServer, source: VaultSource) -> None:
+    stranger = VaultSource(settings(vault, token=SecretStr("nope")))
+    with pytest.raises(SourceRefusedError, match="give a token that may read this"):
+        await stranger.read(SecretQuery("secret/app/db"))
+    await stranger.close()
+    with pytest.raises(SourceRefusedError, match="Vault has nothing at secret/data/none"):
+        await source.read(SecretQuery("secret/none"))
+
+
+async def test_an_agents_token_file_is_read_for_each_request(vault: VaultServer, tmp_path: Path) -> None:
+    vault.request("PUT", "secret/data/agent", {"data": {"v": "1"}})
+    file = tmp_path / "token"
+    file.write_text("wrong\n")
+    source = VaultSource(settings(vault, token_file=file))
+    with pytest.raises(SourceRefusedError):
+        await source.read(SecretQuery("secret/agent"))
+    file.write_text(f"{vault.token}\n")
+    assert (await source.read(SecretQuery("secret/agent"))).data["data"]["v"] == "1"
+    await source.close()
