@@ -1,7 +1,6 @@
 """npm's `marathon-event-bus-client`, unmodified, against a running framework."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,3 @@ def test_the_event_bus_client_hears_a_deployment_from_start_to_end(framework: Fr
     states = [event["data"]["taskStatus"] for event in events if event["name"] == "status_update_event"]
     assert "TASK_RUNNING" in states and states[-1] == "TASK_KILLED"
     assert not any(event["name"] == "error" for event in events)
-
-
-def test_node_is_there() -> None:
-    assert subprocess.run(["node", "--version"], capture_output=True, check=True).stdout.startswith(b"v")

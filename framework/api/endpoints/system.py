@@ -12,7 +12,7 @@ from daemonkit.health import Health
 from daemonkit.logs import masked
 from framework.api.answers.info import info_json, own_version
 from framework.api.context import api_of, json_body, json_response, require
-from framework.api.errors import NotFoundError
+from framework.api.errors import NotFoundError, UnprocessableError
 from framework.api.forms import shapes
 from framework.api.metrics import Metrics
 from framework.engine.commands import Abdicate
@@ -43,6 +43,9 @@ async def show_leader(request: Request) -> Response:
 async def abdicate(request: Request) -> Response:
     api = api_of(request)
     require(request, "admin", path_id.ROOT)
+    if "backup" in request.query_params or "restore" in request.query_params:
+        # To leave it undone and answer 200 would be a backup that is missed when it is needed.
+        raise UnprocessableError("backup and restore are not done on the way; copy the state directory instead")
     if not api.view.is_leader:
         raise NotFoundError("There is no leader")
     await api.engine.execute(Abdicate())
