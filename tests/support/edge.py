@@ -81,6 +81,17 @@ class EdgeDaemon:
             self.kill()
         process.stop(self.state_dir, grace=1.0)
 
+    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """`dromos edge … WORDS` against this daemon."""
+        flags = ("--state-dir", str(self.state_dir), "--daemon-port", str(self.daemon_port))
+        return subprocess.run(
+            [sys.executable, "-m", "nginx.daemon", *flags, *words],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+
     def get(self, path: str = "/", host: str = "", **more: Any) -> requests.Response:
         headers = {**({"Host": host} if host else {}), **more.pop("headers", {})}
         return requests.get(f"{self.url}{path}", headers=headers, timeout=10, allow_redirects=False, **more)
