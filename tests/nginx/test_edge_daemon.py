@@ -159,7 +159,7 @@ async def test_a_consul_that_loses_everything_at_once_is_doubted(
                 register(real_consul, one, "web", HAPROXY_0_VHOST="web.test")
             await becomes(edge, {"a", "b", "c", "d"}, host="web.test")
             # A check of the node makes all its services critical at once.
-            check = {"Name": "disk", "CheckID": "disk", "TTL": "1h", "Status": "critical"}
+            check = {"Name": "disk", "ID": "disk", "TTL": "1h", "Status": "critical"}
             real_consul.http.put("agent/check/register", check).raise_for_status()
             await eventually_async(lambda: "a drop of" in edge.report()["held"])
             assert (await ask(edge, host="web.test")).status_code == 200
