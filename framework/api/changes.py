@@ -19,14 +19,22 @@ DraftEdit = Callable[[Declared, Defaults], Change]
 
 
 def complete(draft: DraftEdit, defaults: Defaults, ports: ServicePorts) -> Edit:
-    """The edit as the engine takes it: with service ports assigned, and the rules of the whole kept."""
+    """The edit as the engine takes it: with service ports assigned, and the rules of the whole kept.
+
+    Tried out first and carried out soon after, it is worked out once, unless something was declared in between.
+    """
+    known: tuple[Declared, Change] | None = None
 
     def edit(declared: Declared) -> Change:
+        nonlocal known
+        if known is not None and known[0] is declared:
+            return known[1]
         drafted = draft(declared, replace(defaults, groups=declared.groups))
         change = ports.assigned(drafted, declared.apps)
         violations = root_rules.violations(declared, change.applied_to(declared), change.ids)
         if violations:
             raise InvalidObjectError(violations)
+        known = (declared, change)
         return change
 
     return edit

@@ -283,3 +283,11 @@ def test_groups_nest_to_a_bounded_depth() -> None:
     with pytest.raises(InvalidObjectError) as caught:
         after(EMPTY, group(document))
     assert "nested more than 32 deep" in str(caught.value.body["details"])
+
+
+def test_an_edit_is_worked_out_anew_when_something_was_declared_in_between() -> None:
+    edit = changes.complete(put(app("/b", ports=[0])), DEFAULTS, ServicePorts(PORTS))
+    alone = edit(EMPTY)
+    assert edit(EMPTY) is alone
+    crowded = declared(app("/a", ports=[10000]))
+    assert edit(crowded).apps["/b"].service_ports == (10001,)  # type: ignore[union-attr]
