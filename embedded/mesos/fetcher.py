@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
 import urllib.parse
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,6 +21,7 @@ import aiohttp
 
 from embedded.mesos.archives import ArchiveError, is_archive, unpack
 from embedded.mesos.errors import MesosError
+from embedded.mesos.runtimes.base import User
 
 Json = dict[str, Any]
 
@@ -45,37 +47,40 @@ class Fetcher:
     settings: FetcherSettings = field(default_factory=FetcherSettings)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    async def fetch(self, uris: list[Json], sandbox: Path) -> None:
-        """All of them, one after the other. Raises FetchError with what and why."""
+    async def fetch(self, uris: list[Json], sandbox: Path, user: User | None = None) -> None:
+        """All of them, one after the other; local files as `user`, who may not be allowed to read what the agent may.
+
+        Raises FetchError with what and why.
+        """
         for uri in uris:
             try:
-                await self._fetch(uri, sandbox)
+                await self._fetch(uri, sandbox, user)
             except (OSError, aiohttp.ClientError, TimeoutError, ArchiveError) as error:
                 why = "it took too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
                 raise FetchError(f"Failed to fetch '{uri['value']}': {why}") from None
 
-    async def _fetch(self, uri: Json, sandbox: Path) -> None:
+    async def _fetch(self, uri: Json, sandbox: Path, user: User | None) -> None:
         target = target_of(uri, sandbox)
         await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
         extract = uri.get("extract", True) and not uri.get("executable") and is_archive(target.name)
         mode = 0o755 if uri.get("executable") else 0o644
         if uri.get("cache"):
-            async with self._cached(uri["value"]) as source:
+            async with self._cached(uri["value"], user) as source:
                 if extract:  # the archive itself stays in the cache
                     await asyncio.to_thread(unpack, source, target.parent, self.settings.most_bytes, name=target.name)
                 else:
                     await asyncio.to_thread(_copy, source, target, mode)
             return
-        await self._retrieve(uri["value"], target, mode)
+        await self._retrieve(uri["value"], target, mode, user)
         if extract:
             await asyncio.to_thread(unpack, target, target.parent, self.settings.most_bytes)
 
-    async def _retrieve(self, uri: str, target: Path, mode: int) -> None:
+    async def _retrieve(self, uri: str, target: Path, mode: int, user: User | None) -> None:
         local = local_path(uri)
         if local is None:
             await self._download(uri, target, mode)
         else:
-            await asyncio.to_thread(_copy, local, target, mode)
+            await asyncio.to_thread(_copy_as, user, local, target, mode)
 
     async def _download(self, uri: str, target: Path, mode: int) -> None:
         timeout = aiohttp.ClientTimeout(total=None, connect=self.settings.timeout, sock_read=self.settings.timeout)
@@ -91,16 +96,16 @@ class Fetcher:
                     await asyncio.to_thread(file.write, piece)
 
     @contextlib.asynccontextmanager
-    async def _cached(self, uri: str) -> AsyncIterator[Path]:
+    async def _cached(self, uri: str, user: User | None) -> AsyncIterator[Path]:
         """The URI's file in the cache, fetched once however many tasks ask at the same time."""
-        key = hashlib.sha256(uri.encode()).hexdigest()
+        key = hashlib.sha256(f"{user.uid if user else None} {uri}".encode()).hexdigest()
         async with self._locks.setdefault(key, asyncio.Lock()):
             entry = self.cache / key
             if not entry.exists():
                 self.cache.mkdir(parents=True, exist_ok=True)
                 incoming = self.cache / f".{uuid.uuid4().hex}"
                 try:
-                    await self._retrieve(uri, incoming, 0o644)
+                    await self._retrieve(uri, incoming, 0o644, user)
                     incoming.rename(entry)
                 finally:
                     incoming.unlink(missing_ok=True)
@@ -144,11 +149,38 @@ def target_of(uri: Json, sandbox: Path) -> Path:
     return target
 
 
+def _copy_as(user: User | None, source: Path, target: Path, mode: int) -> None:
+    """Reads in a process of the user's own: a thread cannot be another user."""
+    if user is None:
+        _copy(source, target, mode)
+        return
+    _check_regular(source)
+    with _new_file(target, mode) as file:
+        reading = ["dd", f"if={source}", "iflag=nonblock", "bs=256k", "status=none"]
+        done = subprocess.run(
+            reading,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            user=user.uid,
+            group=user.gid,
+            extra_groups=user.groups,
+        )
+    if done.returncode != 0:
+        raise OSError(done.stderr.strip().rpartition(": ")[2] or f"'{source}' cannot be read")
+
+
 def _copy(source: Path, target: Path, mode: int) -> None:
-    if not stat.S_ISREG(source.stat().st_mode):
-        raise OSError(f"'{source}' is not a regular file")
+    _check_regular(source)
     with source.open("rb") as reading, _new_file(target, mode) as writing:
         shutil.copyfileobj(reading, writing, _PIECE)
+
+
+def _check_regular(source: Path) -> None:
+    if not stat.S_ISREG(source.stat().st_mode):
+        raise OSError(f"'{source}' is not a regular file")
 
 
 @contextlib.contextmanager

@@ -144,7 +144,8 @@ class TaskRun:
 
     async def _start(self) -> Container:
         try:
-            await self.fetcher.fetch(self.launch.command.get("uris", []), self.launch.sandbox)
+            user = self.runtime.fetches_as(self.launch)
+            await self.fetcher.fetch(self.launch.command.get("uris", []), self.launch.sandbox, user)
         except FetchError as error:
             raise LaunchError(f"Failed to fetch all URIs for container '{self.launch.container_id}': {error}") from None
         await self.runtime.prepare(self.launch)

@@ -22,6 +22,17 @@ class LaunchError(MesosError):
         self.reason = reason
 
 
+@dataclass(frozen=True)
+class User:
+    name: str
+    uid: int
+    gid: int
+
+    @property
+    def groups(self) -> list[int]:
+        return os.getgrouplist(self.name, self.gid)
+
+
 class ProbeError(MesosError):
     """A command could not be run in a container, so nothing is known of its outcome."""
 
@@ -101,6 +112,9 @@ class Container(Protocol):
 
 class Runtime(Protocol):
     default_grace: float  # seconds between SIGTERM and SIGKILL where the task has no kill policy
+
+    def fetches_as(self, launch: Launch) -> User | None:
+        """Who has to be allowed to read the task's local URIs; None is the agent itself. Raises LaunchError."""
 
     async def prepare(self, launch: Launch) -> None:
         """What comes before TASK_STARTING, such as pulling an image. Raises LaunchError."""

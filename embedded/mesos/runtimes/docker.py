@@ -23,7 +23,7 @@ import requests
 from daemonkit.backoff import Backoff
 from daemonkit.logs import get_logger
 from embedded.mesos.cgroups import Cgroups
-from embedded.mesos.runtimes.base import Container, Ended, Launch, LaunchError, ProbeError, describe, variables
+from embedded.mesos.runtimes.base import Container, Ended, Launch, LaunchError, ProbeError, User, describe, variables
 from embedded.mesos.runtimes.docker_logs import LogCopier
 from embedded.mesos.runtimes.docker_options import LABEL, Options, container_name, options
 from embedded.mesos.runtimes.docker_stream import DockerStreamError, DockerStreams
@@ -59,6 +59,10 @@ class DockerRuntime:
         self._client: docker.APIClient | None = None
         self._calls = ThreadPoolExecutor(settings.calls, thread_name_prefix="docker")
         self._pulls = ThreadPoolExecutor(settings.pulls, thread_name_prefix="docker-pull")
+
+    def fetches_as(self, launch: Launch) -> User | None:
+        """A container may mount what it likes of this machine: its task can read no more by having it fetched."""
+        return None
 
     async def prepare(self, launch: Launch) -> None:
         made = self._options(launch)

@@ -24,7 +24,7 @@ from daemonkit.logs import get_logger
 from embedded.mesos.cgroups import Cgroup, Cgroups, Limits
 from embedded.mesos.durable import read_json, write_json
 from embedded.mesos.runtimes import shim
-from embedded.mesos.runtimes.base import Container, Ended, Launch, LaunchError, ProbeError, describe, variables
+from embedded.mesos.runtimes.base import Container, Ended, Launch, LaunchError, ProbeError, User, describe, variables
 from embedded.mesos.runtimes.volumes import link_volumes
 from embedded.mesos.sandbox import give_to
 
@@ -54,15 +54,19 @@ class ProcessRuntime:
         self.settings = settings or ProcessSettings()
         self.default_grace = self.settings.stop_timeout
 
+    def fetches_as(self, launch: Launch) -> User | None:
+        return task_user(launch)
+
     async def prepare(self, launch: Launch) -> None:
         check_container(launch.task.get("container"))
         command_line(launch.command)
         variables(launch.command.get("environment"))
         user = task_user(launch)
         try:
-            await asyncio.to_thread(link_volumes, launch)
+            shared = await asyncio.to_thread(link_volumes, launch)
             if user:
-                await asyncio.to_thread(give_to, launch.sandbox, user.pw_uid, user.pw_gid)
+                for directory in (launch.sandbox, *shared):
+                    await asyncio.to_thread(give_to, directory, user.uid, user.gid)
         except OSError as error:
             raise LaunchError(f"Failed to prepare the sandbox: {error}") from None
 
@@ -129,9 +133,9 @@ class ProcessRuntime:
             "argv": argv,
             "env": {**launch.environment, **variables(launch.command.get("environment"))},
             "cwd": str(launch.sandbox),
-            "uid": user.pw_uid if user else None,
-            "gid": user.pw_gid if user else None,
-            "groups": os.getgrouplist(user.pw_name, user.pw_gid) if user else None,
+            "uid": user.uid if user else None,
+            "gid": user.gid if user else None,
+            "groups": user.groups if user else None,
             "cgroups": [str(directory) for directory in cgroup.directories] if cgroup else [],
             "memory": str(by_controller["memory"]) if "memory" in by_controller else None,
             "pids": str(by_controller["pids"]) if "pids" in by_controller else None,
@@ -340,7 +344,7 @@ def limits(launch: Launch, *, hard_cpu: bool) -> Limits:
     )
 
 
-def task_user(launch: Launch) -> pwd.struct_passwd | None:
+def task_user(launch: Launch) -> User | None:
     """Whom the task runs as: the command's user, else the framework's; None for the agent's own. Raises LaunchError."""
     asked = launch.command.get("user")
     name = asked or launch.framework.get("user")
@@ -348,18 +352,18 @@ def task_user(launch: Launch) -> pwd.struct_passwd | None:
     if not name:
         return None
     try:
-        user = pwd.getpwnam(name)
+        found = pwd.getpwnam(name)
     except KeyError:
         if asked or me == 0:
             raise LaunchError(f"Failed to get user information for '{name}': no such user on this agent") from None
         return None
-    if user.pw_uid == me:
+    if found.pw_uid == me:
         return None
     if me != 0:
         if asked:
             raise LaunchError(f"Failed to run the task as user '{name}': the agent does not run as root")
         return None  # the framework's default; one who runs all of it on a machine of their own means themselves
-    return user
+    return User(name, found.pw_uid, found.pw_gid)
 
 
 def _out_of_memory(oom: Json) -> Ended:

@@ -85,28 +85,43 @@ class Log:
     def write(self, data: bytes) -> None:
         """A full disk loses output; it never stops the task."""
         try:
-            if self.size and self.size + len(data) > self.most_bytes:
-                self._rotate()
-            view = memoryview(data)
-            while view:
-                written = os.write(self.fd, view)
-                self.size += written
-                view = view[written:]
+            while data:
+                piece, data = self._split(data)
+                if not piece:
+                    self._rotate()
+                while piece:
+                    written = os.write(self.fd, piece)
+                    self.size += written
+                    piece = piece[written:]
         except OSError:
             pass
 
+    def _split(self, data: bytes) -> tuple[bytes, bytes]:
+        """(what still goes into this file, the rest), between lines where that can be."""
+        room = self.most_bytes - self.size
+        if len(data) <= room:
+            return data, b""
+        cut = data.rfind(b"\n", 0, max(0, room)) + 1
+        if cut == 0 and self.size == 0:
+            cut = room
+        return data[:cut], data[cut:]
+
     def _rotate(self) -> None:
-        if self.files == 1:
-            os.ftruncate(self.fd, 0)
-            self.size = 0
-            return
-        for number in range(self.files - 1, 0, -1):
-            older = self.path if number == 1 else f"{self.path}.{number - 1}"
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(older, f"{self.path}.{number}")
-        fd = self._create()
-        os.close(self.fd)
-        self.fd, self.size = fd, 0
+        """Where the files cannot be renamed, the task having put something in the way, the old output goes."""
+        try:
+            if self.files > 1:
+                for number in range(self.files - 1, 0, -1):
+                    older = self.path if number == 1 else f"{self.path}.{number - 1}"
+                    with contextlib.suppress(FileNotFoundError):
+                        os.rename(older, f"{self.path}.{number}")
+                fd = self._create()
+                os.close(self.fd)
+                self.fd, self.size = fd, 0
+                return
+        except OSError:
+            pass
+        os.ftruncate(self.fd, 0)
+        self.size = 0
 
 
 class Memory:

@@ -5,9 +5,13 @@ from pathlib import Path
 from embedded.mesos.runtimes.base import Json, Launch, LaunchError
 
 
-def link_volumes(launch: Launch) -> None:
-    """Makes a link in the sandbox for each volume of the task. Raises LaunchError for what a link cannot give, OSError."""
+def link_volumes(launch: Launch) -> list[Path]:
+    """Makes a link in the sandbox for each volume of the task; the answer are the directories of those that a group shares.
+
+    Raises LaunchError for what a link cannot give, OSError.
+    """
     container = launch.task.get("container") or {}
+    shared = []
     for volume in container.get("volumes", []):
         path = volume["container_path"]
         source = source_of(volume, launch)
@@ -24,6 +28,9 @@ def link_volumes(launch: Launch) -> None:
         link = launch.sandbox / path
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(source)
+        if launch.group_sandbox and source.is_relative_to(launch.group_sandbox):
+            shared.append(source)
+    return shared
 
 
 def source_of(volume: Json, launch: Launch) -> Path:

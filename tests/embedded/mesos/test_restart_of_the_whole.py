@@ -26,7 +26,7 @@ async def directory(tmp_path, dockerd):
 
 async def test_tasks_of_all_kinds_go_on_through_a_kill_of_mesos(directory: Path, dockerd, busybox):
     port = free_port()
-    settings = {"port": port, "allocation_interval": 0.2, "docker_url": dockerd.url}
+    settings = {"port": port, "allocation_interval": 0.2, "docker_url": dockerd.url, "docker_stop_timeout": 1}
     with contextlib.ExitStack() as first:
         mesos = first.enter_context(running_embedded_mesos(directory, **settings))
         async with scheduling(mesos.url, **LONG) as scheduler:
