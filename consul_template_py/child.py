@@ -100,7 +100,7 @@ class Child:
     async def _start(self) -> None:
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command.words, env=self._command.environment.build(os.environ), process_group=0
+                *self._command.words, env=self._command.environment.build(os.environ), start_new_session=True
             )
         except OSError as error:
             raise OperatorError(f"exec: `{self._command.shown}` cannot be started: {error.strerror or error}") from None

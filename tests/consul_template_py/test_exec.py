@@ -1,0 +1,289 @@
+"""Exec mode, shared targets, waiting, guards: what a configuration file can ask for, in a running daemon."""
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support.consul import ConsulServer
+from tests.support.processes import free_port, running
+from tests.support.waiting import eventually
+
+PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+
+CHILD = """
+import os, signal, sys, time
+out = open(sys.argv[1], "a", buffering=1)
+def say(number, frame):
+    print(signal.Signals(number).name, open(sys.argv[2]).read(), file=out)
+    if number in (signal.SIGINT, signal.SIGTERM):
+        sys.exit(7)
+for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, say)
+print("started", os.getpid(), open(sys.argv[2]).read(), os.environ.get("GREETING"), os.environ.get("SECRET"), file=out)
+while True:
+    time.sleep(0.05)
+"""
+
+
+class Setup:
+    """A folder with a template of one key, and the configuration of a daemon."""
+
+    def __init__(self, consul: ConsulServer, folder: Path) -> None:
+        self.consul, self.folder = consul, folder
+        self.template, self.out, self.said = folder / "in.j2", folder / "out", folder / "said"
+        self.template.write_text("{{ key('k') }}")
+        (folder / "child.py").write_text(CHILD)
+        consul.put("k", "1")
+
+    def config(self, **more: Any) -> list[str]:
+        template = {"source": str(self.template), "destination": str(self.out), **more.pop("template", {})}
+        path = self.folder / "config.yaml"
+        path.write_text(json.dumps({"consul": {"address": self.consul.address}, "template": [template], **more}))
+        return ["-config", str(path)]
+
+    @property
+    def child(self) -> list[str]:
+        return [sys.executable, str(self.folder / "child.py"), str(self.said), str(self.out)]
+
+    def lines(self) -> list[str]:
+        return self.said.read_text().splitlines() if self.said.exists() else []
+
+    @contextlib.contextmanager
+    def daemon(self, *arguments: str, **env: str) -> Iterator["subprocess.Popen[bytes]"]:
+        with running([*PROGRAM, *arguments], log=self.folder / "daemon.log", env=env) as process:
+            yield process
+
+
+@pytest.fixture
+def setup(real_consul: ConsulServer, tmp_path: Path) -> Setup:
+    return Setup(real_consul, tmp_path)
+
+
+def test_the_child_starts_when_all_is_rendered_and_is_told_of_changes(setup: Setup) -> None:
+    setup.consul.http.delete("kv/k")
+    child = {
+        "command": setup.child,
+        "reload_signal": "SIGHUP",
+        "env": {"custom": ["GREETING=hi"], "denylist": ["SEC*"]},
+    }
+    with setup.daemon(*setup.config(exec=child), SECRET="x") as process:
+        eventually(lambda: not setup.out.exists() and setup.lines() == [])
+        setup.consul.put("k", "1")
+        started = eventually(setup.lines)[0].split()
+        assert started[0] == "started" and started[2:] == ["1", "hi", "None"]
+        setup.consul.put("k", "2")
+        eventually(lambda: setup.lines()[1:] == ["SIGHUP 2"])
+        process.send_signal(signal.SIGUSR1)
+        eventually(lambda: setup.lines()[2:] == ["SIGUSR1 2"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert setup.lines()[3:] == ["SIGINT 2"]
+        assert not Path(f"/proc/{started[1]}").exists()
+
+
+def test_without_a_reload_signal_the_child_is_started_again(setup: Setup) -> None:
+    with setup.daemon(*setup.config(exec={"command": setup.child})):
+        first = eventually(setup.lines)[0].split()[1]
+        setup.consul.put("k", "2")
+        second = eventually(lambda: [line for line in setup.lines() if line.startswith("started")][1:])[0].split()
+        assert second[1] != first and second[2] == "2"
+        assert "SIGINT 2" in setup.lines()
+
+
+def test_when_the_child_ends_so_do_we_with_its_code(setup: Setup) -> None:
+    done = subprocess.run(
+        [*PROGRAM, *setup.config(exec={"command": "exit 42"})], capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 42 and "the child process ended with 42" in done.stderr
+
+
+def test_a_child_that_ignores_its_signal_is_killed_in_time(setup: Setup) -> None:
+    ready = setup.folder / "ready"
+    stubborn = f"trap '' INT; touch {ready}; while true; do sleep 0.05; done"
+    with setup.daemon(*setup.config(exec={"command": stubborn, "kill_timeout": "300ms"})) as process:
+        eventually(ready.exists)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert 0.25 < time.monotonic() - began < 5
+
+
+def test_sighup_leaves_the_child_alone(setup: Setup) -> None:
+    with setup.daemon(*setup.config(exec={"command": setup.child, "reload_signal": "HUP"})) as process:
+        eventually(setup.lines)
+        setup.template.write_text("again {{ key('k') }}")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: setup.lines()[1:] == ["SIGHUP again 1"])
+        assert process.poll() is None
+
+
+def test_a_target_runs_once_for_all_of_its_templates(setup: Setup) -> None:
+    other, other_out, log = setup.folder / "other.j2", setup.folder / "other.out", setup.folder / "log"
+    other.write_text("other {{ key('k') }}")
+    more = {"target": "web"}
+    config = setup.folder / "c.toml"
+    config.write_text(
+        f"""
+        [consul]
+        address = "{setup.consul.address}"
+        [[template]]
+        source = "{setup.template}"
+        destination = "{setup.out}"
+        target = "{more["target"]}"
+        [[template]]
+        source = "{other}"
+        destination = "{other_out}"
+        target = "web"
+        [[target]]
+        name = "web"
+        check = "cat {{staged}} >> {log}; echo ' check' >> {log}; ! grep -q bad {{staged}}"
+        reload = "echo reload >> {log}"
+        """
+    )
+    with setup.daemon("-config", str(config)):
+        eventually(lambda: log.exists() and log.read_text().endswith("reload\n"))
+        log.write_text("")
+        setup.consul.put("k", "2")
+        eventually(lambda: log.read_text() == "2other 2 check\nreload\n")
+        setup.consul.put("k", "bad")
+        eventually(lambda: "badother bad check" in log.read_text())
+        assert (setup.out.read_text(), other_out.read_text()) == ("2", "other 2")
+        setup.consul.put("k", "3")
+        eventually(lambda: (setup.out.read_text(), other_out.read_text()) == ("3", "other 3"))
+
+
+def test_wait_makes_one_change_of_a_burst(setup: Setup) -> None:
+    setup.template.write_text("{% for p in tree('burst') %}{{ p.key }} {% endfor %}")
+    setup.consul.put("burst/0", "x")
+    log = setup.folder / "log"
+    config = setup.config(template={"command": f"echo x >> {log}", "wait": "600ms:10s"})
+    with setup.daemon(*config):
+        eventually(lambda: setup.out.exists() and setup.out.read_text() == "0 ")  # the first one does not wait
+        for number in range(1, 10):
+            setup.consul.put(f"burst/{number}", "x")
+        eventually(lambda: setup.out.read_text() == "0 1 2 3 4 5 6 7 8 9 " and log.read_text() == "x\nx\n")
+
+
+def test_the_guard_holds_a_sudden_drop_back_and_lets_a_lasting_one_through(setup: Setup) -> None:
+    name, status = setup.consul.name(), f"127.0.0.1:{free_port()}"
+    for number in range(4):
+        setup.consul.register(name, f"{name}-{number}", port=number)
+    setup.template.write_text(f"{{% for i in service('{name}') %}}{{{{ i.port }}}} {{% endfor %}}")
+    guard = {"max_drop_percent": 50, "hold_down": "1500ms"}
+    with setup.daemon(*setup.config(guard=guard), "-status", status):
+        eventually(lambda: setup.out.exists() and setup.out.read_text() == "0 1 2 3 ")
+        began = time.monotonic()
+        for number in range(1, 4):
+            setup.consul.deregister(f"{name}-{number}")
+        eventually(lambda: requests.get(f"http://{status}/status", timeout=5).json()["held_back"], timeout=5)
+        assert len(setup.out.read_text().split()) >= 2  # one at a time is a drop of a quarter, a third, then a half
+        eventually(lambda: setup.out.read_text() == "0 ")
+        assert time.monotonic() - began > 1.0
+
+
+def test_permissions_owner_backup_and_folders(setup: Setup) -> None:
+    out = setup.folder / "deep" / "er" / "out"
+    more = {"destination": str(out), "perms": "0600", "user": "1234", "group": "1234", "backup": True}
+    with setup.daemon(*setup.config(template=more)):
+        eventually(out.exists)
+        found = out.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o600, 1234, 1234)
+        setup.consul.put("k", "2")
+        eventually(lambda: out.read_text() == "2" and (out.parent / "out.bak").read_text() == "1")
+
+
+def test_a_folder_of_templates_gives_a_folder_of_files(setup: Setup) -> None:
+    source, target = setup.folder / "templates", setup.folder / "files"
+    (source / "sub").mkdir(parents=True)
+    (source / "a.conf.j2").write_text("a {{ key('k') }}")
+    (source / "sub" / "b.ctmpl").write_text('b {{ key "k" }}')
+    done = subprocess.run(
+        [*PROGRAM, *setup.config(template={"source": str(source), "destination": str(target)}), "-once"],
+        capture_output=True, text=True, timeout=20,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (target / "a.conf").read_text() == "a 1" and (target / "sub" / "b").read_text() == "b 1"
+
+
+def test_contents_may_stand_in_the_configuration_itself(setup: Setup) -> None:
+    config = setup.folder / "c.yaml"
+    template = {"contents": "{# syntax: nginx #}x {{ key('k') }};", "destination": str(setup.out)}
+    config.write_text(json.dumps({"consul": {"address": setup.consul.address}, "template": [template]}))
+    setup.consul.put("k", "1; evil")
+    wrong = subprocess.run([*PROGRAM, "-config", str(config), "-once"], capture_output=True, text=True, timeout=20)
+    assert wrong.returncode == 1 and "1; evil" in wrong.stderr and not setup.out.exists()
+    setup.consul.put("k", "fine")
+    assert subprocess.run([*PROGRAM, "-config", str(config), "-once"], timeout=20).returncode == 0
+    assert setup.out.read_text() == "x fine;"
+
+
+def test_later_files_win_and_flags_win_over_files(setup: Setup) -> None:
+    one, two = setup.folder / "conf" / "1.toml", setup.folder / "conf" / "2.yaml"
+    one.parent.mkdir()
+    one.write_text(
+        f'max_stale = "9s"\n[consul]\naddress = "nowhere:1"\n[[template]]\ncontents = "1"\ndestination = "{setup.out}"\n'
+    )
+    two.write_text(json.dumps({"template": [{"contents": "2", "destination": f"{setup.out}2"}]}))
+    env = {**os.environ, "CONSUL_HTTP_ADDR": "nowhere:2"}
+    arguments = ["-config", str(one.parent), "-consul-addr", setup.consul.address, "-once"]
+    done = subprocess.run(
+        [*PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (setup.out.read_text(), Path(f"{setup.out}2").read_text()) == ("1", "2")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"template": {"perms": "rw"}}, "perms"),
+        ({"template": {"user": "no-such-user"}}, "no-such-user"),
+        ({"template": {"target": "nope"}}, "no [[target]] is named nope"),
+        ({"template": {"contents": "x"}}, "source or contents, and not both"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"exec": {"command": "x", "kill_signal": "SIGNOPE"}}, "SIGNOPE"),
+        ({"template": {"exec": {"command": "x", "env": {"custom": ["x"]}}}}, "NAME=value"),
+        ({"deduplicate": {"enabled": True, "ttl": "1s"}}, "deduplicate.ttl"),
+        ({"wait": "5s:1s"}, "wait"),
+        ({"target": [{"name": "a"}, {"name": "a"}]}, "two targets have the same name"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_one_line(setup: Setup, config: dict[str, Any], said: str) -> None:
+    done = subprocess.run([*PROGRAM, *setup.config(**config), "-once"], capture_output=True, text=True, timeout=20)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2 and len(errors) == 1 and said in errors[0] and "Traceback" not in done.stderr
+
+
+def test_a_status_page_and_metrics(setup: Setup) -> None:
+    name, status = setup.consul.name(), f"127.0.0.1:{free_port()}"
+    setup.consul.register(name, f"{name}-bad", port=1, Meta={"v": "a; b"})
+    setup.consul.register(name, f"{name}-good", port=2, Meta={"v": "ok"})
+    setup.template.write_text(f"{{% for i in service('{name}') %}}v {{{{ i.meta.v }}}};\n{{% endfor %}}")
+    with setup.daemon(*setup.config(syntax="nginx", pid_file=str(setup.folder / "pid")), "-status", status) as process:
+        eventually(lambda: setup.out.exists() and setup.out.read_text() == "v ok;\n")
+        (template,) = requests.get(f"http://{status}/status", timeout=5).json()["templates"]
+        assert template["state"] == "rendered" and template["dependencies"] == [f"service({name}|passing)"]
+        assert template["refused"] == [
+            {"value": "'a; b'", "why": "';' outside of quotes would be read as nginx's own syntax"}
+        ] or (template["refused"][0]["value"] == "'a; b'")
+        assert requests.get(f"http://{status}/health", timeout=5).status_code == 200
+        metrics = requests.get(f"http://{status}/metrics", timeout=5).text
+        assert f'dromos_consul_template_refused_values{{template="{setup.template}"}} 1.0' in metrics
+        assert "dromos_consul_template_watches 1.0" in metrics
+        assert (setup.folder / "pid").read_text() == f"{process.pid}\n"
+    assert not (setup.folder / "pid").exists()
