@@ -121,6 +121,9 @@ class Allocator:
     def total(self) -> dict[str, int]:
         return self._total
 
+    def free(self, agent_id: str) -> Resources:
+        return self._agents[agent_id].free
+
     # What is held
 
     def hold(self, framework_id: str, role: str, resources: Resources) -> None:

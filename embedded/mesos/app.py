@@ -1,6 +1,6 @@
 """One port for the master and its agents, as in libprocess: `/…` and `/master/…` are the master's, `/slave(1)/…` an agent's."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,20 +13,28 @@ SCHEDULER_PATH = "/api/v1/scheduler"
 OPERATOR_PATH = "/api/v1"
 
 
+@dataclass(frozen=True)
+class Routes:
+    """What agents serve: each below its name, and what is at the root of the port."""
+
+    agents: dict[str, list[BaseRoute]]
+    root: list[BaseRoute] = field(default_factory=list)
+
+
 class MesosApp:
     def __init__(
         self,
         scheduler: SchedulerApi,
         operator: OperatorApi,
-        routes: list[BaseRoute],
-        agents: Mapping[str, list[BaseRoute]],
+        endpoints: list[BaseRoute],
+        agents: Routes,
     ) -> None:
         self._scheduler = scheduler
         self._operator = operator
-        self._master = Router(routes, redirect_slashes=False, default=_not_found)
+        self._master = Router([*endpoints, *agents.root], redirect_slashes=False, default=_not_found)
         self._agents = {
             name: Router(agent_routes, redirect_slashes=False, default=_not_found)
-            for name, agent_routes in agents.items()
+            for name, agent_routes in agents.agents.items()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

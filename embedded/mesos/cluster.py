@@ -52,12 +52,15 @@ class Cluster:
         self._timers.clear()
         if self._allocation_asked:
             self._allocation_asked.cancel()
+        self.close_streams()
+        self.registry.save()
+
+    def close_streams(self) -> None:
         for framework in self.frameworks.values():
             if framework.stream:
                 framework.stream.close()
         for stream in self.operator_streams.values():
             stream.close()
-        self.registry.save()
 
     @property
     def pid(self) -> str:

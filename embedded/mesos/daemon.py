@@ -4,22 +4,18 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from starlette.routing import BaseRoute
 
 from daemonkit import lifecycle, logs
 from daemonkit.http import bind, serving
-from embedded.mesos.agent_http import agent_routes, jail_of
-from embedded.mesos.agents import make_agent, split_ports
-from embedded.mesos.app import MesosApp
+from embedded.mesos.app import MesosApp, Routes
 from embedded.mesos.endpoints import Endpoints
 from embedded.mesos.errors import MesosError
-from embedded.mesos.files import files_routes
 from embedded.mesos.master import Master
 from embedded.mesos.operator_api import OperatorApi
 from embedded.mesos.registry import Registry
@@ -30,6 +26,8 @@ from embedded.mesos.simulated import SimulatedAgent, SimulatedCluster, simulated
 
 Json = dict[str, Any]
 log = logs.get_logger(__name__)
+
+AgentsFactory = Callable[[MesosSettings, Master, list[Json], Path], contextlib.AbstractAsyncContextManager[Routes]]
 
 DEFAULT_PORTS = "31000-32000"
 
@@ -56,19 +54,25 @@ async def embedded_mesos(settings: MesosSettings) -> AsyncIterator[EmbeddedMesos
         settings.host, settings.port, what="the embedded Mesos", mend="give another --port or stop what is there"
     )
     port = int(sock.getsockname()[1])
-    with contextlib.closing(sock):
+    infos = [{**info, "port": port} for info in infos]
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(contextlib.closing(sock))
         master = Master(settings, Registry(state_dir / "registry.json"), host=settings.host, port=port)
-        infos = [{**info, "port": port} for info in infos]
-        agents = _simulated if settings.simulate else _processes
-        async with agents(settings, master, infos, state_dir) as served:
-            root = [*Endpoints(master).routes(), *served.root]
-            app = MesosApp(SchedulerApi(master), OperatorApi(master), root, served.agents)
-            async with serving(app, sock):
-                log.info("the embedded Mesos is up", url=f"http://{settings.host}:{port}", agents=settings.agents)
-                try:
-                    yield EmbeddedMesos(master, settings.host, port)
-                finally:
-                    master.stop()
+        stack.callback(master.stop)
+        served = await stack.enter_async_context(_agents(settings)(settings, master, infos, state_dir))
+        app = MesosApp(SchedulerApi(master), OperatorApi(master), Endpoints(master).routes(), served)
+        await stack.enter_async_context(serving(app, sock))
+        stack.callback(master.close_streams)  # open subscriptions would keep the server from stopping
+        log.info("the embedded Mesos is up", url=f"http://{settings.host}:{port}", agents=settings.agents)
+        yield EmbeddedMesos(master, settings.host, port)
+
+
+def _agents(settings: MesosSettings) -> AgentsFactory:
+    if settings.simulate:
+        return _simulated
+    from embedded.mesos.local_agents import local_agents  # Docker's client and more, which simulations start without
+
+    return local_agents
 
 
 def agent_infos(settings: MesosSettings) -> list[Json]:
@@ -107,14 +111,6 @@ def _state_directory(settings: MesosSettings) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class Routes:
-    """What agents serve: each below its name, and what is at the root of the port."""
-
-    agents: dict[str, list[BaseRoute]]
-    root: list[BaseRoute] = field(default_factory=list)
-
-
 @contextlib.asynccontextmanager
 async def _simulated(
     settings: MesosSettings, master: Master, infos: list[Json], _state_dir: Path
@@ -134,30 +130,6 @@ async def _simulated(
         yield Routes({agent.name: list(simulated_routes(cluster, agent)) for agent in agents})
     finally:
         cluster.stop()
-
-
-@contextlib.asynccontextmanager
-async def _processes(
-    settings: MesosSettings, master: Master, infos: list[Json], state_dir: Path
-) -> AsyncIterator[Routes]:
-    """Starts the master with agents that run processes and containers. These outlive the agents, and are found again.
-
-    All agents are this one machine, so each gets a part of its ports.
-    """
-    shares = split_ports(infos[0]["resources"], len(infos)) if infos else []
-    agents = [
-        make_agent(
-            f"slave({number})", {**info, "resources": share}, settings.host, state_dir / f"agent-{number}", settings
-        )
-        for number, (info, share) in enumerate(zip(infos, shares, strict=True), 1)
-    ]
-    master.start()
-    async with contextlib.AsyncExitStack() as stack:
-        for agent in agents:
-            await agent.start(master.agents)
-            stack.push_async_callback(agent.stop)
-        routes: dict[str, list[BaseRoute]] = {agent.name: list(agent_routes(agent)) for agent in agents}
-        yield Routes(routes, list(files_routes(jail_of(agents))))
 
 
 @click.command("mesos", help="A Mesos master and agents in one process, speaking the real protocols.")

@@ -178,6 +178,7 @@ class Endpoints:
         if framework is None:
             return _bad("No framework found with specified ID")
         self.master.frameworks.remove(framework)
+        self.master.cluster.registry.flush()
         return Response(b"")
 
     async def maintenance_schedule(self, request: Request) -> Response:
@@ -204,6 +205,7 @@ class Endpoints:
             act(parse(message, {"machines": document} if isinstance(document, list) else document))
         except CallError as error:
             return Response(str(error), status_code=error.status, media_type="text/plain")
+        self.master.cluster.registry.flush()
         return Response(b"")
 
     def _recovered_slaves(self) -> list[Json]:

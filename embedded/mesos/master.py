@@ -24,6 +24,10 @@ class Master:
         self.agents.recover()
         self._every_interval()
 
+    def close_streams(self) -> None:
+        """Ends all subscriptions, once what waits in them is sent."""
+        self.cluster.close_streams()
+
     def stop(self) -> None:
         self.cluster.close()
 

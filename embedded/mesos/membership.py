@@ -72,8 +72,13 @@ class Membership:
             status = {**status, "reason": "REASON_AGENT_DRAINING"}
         if "agent_id" not in status:
             status = {**status, "agent_id": {"value": agent_id}}
-        task = framework.tasks.get(status["task_id"]["value"])
-        if task and task.agent_id == agent_id:
+        task_id = status["task_id"]["value"]
+        task = framework.tasks.get(task_id)
+        if task and task.agent_id != agent_id:
+            # A leftover whose id the framework has used again: of this one it is to hear nothing.
+            asyncio.get_running_loop().call_soon(agent.agent.acknowledge, framework_id, task_id, status["uuid"])
+            return
+        if task:
             cluster.apply(task, status)
         framework.send_status(status)
 
@@ -117,6 +122,10 @@ class Membership:
                 self._shut_down_unknown(agent.agent, task.framework_id)
                 continue
             framework.unreachable_tasks.pop(task.task_id, None)
+            if task.task_id in framework.tasks:
+                log.warning("an agent is back with a task whose id was used again", task=task.task_id)
+                asyncio.get_running_loop().call_soon(agent.agent.kill, task.framework_id, task.task_id, None)
+                continue
             framework.tasks[task.task_id] = task
             agent.tasks[task.framework_id, task.task_id] = task
             if not task.terminal:

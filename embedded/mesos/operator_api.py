@@ -64,6 +64,7 @@ class OperatorApi:
         except CallError as error:
             await respond_text(send, error.status, str(error))
             return
+        self.master.cluster.registry.flush()
         if answer is None:
             await respond_text(send, 200, "")
         else:

@@ -1,13 +1,13 @@
 """What the master remembers over a restart: who its frameworks and agents are, and what operators told it about them.
 
-One JSON file, replaced as a whole. Changes of one turn of the event loop are written once, at its end. A disk that refuses
-is logged and tried again with the next change; the master works on from memory.
+One JSON file, replaced as a whole. Changes of one turn of the event loop are written once, at its end, or earlier by `flush`,
+which whoever answers a client calls first: what was accepted is on disk. A disk that refuses is logged and tried again with
+the next change; the master works on from memory.
 """
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,9 @@ KEPT_REMOVED = 1000  # ids of removed frameworks and gone agents
 class Registry:
     """Sections of entries by id. Change them through `put` and `drop` alone."""
 
-    def __init__(self, path: Path | None, on_saved: Callable[[str | None], None] = lambda error: None) -> None:
+    def __init__(self, path: Path | None) -> None:
         """Without a path nothing outlives the process. Raises MesosError if there is a file and it cannot be read."""
         self._path = path
-        self._on_saved = on_saved
         self._sections: dict[str, dict[str, Any]] = {name: {} for name in (*SECTIONS, "settings")}
         self._pending: asyncio.Handle | None = None
         self.size = 0  # bytes, as last written
@@ -55,8 +54,12 @@ class Registry:
         if self._path and self._pending is None:
             self._pending = asyncio.get_running_loop().call_soon(self.save)
 
+    def flush(self) -> None:
+        """Writes at once what has changed."""
+        if self._pending:
+            self.save()
+
     def save(self) -> None:
-        """Writes what has changed, at once."""
         if self._pending:
             self._pending.cancel()
             self._pending = None
@@ -69,10 +72,8 @@ class Registry:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self._path)
-            self._on_saved(None)
         except OSError as error:
             log.error("the registry cannot be written", path=str(self._path), error=str(error))
-            self._on_saved(f"{self._path} cannot be written: {error.strerror}")
 
     def _load(self, path: Path) -> None:
         try:

@@ -43,6 +43,7 @@ class SchedulerApi:
                 await self._subscribe(call, headers, receive, send)
                 return
             status = self._call(call, headers)
+            self.master.cluster.registry.flush()
         except CallError as error:
             await respond_text(send, error.status, str(error))
             return
@@ -56,6 +57,7 @@ class SchedulerApi:
         framework_id, stream = self.master.frameworks.subscribe(
             subscribe["framework_info"], subscribe.get("suppressed_roles", [])
         )
+        self.master.cluster.registry.flush()
         try:
             await send_stream(stream, receive, send, {"Mesos-Stream-Id": stream.id})
         finally:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 
@@ -62,20 +63,38 @@ class Mesos:
         return answer
 
 
+async def operator(mesos: Mesos, kind: str, **content: Any) -> Any:
+    """An /api/v1 call that is to succeed: the content of its answer, or None where there is none."""
+    call = {"type": kind, **({kind.lower(): content} if content else {})}
+    async with aiohttp.ClientSession() as session, session.post(f"{mesos.url}/api/v1", json=call) as response:
+        text = await response.text()
+        assert response.status == 200, f"{kind}: {response.status} {text}"
+        return orjson.loads(text)[kind.lower()] if text else None
+
+
 MesosFactory = Callable[..., Mesos]
 
 
 @contextlib.contextmanager
 def running_embedded_mesos(
-    directory: Path, *, agents: int = 1, simulate: bool = False, resources: str = RESOURCES, **settings: object
+    directory: Path,
+    *,
+    agents: int = 1,
+    simulate: bool = False,
+    resources: str = RESOURCES,
+    ready: bool = True,
+    **settings: object,
 ) -> Iterator[Mesos]:
-    """`dromos mesos` as a process. Further `settings` are its flags: `start_lag=0.1` is `--start-lag 0.1`.
+    """`dromos mesos` as a process, all its agents active unless `ready` is False. Further `settings` are its flags:
+    `start_lag=0.1` is `--start-lag 0.1`.
 
     State is below `directory`, so a second call with the same one restarts the same Mesos (give it the same `port`).
     """
     port = settings.pop("port", None) or free_port()
-    flags = {"port": port, "agents": agents, "resources": resources, "state_dir": directory, **settings}
+    flags = {"port": port, "agents": agents, "state_dir": directory, **settings}
     command = [sys.executable, "-m", "embedded.mesos.daemon", "--host", "127.0.0.1"]
+    if resources:
+        flags["resources"] = resources
     for name, value in flags.items():
         command += ["--" + name.replace("_", "-"), str(value)]
     if simulate:
@@ -84,7 +103,8 @@ def running_embedded_mesos(
     log = directory / f"mesos-{port}.log"
     with running(command, log=log, env={"PYTHONPATH": str(REPOSITORY)}) as process:
         mesos = Mesos("127.0.0.1", int(str(port)), log, process, real=False, simulated=simulate)
-        _wait_until_ready(mesos, agents)
+        if ready:
+            _wait_until_ready(mesos, agents)
         yield mesos
 
 

@@ -286,6 +286,6 @@ async def scheduling(url: str, *, subscribe: bool = True, **info: Any) -> AsyncI
             yield scheduler
         finally:
             if scheduler.framework_id and not scheduler.closed:
-                with contextlib.suppress(CallError):
+                with contextlib.suppress(CallError, aiohttp.ClientError):  # its master may be gone
                     await scheduler.teardown()
             await scheduler.disconnect()
