@@ -5,17 +5,13 @@ The directory of a launch holds what the shim reads and writes; its file lock sa
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import pwd
-import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,8 +19,20 @@ import orjson
 from daemonkit.logs import get_logger
 from embedded.mesos.cgroups import Cgroup, Cgroups, Limits
 from embedded.mesos.durable import read_json, write_json
-from embedded.mesos.runtimes import shim
 from embedded.mesos.runtimes.base import Container, Ended, Launch, LaunchError, ProbeError, User, describe, variables
+from embedded.mesos.runtimes.proc import kill_marked, statistics_of_tree
+from embedded.mesos.runtimes.supervisor import (
+    EXIT,
+    KILL,
+    LAUNCH,
+    SHIM,
+    STARTED,
+    is_starting,
+    is_supervised,
+    open_supervisor,
+    read_line,
+    spawn,
+)
 from embedded.mesos.runtimes.volumes import link_volumes
 from embedded.mesos.sandbox import give_to
 
@@ -34,8 +42,6 @@ Json = dict[str, Any]
 EXECUTOR_MEMORY = 32 * 1024 * 1024  # what Mesos adds to a command task's memory
 START_TIMEOUT = 30.0
 DESTROY_TIMEOUT = 30.0
-_SHIM = (sys.executable, "-I", "-S", shim.__file__)
-_LOCK, _LAUNCH, _STARTED, _EXIT, _KILL = "lock", "launch.json", "started.json", "exit.json", "kill.json"
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,9 @@ class ProcessRuntime:
         spec = await asyncio.to_thread(self._prepare, launch)
         cgroup = self.cgroup(launch)
         try:
-            ready, pid = await asyncio.to_thread(_spawn, launch.directory)
+            ready, pid = await asyncio.to_thread(spawn, launch.directory)
             try:
-                answer = await asyncio.wait_for(_read_line(ready), START_TIMEOUT)
+                answer = await asyncio.wait_for(read_line(ready), START_TIMEOUT)
             finally:
                 os.close(ready)
             if answer != "started":
@@ -87,18 +93,18 @@ class ProcessRuntime:
             if cgroup:
                 await asyncio.to_thread(cgroup.remove)
             raise
-        return ProcessContainer(launch, spec, cgroup, _open_supervisor(launch.directory), child=pid)
+        return ProcessContainer(launch, spec, cgroup, open_supervisor(launch.directory), child=pid)
 
     async def recover(self, launch: Launch) -> Container | None:
-        spec = read_json(launch.directory / _LAUNCH)
+        spec = read_json(launch.directory / LAUNCH)
         if spec is None:
             return None
         deadline = time.monotonic() + START_TIMEOUT
-        while _is_starting(launch.directory) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while is_starting(launch.directory) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        if not (launch.directory / _STARTED).exists():
+        if not (launch.directory / STARTED).exists():
             return None
-        supervisor = _open_supervisor(launch.directory) if _is_supervised(launch.directory) else None
+        supervisor = open_supervisor(launch.directory) if is_supervised(launch.directory) else None
         return ProcessContainer(launch, spec, self.cgroup(launch), supervisor)
 
     async def remove_leftovers(self, agent_id: str, is_known: Callable[[str], bool]) -> None:
@@ -146,7 +152,7 @@ class ProcessRuntime:
             "grace": self.default_grace,
         }
         try:
-            write_json(launch.directory / _LAUNCH, spec)
+            write_json(launch.directory / LAUNCH, spec)
         except (OSError, TypeError) as error:
             raise LaunchError(f"Failed to prepare the container: {error}") from None
         return spec
@@ -178,7 +184,7 @@ class ProcessContainer:
 
     async def wait(self) -> Ended:
         await self._supervisor_ended()
-        ended = read_json(self.launch.directory / _EXIT)
+        ended = read_json(self.launch.directory / EXIT)
         if ended is None or ended["status"] is None:
             await asyncio.to_thread(self._kill_strays)
             return Ended(False, "Executor terminated", "REASON_EXECUTOR_TERMINATED")
@@ -192,7 +198,7 @@ class ProcessContainer:
         request = {"at": now, "grace": max(0.0, self._kill_by - now)}
         how = signal.SIGUSR1
         try:
-            write_json(self.launch.directory / _KILL, request, durable=False)
+            write_json(self.launch.directory / KILL, request, durable=False)
         except OSError as error:
             log.warning("a kill request cannot be written, the default grace period holds", error=str(error))
             how = signal.SIGUSR2
@@ -228,7 +234,7 @@ class ProcessContainer:
             "grace": 0.0,
         }
         process = await asyncio.create_subprocess_exec(
-            *_SHIM,
+            *SHIM,
             "check",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -259,7 +265,7 @@ class ProcessContainer:
 
     def _pids(self) -> Json:
         if not self._started:
-            self._started = read_json(self.launch.directory / _STARTED) or {}
+            self._started = read_json(self.launch.directory / STARTED) or {}
         return self._started
 
     async def _supervisor_ended(self) -> None:
@@ -298,8 +304,8 @@ class ProcessContainer:
                 log.warning(
                     "processes of a task cannot be killed", task=self.launch.task_id, pids=self._cgroup.processes()
                 )
-        elif not (self.launch.directory / _EXIT).exists():
-            started = read_json(self.launch.directory / _STARTED)
+        elif not (self.launch.directory / EXIT).exists():
+            started = read_json(self.launch.directory / STARTED)
             if started:
                 kill_marked(started["pid"], started["start"], str(self.launch.sandbox))
 
@@ -374,159 +380,3 @@ def _out_of_memory(oom: Json) -> Ended:
     used = (oom["peak"] or oom["limit"] or 0) / (1024 * 1024)
     resource = {"name": "mem", "type": "SCALAR", "scalar": {"value": used}}
     return Ended(False, message, "REASON_CONTAINER_LIMITATION_MEMORY", {"resources": [resource]})
-
-
-# --- the shim -------------------------------------------------------------------------------------------------------------------------
-
-
-def _spawn(directory: Path) -> tuple[int, int]:
-    """Starts the shim; (the read end of its ready pipe, its pid). The lock passes to it without a moment in which it is free."""
-    lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        process = subprocess.Popen(
-            [*_SHIM, "task", str(directory), str(lock), str(ready_write)],
-            pass_fds=(lock, ready_write),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            env={"PATH": os.defpath},
-        )
-    except OSError:
-        os.close(ready_read)
-        raise
-    finally:
-        os.close(lock)
-        os.close(ready_write)
-    process.returncode = 0  # its end is awaited by pidfd, not by subprocess
-    return ready_read, process.pid
-
-
-def _is_supervised(directory: Path) -> bool:
-    """True while the shim of this directory lives."""
-    try:
-        lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _is_starting(directory: Path) -> bool:
-    return _is_supervised(directory) and not (directory / _STARTED).exists()
-
-
-def _open_supervisor(directory: Path) -> int | None:
-    """A pidfd of the shim; None if it has ended. Its start time tells it from a later process with the same pid."""
-    started = read_json(directory / _STARTED)
-    return _open_process(started["shim"], started["shim_start"]) if started else None
-
-
-def _open_process(pid: int, start: int) -> int | None:
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-    if _start_time(pid) == start:
-        return fd
-    os.close(fd)
-    return None
-
-
-def _start_time(pid: int) -> int | None:
-    try:
-        return shim.start_time(pid)
-    except (IndexError, ValueError):
-        return None
-
-
-async def _read_line(fd: int) -> str:
-    """Text from a pipe until its end or the end of a line."""
-    loop = asyncio.get_running_loop()
-    data = b""
-    os.set_blocking(fd, False)
-    while not data.endswith(b"\n"):
-        readable: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(fd, _set, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(fd)
-        piece = os.read(fd, 4096)
-        if not piece:
-            break
-        data += piece
-    return data.decode(errors="replace").strip()
-
-
-def _set(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-# --- processes ------------------------------------------------------------------------------------------------------------------------
-
-
-def kill_marked(leader: int, start: int, sandbox: str, timeout: float = 5.0) -> None:
-    """Kills the session of `leader`, and every process whose environment names the sandbox."""
-    mark = f"MESOS_SANDBOX={sandbox}".encode()
-
-    def belongs(pid: int, stat: list[str]) -> bool:
-        if int(stat[3]) == leader and _start_time(leader) in (start, None):
-            return True
-        with contextlib.suppress(OSError):
-            return mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        return False
-
-    deadline = time.monotonic() + timeout
-    while (
-        pids := [pid for pid, stat in _processes() if stat[0] != "Z" and belongs(pid, stat)]
-    ) and time.monotonic() < deadline:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        select.select([], [], [], 0.01)
-
-
-def statistics_of_tree(root: int) -> Json:
-    """What a process and its descendants use now, from /proc: the children that have ended are counted by their parents."""
-    stats = dict(_processes())
-    children: dict[int, list[int]] = {}
-    for pid, stat in stats.items():
-        children.setdefault(int(stat[1]), []).append(pid)
-    look, found = children.get(root, []), []
-    while look:
-        pid = look.pop()
-        found.append(stats[pid])
-        look = look + children.get(pid, [])
-    if not found:
-        return {}
-    ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-    rss = sum(int(stat[21]) for stat in found) * page
-    return {
-        "cpus_user_time_secs": sum(int(stat[11]) + int(stat[13]) for stat in found) / ticks,
-        "cpus_system_time_secs": sum(int(stat[12]) + int(stat[14]) for stat in found) / ticks,
-        "mem_rss_bytes": rss,
-        "mem_total_bytes": rss,
-        "processes": len(found),
-        "threads": sum(int(stat[17]) for stat in found),
-    }
-
-
-def _processes() -> list[tuple[int, list[str]]]:
-    """(pid, the fields of /proc/PID/stat from `state` on) of all processes."""
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208  names are all that is wanted
-        if name.isdigit():
-            fields = shim.read(f"/proc/{name}/stat").rpartition(")")[2].split()
-            if fields:
-                found.append((int(name), fields))
-    return found
