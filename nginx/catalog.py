@@ -60,7 +60,8 @@ class Catalog:
 
     @property
     def services(self) -> Mapping[str, Sequence[Instance]]:
-        return self._known
+        """As they are now: a picture that does not change any more."""
+        return dict(self._known)
 
     def forget(self) -> None:
         """Drops the services that have been gone for long enough."""

@@ -8,6 +8,7 @@ HAProxy has no EWMA (it becomes least connections), no mirroring without an agen
 
 import hashlib
 import re
+import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,7 @@ class HaproxySurroundings:
 
 
 def render(model: Model, around: HaproxySurroundings) -> str:
+    watched = is_watched(model)
     authorities = sorted({one.options.access.client_ca for one in model.routes if one.options.access.client_ca})
     return _environment.get_template("haproxy.cfg.j2").render(
         generation=around.generation,
@@ -64,7 +66,7 @@ def render(model: Model, around: HaproxySurroundings) -> str:
         tuning=around.tuning,
         authorities=around.layout.authorities / authorities[0] if authorities else "",
         wildcards=any(host.startswith("*.") for route in model.routes for host in route.hosts),
-        backends=[_backend(backend, model, around) for backend in backends(model)],
+        backends=[_backend(backend, model, around, watched) for backend in backends(model)],
         canaries=_canaries(model),
         lua=LUA / "haproxy_metrics.lua",
         streams=[_stream(stream, around) for stream in model.streams if stream.protocol == "tcp"],
@@ -141,20 +143,30 @@ def backends(model: Model) -> list[Backend]:
     return found
 
 
-def server_options(options: Options) -> str:
-    """The words of a server line after its weight, the same for those added while HAProxy runs."""
-    fails = max(1, options.retries.max_fails)
-    words = ["check", "inter", "2s", "fall", "2", "rise", "1"]
-    if options.retries.max_fails:
-        words += ["observe", "layer4", "error-limit", str(fails), "on-error", "mark-down"]
+def server_options(options: Options, *, watched: bool) -> str:
+    """The words of a server line after its weight, the same for those added while HAProxy runs.
+
+    `watched`: a server that fails requests is skipped, and looked at until it answers. Consul does the checking otherwise, so a
+    server that does well is hardly looked at.
+    """
+    words = []
+    if watched and options.retries.max_fails:
+        words += ["check", "inter", "1h", "downinter", "2s", "fastinter", "1s", "fall", "1", "rise", "1"]
+        words += ["observe", "layer4", "error-limit", str(options.retries.max_fails), "on-error", "mark-down"]
     if options.protocol in ("https", "grpcs"):
         words += ["ssl", "verify", "none"]
     if options.protocol in ("grpc", "grpcs"):
         words += ["proto", "h2"] if options.protocol == "grpc" else ["alpn", "h2"]
-    return " " + " ".join(words)
+    return "".join(f" {word}" for word in words)
 
 
-def _backend(backend: Backend, model: Model, around: HaproxySurroundings) -> dict[str, Any]:
+def is_watched(model: Model) -> bool:
+    """Each watched server costs HAProxy a file descriptor, whether it is looked at or not."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2
+    return sum(len(one.service.endpoints) for one in backends(model)) <= most
+
+
+def _backend(backend: Backend, model: Model, around: HaproxySurroundings, watched: bool) -> dict[str, Any]:
     options = backend.options
     lines = _tcp_lines(options) if options.protocol in ("tcp", "udp") else _http_lines(backend, model)
     if options.https_redirect:
@@ -166,7 +178,7 @@ def _backend(backend: Backend, model: Model, around: HaproxySurroundings) -> dic
         "name": backend.name,
         "users": options.access.users,
         "lines": lines,
-        "server_options": server_options(options),
+        "server_options": server_options(options, watched=watched),
         "servers": [_server(endpoint) for endpoint in backend.service.endpoints],
     }
 

@@ -114,20 +114,20 @@ class Haproxy:
         async with self._lock:
             if self._running is None:
                 self._running, self._standby, self._followed = await self._runtime.servers(), "?", {}
-            changed = 0
+            changed, watched = 0, haproxy_conf.is_watched(model)
             for backend in haproxy_conf.backends(model):
                 running = self._running.get(backend.name)
                 # A backend that does not run yet comes with the next reload.
                 if running is not None and self._followed.get(backend.name) is not backend.service:
-                    changed += await self._follow_backend(backend, running)
+                    changed += await self._follow_backend(backend, running, watched)
                     if not any(server.leaving for server in running.values()):
                         self._followed[backend.name] = backend.service
             await self._follow_standby(haproxy_conf.standby_map(model, switched))
             return changed
 
-    async def _follow_backend(self, backend: Backend, running: dict[str, Server]) -> bool:
+    async def _follow_backend(self, backend: Backend, running: dict[str, Server], watched: bool) -> bool:
         wanted = {haproxy_conf.server_name(one.address, one.port): one for one in backend.service.endpoints}
-        commands = _commands(backend, wanted, running)
+        commands = _commands(backend, wanted, running, watched)
         if not commands and not any(server.leaving for server in running.values()):
             return False
         complaints = await self._runtime.run(commands) if commands else []
@@ -274,15 +274,19 @@ class Haproxy:
         raise ProxyFailedError(f"haproxy did not take its configuration: {last}")
 
 
-def _commands(backend: Backend, wanted: Mapping[str, Endpoint], running: Mapping[str, Server]) -> list[str]:
+def _commands(
+    backend: Backend, wanted: Mapping[str, Endpoint], running: Mapping[str, Server], watched: bool
+) -> list[str]:
     """What turns the running servers into the wanted ones, save the deletion of those that leave."""
     commands = []
     for name, endpoint in wanted.items():
         path, weight, server = f"{backend.name}/{name}", min(endpoint.weight, 256), running.get(name)
         if server is None:
             address = listen_address(endpoint.address, endpoint.port)
-            options = haproxy_conf.server_options(backend.options)
-            commands += [f"add server {path} {address} weight {weight}{options}", f"enable health {path}"]
+            options = haproxy_conf.server_options(backend.options, watched=watched)
+            commands.append(f"add server {path} {address} weight {weight}{options}")
+            if " check " in options:
+                commands.append(f"enable health {path}")
         if server is None or server.leaving:
             commands.append(f"set server {path} state ready")
         if server is not None and server.weight != weight:

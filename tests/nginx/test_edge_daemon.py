@@ -149,9 +149,7 @@ async def test_a_refused_name_is_reported_and_harms_nobody(edge: EdgeDaemon, rea
         }
 
 
-async def test_a_consul_that_loses_everything_at_once_is_doubted(
-    tmp_path: Path, real_consul: ConsulServer
-) -> None:
+async def test_a_consul_that_loses_everything_at_once_is_doubted(tmp_path: Path, real_consul: ConsulServer) -> None:
     flags = ("--guard-from", "4", "--guard-hold", "2")
     with running_edge(tmp_path / "edge", real_consul.url, *flags) as edge:
         async with backends("a", "b", "c", "d") as servers:
