@@ -5,13 +5,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from daemonkit.settings import Seconds
+from daemonkit.settings import Seconds, Settings
 from embedded.mesos.agent_settings import AgentSettings
 
 
-class MesosSettings(AgentSettings):
-    """Those of the master, and of how many agents there are; what an agent is like is in AgentSettings."""
-
+class MasterSettings(Settings):
     section: ClassVar[str] = "mesos"
 
     host: str = Field("127.0.0.1", description="address to listen on, and the agents' hostname")
@@ -55,3 +53,9 @@ class MesosSettings(AgentSettings):
     max_unreachable_tasks_per_framework: int = Field(1000, ge=0, description="tasks kept of agents out of reach")
 
     log_level: str = Field("info", description="debug, info, warning or error")
+
+
+class MesosSettings(AgentSettings, MasterSettings):
+    """Those of the master, of how many agents there are, and of what an agent is like."""
+
+    section: ClassVar[str] = "mesos"

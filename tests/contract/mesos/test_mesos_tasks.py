@@ -255,6 +255,16 @@ async def test_a_killed_task_ends_as_killed(mesos: Mesos):
         assert (status["state"], status["message"]) == ("TASK_KILLED", "Command terminated with signal 15")
 
 
+async def test_a_framework_that_knows_the_state_hears_that_its_task_is_being_killed(mesos: Mesos):
+    killing = [{"type": "MULTI_ROLE"}, {"type": "TASK_KILLING_STATE"}]
+    async with scheduling(mesos.url, capabilities=killing) as scheduler:
+        info, _ = await scheduler.running()
+        await scheduler.kill(info["task_id"]["value"])
+        statuses = [await scheduler.update(info["task_id"]["value"]) for _ in range(2)]
+
+        assert [status["state"] for status in statuses] == ["TASK_KILLING", "TASK_KILLED"]
+
+
 async def test_a_task_that_does_not_heed_sigterm_is_killed_after_the_grace_period_of_the_call(
     mesos: Mesos, tmp_path: Path
 ):
