@@ -28,10 +28,12 @@ class Evaluation:
         self.values = values
         self.incremental = Incremental()
         self.scratch = Scratch(self.incremental.impure)
+        self.local = False  # it has read something that is this machine's own
 
     def read(self, query: Query[T], default: T) -> T:
         received, value = self.values.get(query)
         self.incremental.touch(query, received)
+        self.local |= query.source != "consul"
         return value if received else default  # type: ignore[return-value]
 
     def wait_for(self, query: Query[Any]) -> None:
@@ -59,6 +61,9 @@ class Current:
 
     def wait_for(self, query: Query[Any]) -> None:
         self.now.wait_for(query)
+
+    def local(self) -> None:
+        self.now.local = True
 
     def impure(self) -> None:
         self.now.incremental.impure()

@@ -131,6 +131,13 @@ class Incremental:
         for fragment in self.readers.get(query, ()):
             _soil(fragment)
 
+    def forget(self) -> None:
+        """Nothing is read any more; the next evaluation starts from scratch."""
+        for loop in self._root.children.values():
+            self._forget_rounds(loop.rounds.values())
+        self._stop_reading(self._root, self._root.queries)
+        self._root = Fragment(None)
+
     def evaluate(self, body: Callable[[], str]) -> str:
         """Raises what `body` raises. The text means nothing while `missing` is not empty."""
         self._stack.clear()

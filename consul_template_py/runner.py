@@ -10,19 +10,20 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from consul_template_py import metrics
 from consul_template_py.apply import Applier
 from consul_template_py.commands import ChildEnvironment, Command
 from consul_template_py.config import Config, EnvConfig, TargetConfig, TemplateConfig
-from consul_template_py.errors import ConfigError, TargetError, TemplateError
+from consul_template_py.deduplicate import Deduplicator, Follower
+from consul_template_py.errors import ConfigError, SourceError, TargetError, TemplateError
 from consul_template_py.http import Endpoint, tls_context
 from consul_template_py.memory import Guards, Memory
 from consul_template_py.query import Query
 from consul_template_py.quiescence import changed, due
 from consul_template_py.sources.base import DataSource
-from consul_template_py.sources.consul import ConsulSettings
+from consul_template_py.sources.consul import ConsulSettings, make_client
 from consul_template_py.sources.files import FileSource
 from consul_template_py.sources.vault import VaultSettings, VaultSource
 from consul_template_py.targets.base import ApplyResult
@@ -33,6 +34,9 @@ from consul_template_py.watch import Watcher
 from daemonkit.logs import get_logger
 
 log = get_logger(__name__)
+
+
+Role = Literal["undecided", "leader", "follower", "own"]
 
 
 class Group:
@@ -83,11 +87,17 @@ class Runner:
         self.groups = self._make_groups()
         self._readers: dict[Query[Any], set[Unit]] = {}
         self._wake = asyncio.Event()
+        self._group_of = {unit: group for group in self.groups for unit in group.units}
         self._dirty: set[Unit] = set(self.units)
+        self.roles: dict[Unit, Role] = {}
+        self._to_publish: dict[Unit, asyncio.Event] = {}
+        self._sharing: list[asyncio.Task[None]] = []
         self._became_ready = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`, or with `once` until all is done. Raises TemplateError or TargetError with `once` if something failed."""
+        if self.config.deduplicate.enabled:
+            self._share()
         appliers = [asyncio.create_task(group.applier.run(), name=group.name) for group in self.groups]
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -99,9 +109,10 @@ class Runner:
                 await self._sleep(stopping)
         finally:
             stopping.cancel()
-            for task in appliers:
+            tasks = [*appliers, *self._sharing]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*appliers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._watcher.close()
 
     @property
@@ -144,18 +155,22 @@ class Runner:
 
     def _pass(self) -> None:
         """Evaluates the units that are due, and says to their targets what is wanted now."""
-        again: list[Group] = []
+        again: set[Group] = set()
         for unit in [unit for unit in self.units if unit in self._dirty and self._is_due(unit)]:
             self._dirty.discard(unit)
             unit.burst = None
             if unit.evaluate():
                 self._on_text(unit)
-                again += [group for group in self.groups if unit in group.units and group not in again]
+                again.add(self._group_of[unit])
+                if unit in self._to_publish:
+                    self._to_publish[unit].set()
             self._note(unit)
             self._follow(unit)
-        for group in self.groups:
-            if group in again:
-                group.applier.want(group.wanted)
+        for group in [group for group in self.groups if group in again]:
+            group.applier.want(group.wanted)
+        self._check_ready()
+
+    def _check_ready(self) -> None:
         if not self.ready and all(unit.rendered or unit.state.error for unit in self.units):
             self._became_ready.set()
             log.info("all templates are rendered", templates=len(self.units))
@@ -187,6 +202,64 @@ class Runner:
         metrics.BROKEN.labels(unit.name).set(bool(unit.state.error))
         metrics.REFUSED.labels(unit.name).set(len(unit.evaluation.incremental.refused))
         metrics.WAITING.labels(unit.name).set(len(unit.waiting_for))
+
+    # one renders for many
+
+    def _share(self) -> None:
+        """Nothing is evaluated until it is known who leads."""
+        settings = self.config.deduplicate
+        deduplicator = Deduplicator(
+            make_client(consul_settings(self.config)), self._watcher, prefix=settings.prefix, ttl=settings.ttl
+        )
+        self._sharing.append(asyncio.create_task(deduplicator.run()))
+        for unit in self.units:
+            self._dirty.discard(unit)
+            self.roles[unit] = "undecided"
+            self._to_publish[unit] = asyncio.Event()
+            self._sharing.append(asyncio.create_task(self._share_unit(unit, deduplicator)))
+
+    async def _share_unit(self, unit: Unit, deduplicator: Deduplicator) -> None:
+        publishing = asyncio.create_task(self._publish(unit, deduplicator))
+        follower = Follower(lambda text: self._adopt(unit, text), lambda: self._become(unit, "own"))
+        try:
+            await deduplicator.join(unit.key, lambda: self._become(unit, "leader"), follower)
+        finally:
+            publishing.cancel()
+
+    def _become(self, unit: Unit, role: Role) -> None:
+        if self.roles[unit] == role:
+            return
+        before, self.roles[unit] = self.roles[unit], role
+        self._to_publish[unit].set()
+        if role == "follower":
+            self._dirty.discard(unit)
+            unit.evaluation.incremental.forget()
+            self._follow(unit)
+        elif before not in ("leader", "own"):
+            self._dirty.add(unit)
+        self._wake.set()
+
+    def _adopt(self, unit: Unit, text: str) -> None:
+        self._become(unit, "follower")
+        if unit.adopt(text):
+            self._on_text(unit)
+            group = self._group_of[unit]
+            group.applier.want(group.wanted)
+        self._check_ready()
+        self._wake.set()
+
+    async def _publish(self, unit: Unit, deduplicator: Deduplicator) -> None:
+        """While this process leads, what it has rendered is published."""
+        while True:
+            await self._to_publish[unit].wait()
+            self._to_publish[unit].clear()
+            if self.roles[unit] == "leader" and unit.rendered:
+                try:
+                    await deduplicator.publish(unit.key, None if unit.evaluation.local else unit.text)
+                except SourceError as error:
+                    log.warning("deduplicate: not published", template=unit.name, error=str(error))
+                    await asyncio.sleep(1.0)
+                    self._to_publish[unit].set()
 
     # the end, with `once`
 

@@ -36,6 +36,7 @@ def _unit(unit: Unit, runner: Runner) -> dict[str, Any]:
         "syntax": unit.syntax,
         "state": "broken" if state.error else "waiting" if missing or not unit.rendered else "rendered",
         "error": state.error,
+        "role": runner.roles.get(unit, "alone"),
         "dependencies": queries[:MOST_LISTED],
         "dependencies_count": len(queries),
         "waiting_for": missing[:MOST_LISTED],

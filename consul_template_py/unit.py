@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from consul_template_py.config import Config, TemplateConfig
+from consul_template_py.deduplicate import template_hash
 from consul_template_py.errors import ConfigError, TemplateError
 from consul_template_py.escape import SYNTAXES, RefusedValueError
 from consul_template_py.evaluation import Evaluation, Template, Values
@@ -47,6 +48,7 @@ class Unit:
     syntax: str
     wait: Wait
     evaluation: Evaluation
+    key: str  # a hash of all that decides what it gives from the same data
     template: Template | None = None
     state: UnitState = field(default_factory=UnitState)
     burst: Burst | None = None  # changes that it has not been evaluated for
@@ -89,6 +91,19 @@ class Unit:
             return False
         if state.error:
             log.info("template is well again", template=self.name)
+        return self._take(text)
+
+    def adopt(self, text: str) -> bool:
+        """Takes a text that another process has rendered from the same template. True if it is another one than before."""
+        self.state.evaluated_at = time.time()
+        return self._take(text)
+
+    @property
+    def text(self) -> str | None:
+        return self._text
+
+    def _take(self, text: str) -> bool:
+        state = self.state
         state.error, state.good_at = "", state.evaluated_at
         if text == self._text:
             return False
@@ -168,7 +183,8 @@ def _make(
     declared = _DECLARED.match(text)
     syntax = config.syntax or (declared["syntax"] if declared else all_config.syntax)
     wait = all_config.wait if config.wait is None else config.wait
-    unit = Unit(config, name, destination, syntax, wait, Evaluation(values))
+    key = template_hash(text, syntax, config.error_on_missing_key, config.left_delimiter, config.right_delimiter)
+    unit = Unit(config, name, destination, syntax, wait, Evaluation(values), key)
     if not error and syntax not in SYNTAXES:
         error = f"{name}: syntax {syntax!r} is none of {', '.join(SYNTAXES)}"
     if not error:

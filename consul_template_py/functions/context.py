@@ -28,6 +28,10 @@ class Context(Protocol):
         """The value is there, but the template is not to be rendered with it: as if there had been no answer."""
         ...
 
+    def local(self) -> None:
+        """What is being evaluated depends on the machine that it is evaluated on."""
+        ...
+
     def impure(self) -> None:
         """What is being evaluated gives another text each time."""
         ...

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from consul_template_py.functions import collections, formats, text
-from consul_template_py.functions.sockaddr import sockaddr
 
 HELPERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
@@ -33,7 +32,6 @@ HELPERS: dict[str, Callable[..., Any]] = {
         formats.to_json_pretty,
         formats.to_toml,
         formats.to_yaml,
-        sockaddr,
         text.add,
         text.base64_decode,
         text.base64_encode,

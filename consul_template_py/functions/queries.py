@@ -8,6 +8,7 @@ from typing import Any
 
 from consul_template_py.errors import TemplateError
 from consul_template_py.functions.context import Context
+from consul_template_py.functions.sockaddr import sockaddr
 from consul_template_py.query import (
     CaRoot,
     CaRootsQuery,
@@ -57,6 +58,7 @@ class Queries:
     def node(self, query: str = "") -> NodeWithServices | None:
         """Without a name: the machine that this runs on, by the name it gives itself."""
         if not query or query.startswith("@"):
+            self._context.local()
             query = _own_name() + query
         return self._context.read(NodeQuery.parse(query), None)
 
@@ -138,19 +140,28 @@ class Queries:
     # the process
 
     def env(self, name: str, default: str = "") -> str:
+        self._context.local()
         return self._context.environment.get(name, default)
 
     def env_or_default(self, name: str, default: str) -> str:
         """The default for a variable that is empty, too."""
+        self._context.local()
         return self._context.environment.get(name) or default
 
     def must_env(self, name: str) -> str:
+        self._context.local()
         if name not in self._context.environment:
             raise TemplateError(f"must_env({name!r}): the environment variable is not set")
         return self._context.environment[name]
 
+    def sockaddr(self, call: str) -> str:
+        """This machine's own addresses, see `sockaddr.py`."""
+        self._context.local()
+        return sockaddr(call)
+
     def timestamp(self, format: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
         """The time in UTC, by strftime's codes; "unix" gives seconds."""
+        self._context.local()
         self._context.impure()
         return str(int(time.time())) if format == "unix" else time.strftime(format, time.gmtime())
 

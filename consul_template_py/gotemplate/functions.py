@@ -10,7 +10,6 @@ from consul_template_py.escape.text import Formatted
 from consul_template_py.functions import collections, formats, text
 from consul_template_py.functions.context import Context
 from consul_template_py.functions.queries import Queries
-from consul_template_py.functions.sockaddr import sockaddr
 from consul_template_py.gotemplate import values
 
 Function = Callable[..., Any]
@@ -49,6 +48,7 @@ def asking_functions(context: Context) -> dict[str, Function]:
         "secrets": asks.secrets,
         "service": asks.service,
         "services": asks.services,
+        "sockaddr": asks.sockaddr,
         "timestamp": timestamp,
         "tree": asks.tree,
         "zchildren": asks.zchildren,
@@ -196,7 +196,6 @@ PURE: dict[str, Function] = {
     "regexReplaceAll": _last_first(text.regex_replace_all),
     "replaceAll": _last_first(text.replace_all),
     "sha256Hex": text.sha256_hex,
-    "sockaddr": sockaddr,
     "split": _split,
     "splitToMap": _last_first(collections.split_to_map),
     "subtract": _last_first(text.subtract),

@@ -102,19 +102,7 @@ class ConsulSource:
     def __init__(self, settings: ConsulSettings) -> None:
         self.settings = settings
         self.watches = 0
-        headers = {}
-        if token := settings.secret():
-            headers["X-Consul-Token"] = token
-        if settings.username:
-            pair = f"{settings.username}:{settings.password.get_secret_value()}"
-            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        self._client = Client(
-            settings.endpoint(),
-            headers=headers,
-            max_connections=settings.max_connections,
-            connect_timeout=settings.connect_timeout,
-            max_body_bytes=settings.max_body_bytes,
-        )
+        self._client = make_client(settings)
 
     async def poll(self, query: Query[Any], cursor: object | None, last: Any = None) -> Answer[Any]:
         assert isinstance(query, ConsulQuery)
@@ -168,6 +156,23 @@ class ConsulSource:
             return query.decode(response.body) if last is None else query.decode_after(response.body, last)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise SourceUnavailableError(f"Consul's answer cannot be read: {error!r}: {response.text()}") from None
+
+
+def make_client(settings: ConsulSettings) -> Client:
+    """A client that authenticates as the settings say. Raises ConfigError."""
+    headers = {}
+    if token := settings.secret():
+        headers["X-Consul-Token"] = token
+    if settings.username:
+        pair = f"{settings.username}:{settings.password.get_secret_value()}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return Client(
+        settings.endpoint(),
+        headers=headers,
+        max_connections=settings.max_connections,
+        connect_timeout=settings.connect_timeout,
+        max_body_bytes=settings.max_body_bytes,
+    )
 
 
 def next_index(before: Index | None, headers: dict[str, str], max_stale: float) -> Index | CannotBlock:
