@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+from typing import Any
 
 import click
 import requests
@@ -16,7 +17,7 @@ from daemonkit import lifecycle, logs
 from daemonkit.errors import OperatorError
 from daemonkit.health import Health
 from daemonkit.http import bind, serving, status_app
-from nginx import haproxy_process, names, process, status
+from nginx import haproxy_process, keepalived, names, process, status
 from nginx.catalog import Catalog
 from nginx.certificates import Watch
 from nginx.edge import Edge
@@ -160,6 +161,28 @@ def routes(settings: EdgeSettings) -> None:
         print(f"{stream['protocol']} {stream['port']}  ->  {stream['service']}")
     for refusal in report["refused"]:
         print(f"refused: {refusal['service']}: {refusal['what']}: {refusal['why']}")
+
+
+@command.command("keepalived")
+@click.option("--interface", required=True, help="the network interface that carries the shared address")
+@click.option("--address", "addresses", multiple=True, required=True, help="a shared address, such as 10.0.0.10/24")
+@click.option(
+    "--priority", type=int, default=100, show_default=True, help="who begins with the address: the higher one"
+)
+@click.option("--router", type=int, default=51, show_default=True, help="the pair's number in its network, 1 to 255")
+@click.option("--interval", type=float, default=1.0, show_default=True, help="seconds between advertisements")
+@click.option("--source", default="", help="this edge's own address, where there are peers")
+@click.option("--peer", "peers", multiple=True, help="the other edge's address; without any, multicast is used")
+@click.pass_obj
+def print_keepalived(settings: EdgeSettings, /, **pair: Any) -> None:
+    """Prints keepalived.conf for one of two edges that share an address."""
+    host = settings.status_host or settings.host
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        print(keepalived.render(keepalived.Pair(**pair, status_host=local, status_port=settings.status_port)), end="")
+    except EdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def _ask(settings: EdgeSettings, method: str, path: str, body: object = None) -> dict[str, list[dict[str, str]]]:
