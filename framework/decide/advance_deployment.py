@@ -53,12 +53,13 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """`launch`: how many may be started now (of the new configuration). `kill_old`, `kill_new`: how many are to go; of the old ones at most
-    `healthy_kills` that are ok. `done`: the wanted state is reached."""
+    """`launch`: how many may be started now (of the new configuration). `kill_old`, `kill_new`, `kill_any`: how many are to go, those
+    that are not ok before all others; of the old ones at most `healthy_kills` that are. `done`: the wanted state is reached."""
 
     launch: int = 0
     kill_old: int = 0
     kill_new: int = 0
+    kill_any: int = 0
     healthy_kills: int = 0
     done: bool = False
 
@@ -80,11 +81,9 @@ def hold(n: int, strategy: UpgradeStrategy, census: Census, before: int | None =
     surplus = max(0, census.staying - n)
     room = max(n, max_capacity(n, strategy)) - census.present
     launch = max(0, min(n - census.staying, room))
-    # Outdated ones, left behind by a stopped deployment, go first.
-    kill_old = min(surplus, census.old.staying)
     settled = census.staying == n and census.present == n
     done = settled and (census.ok == n or (before is not None and before >= n))
-    return Orders(launch, kill_old, surplus - kill_old, surplus, done)
+    return Orders(launch=launch, kill_any=surplus, done=done)
 
 
 def begin_restart(n: int, strategy: UpgradeStrategy, resident: bool, census: Census) -> Progress:
@@ -118,8 +117,10 @@ def restart(n: int, strategy: UpgradeStrategy, resident: bool, census: Census, p
         # Nothing that is under way will let an old one go: ending one that is not ok takes nothing from anyone.
         kill = min(1, unhealthy + healthy_kills)
     done = new.staying == new.ok == n and new.leaving == 0 and old.present == 0
-    return Orders(launch, kill, max(0, new.staying - n), healthy_kills, done)
+    return Orders(
+        launch=launch, kill_old=kill, kill_new=max(0, new.staying - n), healthy_kills=healthy_kills, done=done
+    )
 
 
 def stop(census: Census) -> Orders:
-    return Orders(0, census.old.staying, census.new.staying, census.ok, done=census.present == 0)
+    return Orders(kill_any=census.staying, done=census.present == 0)

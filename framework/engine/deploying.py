@@ -309,7 +309,7 @@ class Deployer:
         spec = target.spec
         census = core.ledger.census(spec_id, spec.last_config_change_at)
         orders = self._orders(target, spec, census)
-        if orders.kill_old or orders.kill_new:
+        if orders.kill_old or orders.kill_new or orders.kill_any:
             self._kill(spec_id, spec, orders, _WHY[target.mode])
         if target.mode == "stop":
             core.launcher.forget(spec_id)
@@ -365,12 +365,18 @@ class Deployer:
         constraints = spec.constraints if spec else ()
         old = [i for i in staying if i.config_version != config]
         new = [i for i in staying if i.config_version == config]
-        for group, count in ((old, orders.kill_old), (new, orders.kill_new)):
+        for group, count, healthy_kills in (
+            (old, orders.kill_old, orders.healthy_kills),
+            (new, orders.kill_new, orders.kill_new),
+            (staying, orders.kill_any, orders.kill_any),
+        ):
+            if not count:
+                continue
             weak = [i for i in group if not i.ok]
             strong = [i for i in group if i.ok]
-            victims = select_victims(weak, min(count, len(weak)), selection, constraints)
-            healthy_kills = min(count - len(victims), orders.healthy_kills)
-            victims += select_victims(strong, max(0, healthy_kills), selection, constraints)
+            victims = select_victims(weak, min(count, len(weak)), selection, constraints, config_version=config)
+            more = min(count - len(victims), healthy_kills)
+            victims += select_victims(strong, more, selection, constraints, config_version=config)
             for instance in victims:
                 self._core.killer.kill(instance, why)
 

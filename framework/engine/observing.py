@@ -11,6 +11,7 @@ from framework.model.strategy import UnreachableStrategy
 INACTIVE = "inactive"
 EXPUNGE = "expunge"
 LAUNCH = "launch"
+UNCERTAIN = "uncertain"
 
 _NO_FAILURE = frozenset({Condition.FINISHED, Condition.KILLED})
 
@@ -38,6 +39,9 @@ class Observer:
 
     def _update(self, before: Instance, status: TaskStatus) -> None:
         core = self._core
+        if self._too_soon(before, status):
+            core.timers.set(UNCERTAIN, before.id, core.now + core.settings.launch_grace)
+            return
         tasks = tuple(_told(task, status) if task.id == status.task_id else task for task in before.tasks)
         condition = next_condition(before.condition, overall(tasks, before.condition))
         if before.condition is Condition.UNREACHABLE and condition is Condition.UNREACHABLE and before.tasks == tasks:
@@ -66,6 +70,14 @@ class Observer:
         elif moved and condition in (Condition.STAGING, Condition.STARTING):
             core.timers.set_unless_sooner(LAUNCH, instance.id, core.now + core.settings.launch_timeout)
         core.prober.told(instance)
+
+    def _too_soon(self, instance: Instance, status: TaskStatus) -> bool:
+        """Whether the master says that it does not know a task whose launch may still be on its way to it."""
+        return (instance.condition is Condition.PROVISIONED or instance.tasks[0].mesos_state == "TASK_STAGING") and (
+            status.reason == "REASON_RECONCILIATION"
+            and condition_of(status.state, status.reason) in (Condition.GONE, Condition.UNKNOWN)
+            and self._core.now < instance.provisioned_at + self._core.settings.launch_grace
+        )
 
     def _runs(self, instance: Instance) -> None:
         for what in (INACTIVE, EXPUNGE, LAUNCH):

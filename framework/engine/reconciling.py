@@ -9,7 +9,6 @@ from framework.engine.core import Core, spec_id_of_task
 
 REPEAT = "reconcile"
 PERIOD = "reconcile all"
-UNCERTAIN = "uncertain"
 
 
 class Reconciler:

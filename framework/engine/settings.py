@@ -15,6 +15,7 @@ class EngineSettings:
     home_region: str | None = None
     maintenance_lead: float = 0.0  # how long before a maintenance window its agents take nothing new
     reserve_gpu_agents: bool = True
+    launch_grace: float = 5.0  # so long after a launch the master's "I do not know it" is not believed
     confirm_interval: float = 30.0  # a launch without any status is asked for so often
     launch_confirm_timeout: float = 300.0
     launch_timeout: float = 300.0

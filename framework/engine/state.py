@@ -72,7 +72,7 @@ class State:
             observing.LAUNCH: self.observer.launch_overdue,
             reconciling.REPEAT: lambda _: self.reconciler.repeat(),
             reconciling.PERIOD: lambda _: self.reconciler.period(),
-            reconciling.UNCERTAIN: self.reconciler.ask_about,
+            observing.UNCERTAIN: self.reconciler.ask_about,
             DEADLINE: self.deployer.deadline,
             SCALE_CHECK: lambda _: self._check_all(),
         }
@@ -218,7 +218,7 @@ class State:
         core = self.core
         for instance_id in instance_ids:
             core.tell(instance_id, f"launch uncertain: {why}")
-            core.timers.set(reconciling.UNCERTAIN, instance_id, core.now + core.settings.reconcile_first)
+            core.timers.set(observing.UNCERTAIN, instance_id, core.now + core.settings.reconcile_first)
 
     # --- the end of a batch
 

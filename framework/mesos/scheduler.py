@@ -148,7 +148,8 @@ class MesosScheduler:
             kill["agent_id"] = {"value": agent_id}
         if grace_seconds is not None:
             kill["kill_policy"] = {"grace_period": {"nanoseconds": int(grace_seconds * 1_000_000_000)}}
-        self._call({"type": "KILL", "kill": kill}, task_id)
+        # In the lane of the launches: a kill that overtook its launch would find no task, and the launch would find no kill.
+        self._call({"type": "KILL", "kill": kill}, "offers")
 
     def reconcile(self, tasks: Sequence[tuple[str, str | None]]) -> None:
         asked = [

@@ -45,6 +45,7 @@ class SimAgent:
     connected: bool = True  # the master hears it
     lost_at: float | None = None
     unreachable: bool = False  # the master has given it up
+    given_up_at: float | None = None
     known: bool = True  # the present master has heard of it
     tasks: dict[str, SimTask] = field(default_factory=dict)
 
@@ -262,6 +263,7 @@ class SimMaster:
         self.world.after(UPDATE_RETRY, again)
 
     def _say(self, status: TaskStatus) -> None:
+        self.world.note(f"  master: {status.task_id} {status.state} {status.reason}")
         self._tell(("status", status))
 
     # --- faults
@@ -277,6 +279,7 @@ class SimMaster:
             if not agent.connected and agent.lost_at == lost_at:
                 self.world.note(f"agent {agent.id} is unreachable")
                 agent.unreachable = agent.known = True
+                agent.given_up_at = self.world.now
                 for task in agent.tasks.values():
                     self._say(
                         TaskStatus(task.id, "TASK_UNREACHABLE", agent.id, "REASON_AGENT_REMOVED", timestamp=lost_at)

@@ -81,6 +81,7 @@ class Node:
         self.killed_by_framework: list[str] = []
         self._ids = 0
         self._session = 0
+        self._lane = 0.0  # when the last of the ordered calls arrives
         self._stepping = False
         self._probing: dict[str, int] = {}
 
@@ -192,7 +193,11 @@ class Node:
             if session == self._session and self.master.subscribed:
                 getattr(self.master, name)(*arguments)
 
-        self.world.after(self.world.random.uniform(0.001, 0.05), arrive)
+        when = self.world.now + self.world.random.uniform(0.001, 0.05)
+        if name in ("accept", "decline", "revive", "suppress", "kill"):
+            # These go by one connection, in order.
+            when = self._lane = max(when, self._lane)
+        self.world.at(when, arrive)
 
     # --- the loop
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from framework.decide.advance_deployment import max_capacity, min_healthy
-from framework.engine.commands import Accepted, CancelDeployment, Declare, KillInstances
+from framework.engine.commands import CancelDeployment, Declare, KillInstances
 from framework.engine.ledger import Ledger, Tally
 from framework.engine.settings import EngineSettings
 from framework.model.app import App
@@ -25,7 +25,7 @@ from framework.model.constraint import Constraint
 from framework.model.deployment import Deployment
 from framework.model.group import Declared
 from framework.model.health import HealthCheck
-from framework.model.instance import Condition
+from framework.model.instance import Condition, Instance
 from framework.model.network import PortDefinition
 from framework.model.strategy import UnreachableStrategy, UpgradeStrategy
 from tests.simulation.node import Node
@@ -63,6 +63,9 @@ class Schedule:
         self.accepted: dict[str, tuple[int, str] | None] = {}
         self.possible: dict[str, set[tuple[int, str] | None]] = {}
         self.user_kills: set[str] = set()
+        self._checked = (0, 0)
+        self._before: dict[str, Instance] = {}
+        self._present: dict[str, int] = {}
         self.faults = self.random.choice([0.3, 1.0, 2.0])
 
     # --- the run
@@ -195,7 +198,6 @@ class Schedule:
             return None
         force = self.random.random() < 0.4
         if not force:
-            # What it goes back to is told by the answer; until then either is possible.
             deployment = self.node.engine.state.ledger.deployments[locks[0]] if self.node.engine else None
             assert deployment is not None
             before = deployment.changes[app_id].before
@@ -263,16 +265,16 @@ class Schedule:
     # --- invariants
 
     def check(self) -> None:
-        self._take_answers()
+        """After everything that happens; what only the engine can change, after each of its batches."""
         engine = self.node.engine
-        if engine is None:
+        batches = (self.node.life, engine.figures.batches if engine else 0)
+        if batches == self._checked or engine is None:
             return
+        self._checked = batches
+        self._take_answers()
         ledger = engine.state.ledger
-        if ledger._writes:
-            return  # in the middle of a batch
         self._check_accepted(ledger.declared)
-        if engine.store_problem is None:
-            self._check_capacity(ledger)
+        self._check_instances(ledger)
 
     def _take_answers(self) -> None:
         for ticket, answer in list(self.node.answered.items()):
@@ -283,11 +285,7 @@ class Schedule:
             if isinstance(answer, Exception):
                 continue
             self.world.note(f"accepted: {ask.kind} {ask.app_id}")
-            expected = ask.expects
-            if ask.kind == "roll back" and isinstance(answer, Accepted):
-                app = answer.declared.apps.get(ask.app_id)
-                expected = (app.instances, app.cmd or "") if app else None
-            self.accepted[ask.app_id] = expected
+            self.accepted[ask.app_id] = ask.expects
             self.possible.pop(ask.app_id, None)
 
     def _check_accepted(self, declared: Declared) -> None:
@@ -301,28 +299,61 @@ class Schedule:
             if found != known and found not in self.possible.get(app_id, ()):
                 raise self.world.violated(f"{app_id} is declared as {found}, accepted was {known}")
 
-    def _check_capacity(self, ledger) -> None:
+    def _check_instances(self, ledger: Ledger) -> None:
+        before, self._before = self._before, dict(ledger.instances)
+        for instance_id, instance in before.items():
+            if instance_id not in ledger.instances:
+                self._check_removal(instance)
         for app_id in APPS:
-            instances = [i for i in ledger.instances_of(app_id) if i.condition is not Condition.UNREACHABLE_INACTIVE]
-            most = self._most(ledger, app_id)
-            before = getattr(self, "_present", {}).get(app_id, 0)
-            if len(instances) > max(most, before):
-                raise self.world.violated(f"{app_id} has {len(instances)} instances, {most} are allowed")
-        self._present = {app_id: len(list(ledger.instances_of(app_id))) for app_id in APPS}
+            instances = list(ledger.instances_of(app_id))
+            specs = self._specs(ledger, app_id)
+            self._check_capacity(app_id, instances, specs)
+            self._check_health(app_id, instances, specs, before)
 
-    def _most(self, ledger, app_id: str) -> int:
-        specs = [ledger.declared.apps.get(app_id)]
-        for deployment in ledger.deployments.values():
-            change = deployment.changes.get(app_id)
-            if change is not None:
-                specs += [change.before, change.after]
-        capacities = [max_capacity(s.instances, s.upgrade_strategy) for s in specs if s]
-        tight = any(
-            max_capacity(s.instances, s.upgrade_strategy) == min_healthy(s.instances, s.upgrade_strategy)
-            for s in specs
-            if s
-        )
-        return max(capacities, default=0) + tight
+    def _check_removal(self, instance: Instance) -> None:
+        """Only what has ended, or what its agent was given up with, is forgotten."""
+        task = self.node.master.task(instance.tasks[0].id)
+        if task is None or not task.alive:
+            return
+        given_up = self.node.master.agents[task.agent_id].given_up_at
+        if given_up is None or self.world.now - given_up > 300:
+            raise self.world.violated(f"{instance.id} runs and was forgotten")
+
+    def _check_capacity(self, app_id: str, instances: list[Instance], specs: list[App]) -> None:
+        present = [i for i in instances if i.condition is not Condition.UNREACHABLE_INACTIVE]
+        bounds = [
+            (min_healthy(s.instances, s.upgrade_strategy), max_capacity(s.instances, s.upgrade_strategy)) for s in specs
+        ]
+        most = max((most for _, most in bounds), default=0) + any(least == most for least, most in bounds)
+        if len(present) > max(most, self._present.get(app_id, 0)):
+            raise self.world.violated(f"{app_id} has {len(present)} instances, {most} are allowed")
+        self._present[app_id] = len(instances)
+
+    def _check_health(
+        self, app_id: str, instances: list[Instance], specs: list[App], before: dict[str, Instance]
+    ) -> None:
+        """By our own doing there are never fewer healthy ones than the least of what is, was and shall be declared."""
+        ok = sum(i.ok for i in instances)
+        ended = [i for i in instances if i.leaving and i.id in before and before[i.id].ok and not self._excused(i)]
+        if not ended or app_id not in self._declared.apps:
+            return
+        least = min(min_healthy(s.instances, s.upgrade_strategy) for s in specs)
+        if ok < least:
+            raise self.world.violated(
+                f"{app_id}: {[(i.id, i.kill_reason) for i in ended]} were ended, {ok} are left, {least} are to stay"
+            )
+
+    def _excused(self, instance: Instance) -> bool:
+        """A user asked for it, or its health check has just failed."""
+        return instance.id in self.user_kills or (instance.checked and instance.healthy is False)
+
+    def _specs(self, ledger: Ledger, app_id: str) -> list[App]:
+        """What is declared of an app, and what its deployment comes from and goes to."""
+        found = [ledger.declared.apps.get(app_id)]
+        for deployment_id in ledger.locks(app_id):
+            change = ledger.deployments[deployment_id].changes[app_id]
+            found += [change.before, change.after]  # type: ignore[list-item]
+        return [spec for spec in found if spec is not None]
 
     def check_converged(self) -> None:
         engine, master, world = self.node.engine, self.node.master, self.world
