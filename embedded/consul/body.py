@@ -7,7 +7,7 @@ null counts as absent, and an absent field is absent from the result: the reader
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -40,7 +40,10 @@ def decode(body: bytes, schema: Decoder, *, prefix: str = "Request decode failed
 
 
 class Struct:
-    """An object with these fields. `aliases` are further names of fields; unknown ones are an error where it is `strict`."""
+    """An object with these fields. `aliases` are further names of fields; unknown ones are an error where it is `strict`.
+
+    A null is as good as absent, but for `nullable` fields, which it leaves in the result.
+    """
 
     def __init__(
         self,
@@ -49,9 +52,11 @@ class Struct:
         *,
         aliases: Mapping[str, str] | None = None,
         strict: bool = True,
+        nullable: Collection[str] = (),
     ) -> None:
         self.go_name = go_name
         self.strict = strict
+        self.nullable = nullable
         self.fields = dict(fields)
         self.names = {name.lower(): name for name in fields}
         self.names |= {alias.lower(): name for alias, name in (aliases or {}).items()}
@@ -61,13 +66,16 @@ class Struct:
             return {}
         if not isinstance(value, dict):
             raise _mismatch(value, where, self.go_name or "struct")
-        result = {}
+        result: dict[str, Any] = {}
         for given, item in value.items():
             name = self.names.get(given.lower())
             if name is None:
                 if self.strict:
                     raise BodyError(f'json: unknown field "{given}"')
-            elif item is not None:
+            elif item is None:
+                if name in self.nullable:
+                    result[name] = None
+            else:
                 path = f"{where.path}.{name}" if where.path else name
                 result[name] = self.fields[name](item, Where(self.go_name, path))
         return result

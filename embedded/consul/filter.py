@@ -4,12 +4,14 @@ A schema says which fields an object has: it decides which selectors are valid, 
 once a query, into a function of the object.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
 from embedded.consul.errors import FailedError
+from embedded.consul.golang import parse_bool
 
 Predicate = Callable[[Any], bool]
 
@@ -23,21 +25,23 @@ class Kind(Enum):
 
 
 class Schema(NamedTuple):
-    """`fields`: what an object has; with `many`, there is a list of such objects."""
+    """`fields`: what an object has; with `many`, there is a list of such objects, with `keyed`, a map of them."""
 
     fields: Mapping[str, "Kind | Schema"]
     many: bool = False
+    keyed: bool = False
 
 
 _WEIGHTS = Schema({"Passing": Kind.NUMBER, "Warning": Kind.NUMBER})
-_INDEXES = {"CreateIndex": Kind.NUMBER, "ModifyIndex": Kind.NUMBER}
+_ADDRESSES = Schema({"Address": Kind.TEXT, "Port": Kind.NUMBER}, keyed=True)
+_UPSTREAMS = Schema({"DestinationName": Kind.TEXT, "LocalBindPort": Kind.NUMBER}, many=True)
 _PROXY = Schema(
     {
         "DestinationServiceName": Kind.TEXT,
         "DestinationServiceID": Kind.TEXT,
         "LocalServiceAddress": Kind.TEXT,
         "LocalServicePort": Kind.NUMBER,
-        "Mode": Kind.TEXT,
+        "Upstreams": _UPSTREAMS,
     }
 )
 _CONNECT = Schema({"Native": Kind.BOOL})
@@ -49,7 +53,6 @@ NODE = Schema(
         "Datacenter": Kind.TEXT,
         "TaggedAddresses": Kind.MAP,
         "Meta": Kind.MAP,
-        **_INDEXES,
     }
 )
 SERVICE = Schema(
@@ -59,13 +62,13 @@ SERVICE = Schema(
         "Service": Kind.TEXT,
         "Tags": Kind.TEXTS,
         "Address": Kind.TEXT,
+        "TaggedAddresses": _ADDRESSES,
         "Meta": Kind.MAP,
         "Port": Kind.NUMBER,
         "Weights": _WEIGHTS,
         "EnableTagOverride": Kind.BOOL,
         "Proxy": _PROXY,
         "Connect": _CONNECT,
-        **_INDEXES,
     }
 )
 CHECK = Schema(
@@ -80,7 +83,6 @@ CHECK = Schema(
         "ServiceName": Kind.TEXT,
         "ServiceTags": Kind.TEXTS,
         "Type": Kind.TEXT,
-        **_INDEXES,
     }
 )
 INSTANCE = Schema({"Node": NODE, "Service": SERVICE, "Checks": Schema(CHECK.fields, many=True)})
@@ -97,13 +99,13 @@ CATALOG_SERVICE = Schema(
         "ServiceName": Kind.TEXT,
         "ServiceTags": Kind.TEXTS,
         "ServiceAddress": Kind.TEXT,
+        "ServiceTaggedAddresses": _ADDRESSES,
         "ServiceWeights": _WEIGHTS,
         "ServiceMeta": Kind.MAP,
         "ServicePort": Kind.NUMBER,
         "ServiceEnableTagOverride": Kind.BOOL,
         "ServiceProxy": _PROXY,
         "ServiceConnect": _CONNECT,
-        **_INDEXES,
     }
 )
 
@@ -125,7 +127,9 @@ _ALLOWED = {
     Kind.MAP: {"in", "not in", "is empty", "is not empty"},
 }
 _LEXEMES = re.compile(
-    r"""\s+|(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<sign>==|!=|[().\[\]])|(?P<number>-?\d+(?:\.\d+)?(?![\w]))|(?P<word>[A-Za-z_][\w/-]*)"""
+    r"""\s+|(?P<string>"[^"]*"|`[^`]*`)|(?P<sign>==|!=|[().\[\]])|"""
+    r"""(?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?!\w))|(?P<word>[A-Za-z]\w*)""",
+    re.ASCII,
 )
 _DEEPEST = 100
 
@@ -147,8 +151,7 @@ class _Lexeme(NamedTuple):
     def value(self) -> str:
         if self.kind != "string":
             return self.text
-        inner = self.text[1:-1]
-        return inner if self.text[0] == "`" else re.sub(r"\\(.)", r"\1", inner)
+        return self.text[1:-1] if self.text[0] == "`" else str(json.loads(self.text))
 
 
 class _Parser:
@@ -225,7 +228,7 @@ class _Parser:
         path = [self._next().text]
         while True:
             if self._taken("."):
-                if self._kind() not in ("word", "number"):
+                if self._kind() != "word":
                     raise self._unexpected()
                 path.append(self._next().text)
             elif self._taken("["):
@@ -251,14 +254,17 @@ class _Parser:
         name = ".".join(path)
         target: Kind | Schema = self._schema
         for at, part in enumerate(path):
-            if isinstance(target, Schema) and part in target.fields:
+            if isinstance(target, Schema) and target.keyed:
+                target = Schema(target.fields)
+            elif isinstance(target, Schema) and part in target.fields:
                 target = target.fields[part]
             elif target is Kind.MAP and at == len(path) - 1:
                 target = Kind.TEXT
             else:
-                raise ValueError(f'Selector "{name}" is not valid')
+                known = at + 1 if isinstance(target, Schema) else len(path)
+                raise ValueError(f'Selector "{".".join(path[:known])}" is not valid')
         if isinstance(target, Schema):
-            if not (target.many and operator in ("is empty", "is not empty")):
+            if not ((target.many or target.keyed) and operator in ("is empty", "is not empty")):
                 raise ValueError(f'Invalid match operator "{_OPERATORS[operator]}" for selector "{name}"')
             return _at(path, _emptiness(operator))
         if operator not in _ALLOWED[target]:
@@ -314,7 +320,7 @@ def _condition(kind: Kind, operator: str, value: str, name: str) -> Predicate:
     if operator.endswith("in"):
         return _sense(operator, lambda it: value in (it or ()))
     wanted = _coerced(kind, value, name)
-    return _sense("not" if operator == "!=" else "", lambda it: (it if it is not None else type(wanted)()) == wanted)
+    return _sense("not" if operator == "!=" else "", lambda it: it == wanted)
 
 
 def _sense(operator: str, predicate: Predicate) -> Predicate:
@@ -331,8 +337,8 @@ def _coerced(kind: Kind, value: str, name: str) -> str | int | bool:
     try:
         if kind is Kind.NUMBER:
             return int(value)
-        return {"true": True, "false": False}[value.lower()]
-    except (ValueError, KeyError):
+        return parse_bool(value)
+    except ValueError:
         call = "ParseInt" if kind is Kind.NUMBER else "ParseBool"
         problem = f'strconv.{call}: parsing "{value}": invalid syntax'
         raise ValueError(f'Failed to coerce value "{value}" for selector "{name}": {problem}') from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import time
 import uuid
@@ -200,7 +201,7 @@ def _state(settings: ConsulSettings, ledger: Ledger) -> State:
 def _context(settings: ConsulSettings, store: Store, state: State, runner: CheckRunner, port: int) -> Context:
     name, address = settings.node or socket.gethostname(), settings.advertise
     identity = Identity(name, _node_id(store), settings.datacenter, address, port)
-    node = Node(name, address, identity.node_id, {"lan": address, "wan": address}, node_meta())
+    node = Node(name, address, identity.node_id, _tagged(address), node_meta())
     limits = Limits(
         settings.check_output_max_size, settings.check_update_interval, settings.check_deregister_interval_min
     )
@@ -213,6 +214,14 @@ def _context(settings: ConsulSettings, store: Store, state: State, runner: Check
         limits=HttpLimits(settings.kv_max_value_size, cached_answers=settings.cached_answers),
         session_ttl_least=settings.session_ttl_min,
     )
+
+
+def _tagged(address: str) -> dict[str, str]:
+    tagged = {"lan": address, "wan": address}
+    with contextlib.suppress(ValueError):
+        version = ipaddress.ip_address(address).version
+        tagged |= {f"lan_ipv{version}": address, f"wan_ipv{version}": address}
+    return tagged
 
 
 def _node_id(store: Store) -> str:

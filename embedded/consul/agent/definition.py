@@ -163,7 +163,7 @@ def read_service(given: Mapping[str, Any], node: str) -> tuple[Service, list[Che
         address=address,
         port=given.get("Port", 0),
         meta=given.get("Meta"),
-        tagged_addresses=given.get("TaggedAddresses"),
+        tagged_addresses=_tagged_addresses(given),
         passing_weight=weights.get("Passing", 0),
         warning_weight=weights.get("Warning", 0),
         enable_tag_override=given.get("EnableTagOverride", False),
@@ -183,6 +183,8 @@ def read_check(given: Mapping[str, Any]) -> CheckDefinition:
     name = given.get("Name", "")
     if not name:
         raise BadRequestError("Missing check name")
+    if given.get("Status") and given["Status"] not in STATUSES:
+        raise BadRequestError("Bad check status")
     _refuse_bad_check(given)
     return _definition(given, id=given.get("ID") or name, name=name, service_id=given.get("ServiceID", ""))
 
@@ -276,6 +278,18 @@ def _definition(given: Mapping[str, Any], *, id: str, name: str, service_id: str
         failures_before_critical=given.get("FailuresBeforeCritical", 0),
         output_max_size=given.get("OutputMaxSize", 0),
     )
+
+
+def _tagged_addresses(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Those that are given; the service's own address, if it is an IP, stands for those of its family that are missing."""
+    tagged, address = dict(given.get("TaggedAddresses") or {}), given.get("Address", "")
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        return tagged or None
+    for scope in ("lan", "wan"):
+        tagged.setdefault(f"{scope}_ipv{version}", {"Address": address, "Port": given.get("Port", 0)})
+    return tagged
 
 
 def _unspecified(address: str) -> bool:

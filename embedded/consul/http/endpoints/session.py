@@ -13,7 +13,7 @@ from embedded.consul.http.query import NO_PATH, Result, refuse_other_datacenter
 from embedded.consul.model import Session
 from embedded.consul.state.ledger import SESSIONS
 from embedded.consul.state.rules import READ, WRITE
-from embedded.consul.state.sessions import DAY, LONGEST_LOCK_DELAY
+from embedded.consul.state.sessions import DAY
 
 _DEFAULT_LOCK_DELAY = 15 * NANOSECONDS
 _SECONDS_BELOW = 1000  # a lock delay that is a smaller number than this is meant in seconds
@@ -39,6 +39,7 @@ _CREATE = body.Struct(
         "ServiceChecks": body.list_of(_SERVICE_CHECK, "[]structs.ServiceCheck"),
     },
     strict=False,
+    nullable=("Checks", "NodeChecks"),
 )
 
 
@@ -114,24 +115,32 @@ def _read(context: Context, given: dict[str, Any]) -> Session:
         raise FailedError(f"Invalid Behavior setting '{behavior}'")
     ttl = given.get("TTL", "")
     _refuse_bad_ttl(ttl, context.session_ttl_least)
-    checks = tuple(given["Checks"]) if "Checks" in given else None
-    node_checks = tuple(given.get("NodeChecks", (SERF_HEALTH,)))
+    checks, node_checks = _checks(given)
     return Session(
         id=str(uuid.uuid4()),
         node=given.get("Node") or context.identity.node,
         name=given.get("Name", ""),
-        lock_delay=min(given.get("LockDelay", _DEFAULT_LOCK_DELAY), round(LONGEST_LOCK_DELAY * NANOSECONDS)),
+        lock_delay=given.get("LockDelay", _DEFAULT_LOCK_DELAY),
         behavior=behavior,
         ttl=ttl,
         checks=checks,
-        # An empty list of checks, in the old field or the new one, is how clients ask for none.
-        node_checks=() if checks == () else node_checks,
+        node_checks=node_checks,
         service_checks=tuple(check.get("ID", "") for check in given["ServiceChecks"])
         if given.get("ServiceChecks")
         else None,
         created=context.state.ledger.index + 1,
         modified=context.state.ledger.index + 1,
     )
+
+
+def _checks(given: dict[str, Any]) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The checks of the old field and of the new one. An empty list in either is how clients ask for none at all."""
+    checks, node_checks = given.get("Checks", [SERF_HEALTH]), given.get("NodeChecks", [SERF_HEALTH])
+    if not checks:
+        return None, ()
+    if not node_checks:
+        return None, node_checks if node_checks is None else ()
+    return None if checks == [SERF_HEALTH] else tuple(checks), tuple(node_checks)
 
 
 def _refuse_bad_ttl(text: str, least: float) -> None:

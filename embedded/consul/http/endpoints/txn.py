@@ -136,12 +136,14 @@ def _lock(context: Context, operation: Operation) -> list[Entry]:
 
 
 def _unlock(context: Context, operation: Operation) -> list[Entry]:
+    if not operation.get("Session"):
+        raise _OperationError("missing session")
     done = context.state.keys.unlock(*_written(operation), operation.get("Session", ""))
     return [_done(done, f'failed to unlock key "{operation["Key"]}", lock isn\'t held, or is held by another session')]
 
 
 def _get(context: Context, operation: Operation) -> list[Entry]:
-    return [_existing(context, operation)]
+    return [_existing(context, operation, "")]
 
 
 def _get_tree(context: Context, operation: Operation) -> list[Entry]:
@@ -165,7 +167,7 @@ def _delete_cas(context: Context, operation: Operation) -> list[Entry]:
 
 
 def _check_index(context: Context, operation: Operation) -> list[Entry]:
-    entry, index = _existing(context, operation), operation.get("Index", 0)
+    entry, index = _existing(context, operation, "failed to check index, "), operation.get("Index", 0)
     if entry.modified != index:
         text = f'failed index check for key "{entry.key}", current modify index {entry.modified} != {index}'
         raise _OperationError(text)
@@ -173,7 +175,7 @@ def _check_index(context: Context, operation: Operation) -> list[Entry]:
 
 
 def _check_session(context: Context, operation: Operation) -> list[Entry]:
-    entry, session = _existing(context, operation), operation.get("Session", "")
+    entry, session = _existing(context, operation, "failed to check session, "), operation.get("Session", "")
     if entry.session != session:
         text = f'failed session check for key "{entry.key}", current session "{entry.session}" != "{session}"'
         raise _OperationError(text)
@@ -207,10 +209,10 @@ def _written(operation: Operation) -> tuple[str, bytes, int]:
     return operation["Key"], operation.get("Value", b""), operation.get("Flags", 0)
 
 
-def _existing(context: Context, operation: Operation) -> Entry:
+def _existing(context: Context, operation: Operation, what: str) -> Entry:
     entry = context.state.keys.get(operation["Key"])
     if entry is None:
-        raise _OperationError(f'key "{operation["Key"]}" doesn\'t exist')
+        raise _OperationError(f'{what}key "{operation["Key"]}" doesn\'t exist')
     return entry
 
 
