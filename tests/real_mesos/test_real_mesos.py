@@ -19,7 +19,7 @@ async def test_it_is_mesos_1_11_with_as_many_agents_as_asked_for(real_mesos: Mes
     state = mesos.get("/state")
 
     assert state["version"] == "1.11.0"
-    assert [slave["pid"] for slave in state["slaves"]] == [f"slave({n})@{mesos.address}" for n in (1, 2)]
+    assert {slave["pid"] for slave in state["slaves"]} == {f"slave({n})@{mesos.address}" for n in (1, 2)}
     assert {slave["resources"]["ports"] for slave in state["slaves"]} == {"[4000-4009]"}
 
 

@@ -8,6 +8,9 @@ import pytest
 from tests.support.mesos import Mesos
 from tests.support.scheduler import amount, port_range, ranges, scalar, scheduling, task
 
+# The business of the master alone, which is the same whatever its agents are.
+pytestmark = pytest.mark.parametrize("mesos", ["simulated", "real"], indirect=True, scope="session")
+
 
 async def test_an_offer_tells_of_its_agent(mesos: Mesos):
     async with scheduling(mesos.url) as scheduler:

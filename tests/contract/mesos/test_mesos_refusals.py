@@ -9,6 +9,9 @@ import pytest
 from tests.support.mesos import Mesos
 from tests.support.scheduler import scheduling
 
+# The business of the master alone, which is the same whatever its agents are.
+pytestmark = pytest.mark.parametrize("mesos", ["simulated", "real"], indirect=True, scope="session")
+
 JSON = {"Content-Type": "application/json"}
 INFO = {"user": "root", "name": "refused"}
 CONVERT = "Failed to convert JSON into Call protobuf: "
