@@ -29,6 +29,7 @@ from framework.model.group import Declared
 
 V = TypeVar("V")
 
+DEEPEST_JSON = 100  # what was read has to be written again, and writers have a limit
 DEPLOYMENT_HEADER = "Marathon-Deployment-Id"
 
 
@@ -153,9 +154,27 @@ async def json_body(request: Request) -> Any:
     if not body.strip():
         raise BadRequestError("Please specify data in JSON format")
     try:
-        return orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequestError("Invalid JSON", details=str(error)) from None
+    # Few brackets cannot be deep; only large bodies are looked through.
+    if body.count(b"{") + body.count(b"[") > DEEPEST_JSON and _is_deeper(document, DEEPEST_JSON):
+        raise BadRequestError("Invalid JSON", details=f"nested more than {DEEPEST_JSON} deep")
+    return document
+
+
+def _is_deeper(document: Any, most: int) -> bool:
+    level = [document]
+    for _ in range(most):
+        level = [
+            item
+            for value in level
+            for item in (value.values() if isinstance(value, dict) else value)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def flag(request: Request, name: str, default: bool = False) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from framework.api.errors import Violation
+from framework.api.forms import patterns
 from framework.api.labels import DEADLINE_LABEL, ON_FAILURE_LABEL
 from framework.decide.placement import LABEL as PLACEMENT_LABEL
 from framework.engine.killing import DRAIN_LABEL
@@ -195,8 +196,10 @@ def constraint_rules(found: Found, path: str, constraint: list[str]) -> None:
             found.add(path, "Missing value")
         case "LIKE" | "UNLIKE" if value is None:
             found.add(path, "A regular expression value must be provided")
-        case "LIKE" | "UNLIKE" if not is_regex(value):
-            found.add(path, f"'{value}' is not a valid regular expression")
+        case "LIKE" | "UNLIKE" if value is not None:
+            problem = patterns.problem(value)
+            if problem:
+                found.add(path, problem)
         case _ if operator not in OPERATORS:
             found.add(
                 path,
@@ -206,14 +209,6 @@ def constraint_rules(found: Found, path: str, constraint: list[str]) -> None:
 
 def _is_integer(value: str) -> bool:
     return re.fullmatch(r"[+-]?[0-9]{1,9}", value) is not None
-
-
-def is_regex(value: str | None) -> bool:
-    try:
-        re.compile(value or "")
-    except (re.error, OverflowError, RecursionError):
-        return False
-    return True
 
 
 def role_rules(

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection
 
-from framework.api.forms.rules import Document, Found, is_regex
+from framework.api.forms import patterns
+from framework.api.forms.rules import Document, Found
 
 LABEL = r"^[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?$"
 OPTION_KEY = r"^([a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?)(/[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?)*$"
@@ -62,7 +63,7 @@ def _disk_constraint(found: Found, at: str, constraint: list[str]) -> None:
         found.add(at, f"Unsupported constraint {','.join(constraint)}")
     elif constraint[1] not in ("LIKE", "UNLIKE"):
         found.add(at, "Operator must be one of LIKE, UNLIKE")
-    elif not is_regex(constraint[2]):
+    elif patterns.problem(constraint[2]):
         found.add(at, "Invalid regular expression")
 
 

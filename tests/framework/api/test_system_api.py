@@ -101,6 +101,22 @@ async def test_a_large_body_is_413_and_changes_nothing() -> None:
         assert (await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x"})).status == 201
 
 
+@pytest.mark.parametrize("depth", [101, 200, 400, 2000, 50_000])
+async def test_json_that_is_nested_too_deep_is_refused(framework: Framework, depth: int) -> None:
+    options = '{"pluginName": "p", "a": ' + "[" * depth + "]" * depth + "}"
+    app = '{"cmd": "x", "container": {"volumes": [{"containerPath": "/x", "external": {"provider": "csi", "name": "n", "options": %s}}]}}'
+    groups = '{"groups": [{"id": "x", ' * (depth // 2) + '"apps": []' + "}]}" * (depth // 2)
+    for path, body in (
+        ("/v2/apps/a", app % options),
+        ("/v2/apps", "[" * depth + "]" * depth),
+        ("/v2/groups/g", groups),
+    ):
+        answer = await framework.call("PUT", path, data=body.encode())
+        assert (answer.status, answer.json["message"]) == (400, "Invalid JSON"), (path, answer)
+    assert (await framework.call("POST", "/v2/apps", {"id": "/after", "cmd": "x"})).status == 201
+    assert framework.engine.figures.errors == 0
+
+
 async def test_too_many_requests_at_once_are_503() -> None:
     async with running_framework(ApiSettings(max_concurrent_requests=1)) as framework:
         held = asyncio.Event()
