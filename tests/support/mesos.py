@@ -17,6 +17,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ import aiohttp
 import orjson
 import pytest
 
+from daemonkit.errors import OperatorError
+from embedded.mesos.agent_settings import AgentSettings
+from embedded.mesos.cleanup import clean
 from tests.real_mesos.build import built_mesos
 from tests.support.processes import free_port, running
 from tests.support.waiting import eventually
@@ -88,7 +92,8 @@ def running_embedded_mesos(
     """`dromos mesos` as a process, all its agents active unless `ready` is False. Further `settings` are its flags:
     `start_lag=0.1` is `--start-lag 0.1`.
 
-    State is below `directory`, so a second call with the same one restarts the same Mesos (give it the same `port`).
+    State is below `directory`, so a second call with the same one restarts the same Mesos (give it the same `port`), if it is within the
+    first: at the end of each block the tasks that it left running are ended.
     """
     port = settings.pop("port", None) or free_port()
     flags = {"port": port, "agents": agents, "state_dir": directory, **settings}
@@ -101,11 +106,21 @@ def running_embedded_mesos(
         command.append("--simulate")
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / f"mesos-{port}.log"
-    with running(command, log=log, env={"PYTHONPATH": str(REPOSITORY)}) as process:
-        mesos = Mesos("127.0.0.1", int(str(port)), log, process, real=False, simulated=simulate)
-        if ready:
-            _wait_until_ready(mesos, agents)
-        yield mesos
+    try:
+        with running(command, log=log, env={"PYTHONPATH": str(REPOSITORY)}) as process:
+            mesos = Mesos("127.0.0.1", int(str(port)), log, process, real=False, simulated=simulate)
+            if ready:
+                _wait_until_ready(mesos, agents)
+            yield mesos
+    finally:
+        if not simulate:
+            _end_tasks(directory, AgentSettings.model_validate({"docker_url": settings.get("docker_url")}))
+
+
+def _end_tasks(directory: Path, settings: AgentSettings) -> None:
+    """In a thread of its own: the caller may have an event loop."""
+    with contextlib.suppress(OperatorError), ThreadPoolExecutor(1) as thread:  # another one may run there
+        thread.submit(clean, directory, settings).result()
 
 
 @contextlib.contextmanager
