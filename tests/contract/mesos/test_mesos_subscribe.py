@@ -17,7 +17,7 @@ MULTI_ROLE = [{"type": "MULTI_ROLE"}]
 
 async def test_the_stream_begins_with_subscribed_and_a_heartbeat_comes_at_once(mesos: Mesos):
     async with scheduling(mesos.url) as scheduler:
-        await scheduler.next("HEARTBEAT", timeout=1)
+        await scheduler.next("HEARTBEAT", timeout=5)
 
         assert scheduler.seen[0]["type"] == "SUBSCRIBED"
         subscribed = scheduler.subscribed
@@ -194,7 +194,7 @@ async def test_what_was_refused_is_offered_again_after_a_disconnection(mesos: Me
         await eventually_async(lambda: not _framework(mesos, scheduler)["connected"])
         await scheduler.subscribe(scheduler.framework_id)
 
-        assert await scheduler.offers(3, timeout=2)
+        assert await scheduler.offers(3, timeout=5)
 
 
 async def test_a_framework_that_subscribes_again_may_not_change_its_principal(mesos: Mesos):
