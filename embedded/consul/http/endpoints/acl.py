@@ -60,7 +60,7 @@ async def policies(context: Context, request: Request) -> Answer:
 
     def value() -> list[wire.Json]:
         shapes = (_policy_shape(policy) for policy in context.state.acl.policies())
-        return [{key: item for key, item in shape.items() if key != "Rules"} for shape in shapes]
+        return [{"Datacenters": None} | {key: it for key, it in shape.items() if key != "Rules"} for shape in shapes]
 
     ledger = context.state.ledger
     return await context.query(request, lambda: Result(ledger.index_of(POLICIES), [POLICIES], value))
@@ -259,7 +259,8 @@ def _is_uuid(text: str) -> bool:
 
 def _policy_shape(policy: Policy) -> wire.Json:
     shape: wire.Json = {"ID": policy.id, "Name": policy.name, "Description": policy.description, "Rules": policy.rules}
-    shape["Datacenters"] = policy.datacenters
+    if policy.datacenters:
+        shape["Datacenters"] = policy.datacenters
     digest = _hash(policy.name, policy.description, policy.rules, *(policy.datacenters or ()))
     return shape | {"Hash": digest, "CreateIndex": policy.created, "ModifyIndex": policy.modified}
 
