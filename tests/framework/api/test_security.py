@@ -60,9 +60,8 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Framework]:
         yield framework
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+async def test_who_is_not_known_is_401_everywhere(guarded: Framework) -> None:
+    for headers in (
         {},
         basic("admin", "wrong"),
         basic("nobody", "s3cret"),
@@ -73,15 +72,13 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Framework]:
         {"Authorization": "Negotiate x"},
         {"Authorization": "Bearer " + "x" * 5000},
         {"Authorization": "Bearer " + hashed_token("prod-token")},
-    ],
-)
-async def test_who_is_not_known_is_401_everywhere(guarded: Framework, headers: dict[str, str]) -> None:
-    for path in ("/v2/apps", "/v2/events", "/metrics", "/v2/info"):
-        answer = await guarded.call("GET", path, headers=headers)
-        assert answer.status == 401, path
-        assert answer.headers["WWW-Authenticate"].startswith("Basic")
-    assert (await guarded.call("DELETE", "/v2/apps/prod/web", headers=headers)).status == 401
-    assert (await guarded.call("GET", "/ping", headers=headers)).status == 200
+    ):
+        for path in ("/v2/apps", "/v2/events", "/metrics", "/v2/info"):
+            answer = await guarded.call("GET", path, headers=headers)
+            assert answer.status == 401, (path, headers)
+            assert answer.headers["WWW-Authenticate"].startswith("Basic")
+        assert (await guarded.call("DELETE", "/v2/apps/prod/web", headers=headers)).status == 401
+        assert (await guarded.call("GET", "/ping", headers=headers)).status == 200
     assert "/prod/web" in guarded.engine.view.declared.apps
 
 
@@ -116,9 +113,9 @@ async def test_lists_leave_out_what_the_caller_may_not_view(guarded: Framework) 
         assert (answer.status, answer.json) == (403, REFUSED), path
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
+async def test_what_is_outside_the_callers_paths_is_403_and_changes_nothing(guarded: Framework) -> None:
+    before = guarded.engine.view.declared
+    for method, path, body in (
         ("PUT", "/v2/apps/dev/web", {"instances": 2}),
         ("PATCH", "/v2/apps/dev/web", {"instances": 2}),
         ("POST", "/v2/apps/dev/web/restart", None),
@@ -136,15 +133,10 @@ async def test_lists_leave_out_what_the_caller_may_not_view(guarded: Framework) 
         ("DELETE", "/v2/leader", None),
         ("POST", "/logging", {"logger": "x", "level": "debug"}),
         ("GET", "/config", None),
-    ],
-)
-async def test_what_is_outside_the_callers_paths_is_403_and_changes_nothing(
-    guarded: Framework, method: str, path: str, body: Any
-) -> None:
-    before = guarded.engine.view.declared
-    answer = await guarded.call(method, path, body, headers=PROD)
-    assert (answer.status, answer.json) == (403, REFUSED)
-    assert guarded.engine.view.declared == before
+    ):
+        answer = await guarded.call(method, path, body, headers=PROD)
+        assert (answer.status, answer.json) == (403, REFUSED), (method, path, body)
+        assert guarded.engine.view.declared == before
 
 
 async def test_inside_its_paths_an_account_may_do_all(guarded: Framework) -> None:
