@@ -48,7 +48,7 @@ class Cgroup:
     def limit(self, limits: Limits) -> None:
         """Raises OSError where a limit cannot be set."""
         for directory in self.directories:
-            directory.mkdir(parents=True, exist_ok=True)
+            _make(directory)
             if self.version == 2:  # a group has only the controllers that every group above it passes on
                 for above in (directory.parent.parent.parent, directory.parent.parent, directory.parent):
                     _write(above / "cgroup.subtree_control", "+cpu +memory +pids")
@@ -232,6 +232,17 @@ def find_mounts(mountinfo: str) -> dict[str, Path]:
                 if name in CONTROLLERS:
                     found.setdefault(name, point)
     return found
+
+
+def _make(directory: Path) -> None:
+    """Somebody who removes their own last group may take the empty ones above it away, between one mkdir and the next."""
+    for _ in range(10):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:
+            continue
+        return
+    directory.mkdir(parents=True, exist_ok=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Cgroups of both versions: found, limited, read and removed."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,18 @@ def test_a_group_that_is_gone_has_no_statistics_and_can_be_removed_again(tmp_pat
     group = Cgroup(1, {"memory": tmp_path / "a" / "b" / "none"})
     assert group.statistics() == {}
     group.remove()
+
+
+def test_groups_can_be_made_while_others_remove_theirs(cgroups):
+    """The last of a machine's groups takes the ones above along."""
+
+    def come_and_go(name):
+        for _ in range(100):
+            group = cgroups.group(name, "container")
+            group.limit(Limits(cpus=1))
+            assert group.exists()
+            group.remove()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(come_and_go, ["a", "b", "c", "d"]))
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{cgroups.root}"))
