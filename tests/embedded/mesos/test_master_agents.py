@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.support.mesos import Mesos, MesosFactory, operator
 from tests.support.scheduler import Json, Scheduler, amount, scalar, scheduling, task
@@ -246,8 +247,11 @@ async def test_a_machine_that_is_taken_down_loses_its_agents_until_it_is_up_agai
         assert mesos.get("/maintenance/schedule") == {}
 
 
-async def test_a_task_group_runs_holds_its_executors_resources_and_ends_with_it(embedded_mesos: MesosFactory):
-    mesos = embedded_mesos(simulate=True, allocation_interval=0.1)
+@pytest.mark.parametrize("simulate", [True, False])
+async def test_a_task_group_runs_holds_its_executors_resources_and_ends_with_it(
+    embedded_mesos: MesosFactory, simulate: bool
+):
+    mesos = embedded_mesos(simulate=simulate, allocation_interval=0.1)
     async with scheduling(mesos.url) as scheduler:
         offer = await scheduler.offer()
         tasks, allocated = [task(offer), task(offer)], {"allocation_info": offer["allocation_info"]}
