@@ -61,7 +61,7 @@ async def embedded_mesos(settings: MesosSettings) -> AsyncIterator[EmbeddedMesos
         stack.callback(master.stop)
         served = await stack.enter_async_context(_agents(settings)(settings, master, infos, state_dir))
         app = MesosApp(SchedulerApi(master), OperatorApi(master), Endpoints(master).routes(), served)
-        await stack.enter_async_context(serving(app, sock))
+        await stack.enter_async_context(serving(app, sock, keep_alive=round(settings.idle_connection)))
         stack.callback(master.close_streams)  # open subscriptions would keep the server from stopping
         log.info("the embedded Mesos is up", url=f"http://{settings.host}:{port}", agents=settings.agents)
         yield EmbeddedMesos(master, settings.host, port)

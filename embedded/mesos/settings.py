@@ -41,6 +41,9 @@ class MasterSettings(Settings):
         description="longest time after a start that calls are answered 503 because agents are still missing",
     )
 
+    idle_connection: Seconds = Field(
+        3600.0, ge=1, description="time that an idle connection stays open: schedulers keep theirs between calls"
+    )
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="largest request body")
     stream_buffer_bytes: int = Field(
         64 * 1024 * 1024,
