@@ -25,6 +25,7 @@ class Where(NamedTuple):
 
 Decoder = Callable[[Any, Where], Any]
 _TOP = Where("", "")
+_LONGEST = 2**63  # nanoseconds
 
 
 class BodyError(Exception):
@@ -112,7 +113,11 @@ def duration(value: Any, where: Where) -> int:
             return parse_duration(value)
         except ValueError as error:
             raise BodyError(str(error)) from None
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    if not abs(value) < _LONGEST:
+        raise BodyError(f"json: cannot unmarshal number {value} into Go value of type float64")
+    return int(value)
 
 
 def octets(value: Any, where: Where) -> bytes:

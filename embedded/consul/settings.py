@@ -39,7 +39,10 @@ class ConsulSettings(Settings):
     )
     check_concurrency: int = Field(256, ge=1, description="most checks that run at the same time")
     http_max_conns_per_client: int = Field(
-        200, ge=0, description="most requests of one client address under way at once, waiting ones too; 0 is no limit"
+        4096,
+        ge=0,
+        description="most requests of one client address under way at once, waiting ones too; more get a 429; 0 is no limit "
+        "(Consul has 200, but on one machine all clients have one address)",
     )
     kv_max_value_size: int = Field(
         512 * 1024, ge=1, description="longest value of a key, and longest transaction, in bytes"

@@ -35,7 +35,7 @@ class Store:
         self._path = directory / _FILE
         self._row_types = row_types
         self._pending: dict[tuple[str, str], Any] = {}
-        self._index: int | None = None
+        self._index = 0  # the one on disk
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = self._locked(directory)
@@ -53,7 +53,8 @@ class Store:
         for kind, row in self._db.execute("SELECT kind, row FROM rows"):
             if kind in self._row_types:
                 rows.setdefault(kind, []).append(_value(self._row_types[kind], orjson.loads(row)))
-        return int(self.fact(_INDEX) or 0), rows
+        self._index = int(self.fact(_INDEX) or 0)
+        return self._index, rows
 
     def fact(self, name: str) -> str | None:
         """A single text that outlives restarts."""
@@ -67,13 +68,9 @@ class Store:
     def save(self, kind: str, key: str, row: Any) -> None:
         self._pending[kind, key] = row
 
-    @property
-    def pending(self) -> bool:
-        return bool(self._pending)
-
     def flush(self, index: int) -> None:
         """Writes what was saved, in one transaction. Raises StoreError."""
-        if not self._pending:
+        if not self._pending and index == self._index:
             return
         gone = [key for key, row in self._pending.items() if row is None]
         kept = [(*key, _row(row)) for key, row in self._pending.items() if row is not None]
@@ -85,6 +82,7 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"the state cannot be written to {self._path}: {error}") from None
         self._pending.clear()
+        self._index = index
 
     def checkpoint(self) -> None:
         """Moves what is in the log into the file, and makes the disk write it. May be called from another thread."""

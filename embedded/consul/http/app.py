@@ -1,6 +1,7 @@
 """The ASGI application: finds the endpoint, turns errors into answers, and answers a write only when it is on disk."""
 
 import time
+import urllib.parse
 from collections import Counter as Count
 from collections.abc import Callable
 
@@ -66,13 +67,14 @@ class ConsulApp:
         found = routes.find(request.path)
         if (cleaned := routes.clean(request.path)) != request.path and (not found or request.method != "OPTIONS"):
             query = f"?{request.raw_query}" if request.raw_query else ""
-            return Answer(301, headers=[header("Location", cleaned + query)])
+            return Answer(301, headers=[header("Location", urllib.parse.quote(cleaned) + query)])
         if found is None:
             return Answer(404)
         name = request.path[: len(request.path) - len(found.rest)]
         try:
             answer = await self._carry_out(request, found)
-            self._settle()
+            if request.method != "GET":
+                self._settle()
         except ApiError as error:
             answer = _refusal(error)
         except StoreError as error:

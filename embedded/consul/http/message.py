@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import urllib.parse
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from embedded.consul.errors import BadRequestError, TooLargeError
 from embedded.consul.golang import parse_bool
 
 JSON = (b"Content-Type", b"application/json")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
@@ -139,7 +141,7 @@ def text_answer(text: str, *, status: int = 200) -> Answer:
 
 def header(name: str, value: str | int) -> tuple[bytes, bytes]:
     """Line ends in a value cannot make a header of their own."""
-    return name.encode(), str(value).replace("\r", " ").replace("\n", " ").encode("utf-8", "replace")
+    return name.encode(), _CONTROL.sub(" ", str(value)).encode("utf-8", "replace")
 
 
 def _plain(value: Any) -> Any:
