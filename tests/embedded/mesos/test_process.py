@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from embedded.mesos.cgroups import Limits
+from embedded.mesos.runtimes.base import Launch, LaunchError
+from embedded.mesos.runtimes.process import limits, task_user
 from tests.support.mesos_agent import framework, grace, task
 from tests.support.mesos_agent import world as world
 from tests.support.waiting import eventually_async
+
+MB = 1024 * 1024
 
 
 def alive(pid: int) -> bool:
@@ -338,3 +343,61 @@ async def test_shutting_a_framework_down_ends_its_tasks_without_a_word(world):
     await eventually_async(lambda: ("fw", "t") not in w.agent.runs)
     assert "TASK_KILLED" not in w.master.states("t")
     assert ("fw2", "other") in w.agent.runs
+
+
+def launch_of(user: str | None = None, framework_user: str = "", **fields) -> Launch:
+    command = {"value": "true", **({"user": user} if user else {})}
+    return Launch(
+        "agent", "c", framework(user=framework_user), task("t", command, **fields), Path("/sandbox"), Path("/meta")
+    )
+
+
+@pytest.mark.parametrize(
+    ("me", "user", "framework_user", "expected"),
+    [
+        (0, None, "", None),
+        (0, None, "root", None),
+        (0, None, "nobody", "nobody"),
+        (0, "nobody", "root", "nobody"),
+        (65534, None, "nobody", None),
+        (65534, None, "root", None),
+        (65534, None, "no-such-user", None),
+        (65534, "nobody", "root", None),
+    ],
+)
+def test_whom_a_task_runs_as(monkeypatch, me, user, framework_user, expected):
+    """The command's user, else the framework's; an agent that is not root runs the framework's tasks as itself."""
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    found = task_user(launch_of(user, framework_user))
+    assert (found.name if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("me", "user", "framework_user", "words"),
+    [
+        (0, "no-such-user", "", "no such user"),
+        (0, None, "no-such-user", "no such user"),
+        (65534, "root", "", "the agent does not run as root"),
+    ],
+)
+def test_whom_a_task_cannot_run_as(monkeypatch, me, user, framework_user, words):
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    with pytest.raises(LaunchError, match=words):
+        task_user(launch_of(user, framework_user))
+
+
+@pytest.mark.parametrize(
+    ("fields", "hard", "expected"),
+    [
+        ({"cpus": 0.5, "mem": 64}, False, Limits(0.5, 96 * MB, None)),
+        ({"cpus": 0.5, "mem": 64}, True, Limits(0.5, 96 * MB, 0.5)),
+        (
+            {"cpus": 0.5, "mem": 64, "limits": {"cpus": {"value": 2}, "mem": {"value": 128}}},
+            False,
+            Limits(0.5, 160 * MB, 2.0),
+        ),
+        ({"limits": {"cpus": {"value": "Infinity"}, "mem": {"value": "Infinity"}}}, True, Limits(0.1, None, None)),
+    ],
+)
+def test_limits_are_the_resources_and_memory_for_the_executor(fields, hard, expected):
+    assert limits(launch_of(**fields), hard_cpu=hard) == expected
