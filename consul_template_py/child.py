@@ -54,8 +54,9 @@ class Child:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def changed(self) -> None:
-        """Its configuration has changed. Several calls before it has been told are one."""
+    def changed(self, command: Command | None = None) -> None:
+        """Its configuration has changed, and maybe how it is to be started. Several calls before it has been told are one."""
+        self._command = command or self._command
         self._news.set()
 
     def pass_on(self, number: signal.Signals) -> None:

@@ -30,11 +30,11 @@ class Evaluation:
         self.scratch = Scratch(self.incremental.impure)
         self.local = False  # it has read something that is this machine's own
 
-    def read(self, query: Query[T], default: T) -> T:
+    def read(self, query: Query[T]) -> T:
         received, value = self.values.get(query)
         self.incremental.touch(query, received)
         self.local |= query.source != "consul"
-        return value if received else default  # type: ignore[return-value]
+        return value if received else query.absent()  # type: ignore[return-value]
 
     def wait_for(self, query: Query[Any]) -> None:
         self.incremental.touch(query, False)
@@ -56,8 +56,8 @@ class Current:
     def scratch(self) -> Scratch:
         return self.now.scratch
 
-    def read(self, query: Query[T], default: T) -> T:
-        return self.now.read(query, default)
+    def read(self, query: Query[T]) -> T:
+        return self.now.read(query)
 
     def wait_for(self, query: Query[Any]) -> None:
         self.now.wait_for(query)

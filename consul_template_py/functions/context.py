@@ -20,8 +20,8 @@ class Context(Protocol):
         """A pad that lives for one evaluation."""
         ...
 
-    def read(self, query: Query[T], default: T) -> T:
-        """The value, or `default` while there has been no answer: the evaluation is then incomplete, and starts a watch."""
+    def read(self, query: Query[T]) -> T:
+        """The value, or the one for "none" while there has been no answer: the evaluation is then incomplete, and starts a watch."""
         ...
 
     def wait_for(self, query: Query[object]) -> None:

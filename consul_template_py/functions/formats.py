@@ -40,8 +40,14 @@ def to_json_pretty(value: Any) -> Formatted:
 
 
 def to_yaml(value: Any) -> Formatted:
-    text = yaml.safe_dump(plain(value), default_flow_style=False, allow_unicode=True, sort_keys=True)
-    return Formatted(text.removesuffix("\n...\n").removesuffix("\n"), "yaml")
+    return Formatted(dump_yaml(plain(value)).removesuffix("\n...\n").removesuffix("\n"), "yaml")
+
+
+def dump_yaml(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=False, allow_unicode=True, sort_keys=True)
+    if any(char in text for char in "\x85\u2028\u2029\ufeff"):  # which a reader would take for line breaks, or drop
+        text = yaml.safe_dump(value, default_flow_style=False, allow_unicode=False, sort_keys=True)
+    return text
 
 
 def to_toml(value: Any) -> Formatted:

@@ -82,6 +82,7 @@ _FUNCTIONS: dict[str, _As] = {
     "byPort": _As("by_port", "map:list:instance"),
     "byTag": _As("by_tag", "map:list:any"),
     "caRoots": _As("ca_roots", "list:ca_root"),
+    "config": _As("config", "any"),
     "connect": _As("connect", "list:instance"),
     "contains": _As("contains", "bool", True),
     "containsAll": _As("contains_all", "bool", True),

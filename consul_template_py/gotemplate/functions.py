@@ -29,6 +29,7 @@ def asking_functions(context: Context) -> dict[str, Function]:
 
     return {
         "caRoots": asks.ca_roots,
+        "config": asks.config,
         "connect": asks.connect,
         "datacenters": lambda ignore_failing=False: asks.datacenters(),
         "env": asks.env,

@@ -25,6 +25,10 @@ class Query(Protocol[T_co]):
 
     def __hash__(self) -> int: ...
 
+    def absent(self) -> T_co:
+        """The value that stands for "there is none"."""
+        ...
+
 
 class ConsulQuery(ABC, Generic[T_co]):
     """One GET of Consul's HTTP API, version 1."""
@@ -50,9 +54,9 @@ class ConsulQuery(ABC, Generic[T_co]):
         """As `decode`, for a query whose last value was `before`: where little changes in much, most of it can be kept."""
         return self.decode(body)
 
+    @abstractmethod
     def absent(self) -> T_co:
-        """The value that stands for a 404, where `may_be_absent`."""
-        raise NotImplementedError
+        """The value that stands for "there is none"; for a 404, where `may_be_absent`."""
 
 
 @dataclass(frozen=True, slots=True)

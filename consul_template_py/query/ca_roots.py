@@ -42,5 +42,8 @@ class CaRootsQuery(ConsulQuery[tuple[CaRoot, ...]]):
             for entry in orjson.loads(body).get("Roots") or ()
         )
 
+    def absent(self) -> tuple[CaRoot, ...]:
+        return ()
+
     def __str__(self) -> str:
         return f"ca_roots({self.at})"

@@ -16,5 +16,8 @@ class DatacentersQuery(ConsulQuery[tuple[str, ...]]):
     def decode(self, body: bytes) -> tuple[str, ...]:
         return tuple(sorted(orjson.loads(body)))
 
+    def absent(self) -> tuple[str, ...]:
+        return ()
+
     def __str__(self) -> str:
         return "datacenters()"

@@ -15,5 +15,8 @@ class FileQuery:
     def decode(self, body: bytes) -> str:
         return body.decode("utf-8", "surrogateescape")
 
+    def absent(self) -> str | None:
+        return None
+
     def __str__(self) -> str:
         return f"file({self.path})"

@@ -50,7 +50,7 @@ class KeyQuery(ConsulQuery[str | None]):
     def decode(self, body: bytes) -> str | None:
         return _value(orjson.loads(body)[0]["Value"])
 
-    def absent(self) -> None:
+    def absent(self) -> str | None:
         return None
 
     def __str__(self) -> str:

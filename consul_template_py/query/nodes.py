@@ -66,6 +66,9 @@ class NodesQuery(ConsulQuery[tuple[Node, ...]]):
         nodes = [_node(entry) for entry in orjson.loads(body)]
         return tuple(nodes if self.near else sorted(nodes, key=lambda node: (node.name, node.address)))
 
+    def absent(self) -> tuple[Node, ...]:
+        return ()
+
     def __str__(self) -> str:
         return f"nodes({self.at}{'~' + self.near if self.near else ''})"
 
@@ -111,7 +114,7 @@ class NodeQuery(ConsulQuery[NodeWithServices | None]):
         services.sort(key=lambda service: (service.name, service.id))
         return NodeWithServices(_node(found["Node"]), tuple(services))
 
-    def absent(self) -> None:
+    def absent(self) -> NodeWithServices | None:
         return None
 
     def __str__(self) -> str:

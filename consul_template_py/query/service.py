@@ -104,6 +104,9 @@ class ServiceQuery(ConsulQuery[tuple[ServiceInstance, ...]]):
             found.sort(key=attrgetter("node", "id"))
         return tuple(found)
 
+    def absent(self) -> tuple[ServiceInstance, ...]:
+        return ()
+
     def __str__(self) -> str:
         name = f"{self.tag}.{self.name}" if self.tag else self.name
         near = f"~{self.near}" if self.near else ""

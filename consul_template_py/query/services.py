@@ -62,6 +62,9 @@ class ServicesQuery(ConsulQuery[tuple[ServiceSummary, ...]]):
             made.append(summary)
         return tuple(made)
 
+    def absent(self) -> tuple[ServiceSummary, ...]:
+        return ()
+
     def __str__(self) -> str:
         return f"services({self.at})"
 

@@ -43,6 +43,9 @@ class SecretQuery:
             request_id="",
         )
 
+    def absent(self) -> Secret:
+        return Secret("", 0, False, {})
+
     def __str__(self) -> str:
         return f"secret({self.path}{''.join(f', {name}=…' for name, _ in self.fields)})"
 
@@ -56,6 +59,9 @@ class SecretsQuery:
 
     def decode(self, body: bytes) -> tuple[str, ...]:
         return tuple(sorted((orjson.loads(body).get("data") or {}).get("keys") or ()))
+
+    def absent(self) -> tuple[str, ...]:
+        return ()
 
     def __str__(self) -> str:
         return f"secrets({self.path})"

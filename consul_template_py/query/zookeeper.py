@@ -16,6 +16,9 @@ class ZnodeQuery:
     def decode(self, body: bytes) -> str:
         return body.decode("utf-8", "surrogateescape")
 
+    def absent(self) -> str | None:
+        return None
+
     def __str__(self) -> str:
         return f"znode({self.path})"
 
@@ -26,6 +29,9 @@ class ZchildrenQuery:
 
     source: ClassVar[Source] = "zookeeper"
     path: str
+
+    def absent(self) -> tuple[str, ...]:
+        return ()
 
     def __str__(self) -> str:
         return f"zchildren({self.path})"
