@@ -81,6 +81,7 @@ class Node:
         self.killed_by_framework: list[str] = []
         self._ids = 0
         self._session = 0
+        self._stream = 0.0  # when the last message of the master arrives
         self._lane = 0.0  # when the last of the ordered calls arrives
         self._stepping = False
         self._probing: dict[str, int] = {}
@@ -149,8 +150,8 @@ class Node:
     def command(self, ticket: int, command: Command) -> None:
         self.post(CommandReceived(ticket, command))
 
-    def to_framework(self, event: object, *, repeat: bool = False) -> None:
-        """Over the subscription's stream; lost if it breaks meanwhile."""
+    def to_framework(self, event: object) -> None:
+        """Over the subscription's stream: in order, sometimes late, and lost if it breaks meanwhile."""
         session = self._session
         delay = self.world.random.uniform(0.001, 0.05)
         if self.world.chance(0.02):
@@ -160,16 +161,15 @@ class Node:
             if session == self._session:
                 self.post(event)
 
-        self.world.after(delay, arrive)
-        if repeat and self.world.chance(0.02):
-            self.world.after(delay + self.world.random.uniform(0, 20), arrive)
+        self._stream = max(self.world.now + delay, self._stream)
+        self.world.at(self._stream, arrive)
 
     def _from_master(self, message: tuple[str, object]) -> None:  # type: ignore[override]
         if not self.master.subscribed:
             return
         kind, content = message
         if kind == "status":
-            self.to_framework(StatusReceived(content), repeat=True)  # type: ignore[arg-type]
+            self.to_framework(StatusReceived(content))  # type: ignore[arg-type]
         elif kind == "offers":
             self.to_framework(OffersReceived(content))  # type: ignore[arg-type]
         elif kind == "rescind":

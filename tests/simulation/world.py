@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Violation(AssertionError):  # noqa: N818
-    """An invariant does not hold."""
+class Violation(BaseException):
+    """An invariant does not hold. Not an Exception: the engine survives those."""
 
 
 class World:
