@@ -84,6 +84,9 @@ def merge(seen: Mapping[str, Seen]) -> Truth:
     if docker := looks.get("docker"):
         merged |= {key: item for key, item in docker.instances.items() if item.kind == "container"}
     ended: frozenset[str] = frozenset().union(*(look.ended for look in looks.values() if look))
+    for key in frozenset().union(*(look.draining for look in looks.values() if look)) & merged.keys():
+        if not merged[key].draining:
+            merged[key] = replace(merged[key], draining=True)
     return Truth(
         instances={key: item for key, item in merged.items() if key not in ended},
         ended=ended,

@@ -88,12 +88,14 @@ class Look:
     """All that one source saw at one moment.
 
     `ended` are keys that are known to have ended: positive evidence. A key that is in neither list is only absent.
+    `draining` are keys that drain, of instances that may be among `instances` or not (those of an app that is being deleted).
     `complete` is False where the source says itself that something is missing (agents that have not come back yet): absence
     then proves nothing. `frameworks` are the Mesos framework ids that the source speaks for, or sees connected.
     """
 
     instances: Mapping[str, Instance]
     ended: frozenset[str] = frozenset()
+    draining: frozenset[str] = frozenset()
     complete: bool = True
     why_incomplete: str = ""
     frameworks: frozenset[str] = frozenset()

@@ -117,18 +117,14 @@ class FrameworkSource:
             self._draining = {
                 task: drain for task, drain in self._draining.items() if self._still_drains(task, drain, started)
             }
-            instances |= {
-                task: replace(instances[task], draining=True)
-                for task in (*self._draining, *self._killing.frozen())
-                if task in instances and not instances[task].draining
-            }
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SourceError(f"the framework's answer is not a list of apps with tasks: {error!r}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._framework_id = ""
             raise SourceError(f"the framework does not answer: {error or repr(error)}") from None
         frameworks = frozenset({self._framework_id} - {""})
-        return Look(instances, self._ended.frozen(), frameworks=frameworks)
+        draining = self._killing.frozen() | self._draining.keys()
+        return Look(instances, self._ended.frozen(), frozenset(draining), frameworks=frameworks)
 
     async def watch(self, hint: Hint, stop: asyncio.Event) -> None:
         waits = Backoff(first=0.2, most=10.0)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -64,7 +65,7 @@ class MesosSource:
         # The stream is ahead of the answer, where it says that a task has ended.
         ended = look.ended | self._copy.look().ended
         running = {key: instance for key, instance in look.instances.items() if key not in ended}
-        return Look(running, ended, look.complete, look.why_incomplete, look.frameworks)
+        return replace(look, instances=running, ended=ended)
 
     async def watch(self, hint: Hint, stop: asyncio.Event) -> None:
         waits = Backoff(first=0.2, most=10.0)

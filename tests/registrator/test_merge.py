@@ -80,6 +80,14 @@ def test_any_source_that_sees_it_drain_is_believed() -> None:
     assert truth.instances["t1"].draining
 
 
+def test_a_task_that_drains_is_put_out_of_rotation_though_its_app_is_gone_from_the_framework_already() -> None:
+    gone = Seen(Look({}, draining=frozenset({"t1", "unknown"}), frameworks=frozenset({"f"})))
+    seen = {"mesos": look(MESOS), "framework": gone}
+    (one,) = merge(seen).instances.values()
+    judgement = judge(one, seen, NEW, Patience())
+    assert (judgement.verdict, judgement.drain) == (Verdict.HOLD, True)
+
+
 @given(st.lists(st.sampled_from(Health), min_size=1, max_size=3))
 def test_the_worst_opinion_on_health_counts(opinions: list[Health]) -> None:
     names = ("mesos", "framework", "docker")
