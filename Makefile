@@ -1,6 +1,6 @@
 # The two that a newcomer needs are `make up` and `make test`; both set this machine up first.
 PYTHON := .venv/bin/python
-JOBS ?= 4
+JOBS ?= 3
 
 .NOTPARALLEL:
 .PHONY: ui up down test lint format bench lock setup setup-test clean

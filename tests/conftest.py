@@ -1,5 +1,7 @@
 """Fixtures that any test may ask for; each is defined, and described, in `tests/support`."""
 
+import hypothesis
+
 from tests.support.consul import any_consul as any_consul
 from tests.support.consul import embedded_consul as embedded_consul
 from tests.support.consul import own_any_consul as own_any_consul
@@ -12,3 +14,7 @@ from tests.support.docker import busybox as busybox
 from tests.support.docker import dockerd as dockerd
 from tests.support.mesos import embedded_mesos as embedded_mesos
 from tests.support.mesos import real_mesos as real_mesos
+
+# How long one example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("dromos", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("dromos")

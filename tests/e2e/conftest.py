@@ -20,6 +20,7 @@ VHOST = "hello.localhost"
 class Kind:
     """A platform and the kind of tasks that are tried on it."""
 
+    name: str
     platform: Platform
     docker_image: str | None
 
@@ -32,6 +33,10 @@ class Kind:
             app["container"]["docker"]["image"] = self.docker_image
         app["labels"] = {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": self.host(app_id), **labels}
         return app
+
+    def id(self, name: str) -> str:
+        """An id that the other kinds, which may share the platform, do not use."""
+        return f"/{name}-{self.name}"
 
     def host(self, app_id: str) -> str:
         return f"{app_id.strip('/').replace('/', '-')}.localhost"
@@ -64,13 +69,13 @@ def real_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform
 )
 def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kind]:
     if request.param == "real-command":
-        yield Kind(request.getfixturevalue("real_platform"), None)
+        yield Kind("real", request.getfixturevalue("real_platform"), None)
     elif request.param == "embedded-docker":
-        yield Kind(request.getfixturevalue("embedded_platform"), request.getfixturevalue("busybox"))
+        yield Kind("docker", request.getfixturevalue("embedded_platform"), request.getfixturevalue("busybox"))
     else:
-        yield Kind(request.getfixturevalue("embedded_platform"), None)
+        yield Kind("command", request.getfixturevalue("embedded_platform"), None)
 
 
 @pytest.fixture(scope="module")
 def embedded_kind(embedded_platform: Platform) -> Kind:
-    return Kind(embedded_platform, None)
+    return Kind("command", embedded_platform, None)

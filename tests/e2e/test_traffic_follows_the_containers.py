@@ -11,24 +11,26 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def test_an_app_is_reached_through_the_edge_on_all_its_instances(kind):
-    platform, host = kind.platform, kind.host("/reached")
-    platform.deploy(kind.app("/reached"))
+    platform, app_id = kind.platform, kind.id("reached")
+    host = kind.host(app_id)
+    platform.deploy(kind.app(app_id))
     bodies = eventually(lambda: len(found := platform.answers(host)) == 2 and found, timeout=15)
-    assert all(body.startswith("hello, version 1, from reached.instance-") for body in bodies)
-    assert {body.split()[-1] for body in bodies} == {task["id"] for task in platform.tasks("/reached")}
+    assert all(body.startswith(f"hello, version 1, from {app_id[1:]}.instance-") for body in bodies)
+    assert {body.split()[-1] for body in bodies} == {task["id"] for task in platform.tasks(app_id)}
 
 
 def test_a_killed_process_is_replaced_and_users_hardly_notice(kind):
-    platform, host = kind.platform, kind.host("/killed")
-    platform.deploy(kind.app("/killed"), "--wait")
+    platform, app_id = kind.platform, kind.id("killed")
+    host = kind.host(app_id)
+    platform.deploy(kind.app(app_id), "--wait")
     eventually(lambda: len(platform.answers(host)) == 2, timeout=15)
-    victim = platform.tasks("/killed")[0]["id"]
+    victim = platform.tasks(app_id)[0]["id"]
     with platform.under_load(host, rate=100) as load:
         killed_at = time.monotonic()
         since = killed_at - load.started
         kill_task(victim)
         ids = eventually(
-            lambda: len(now := [t["id"] for t in platform.tasks("/killed")]) == 2 and victim not in now and now,
+            lambda: len(now := [t["id"] for t in platform.tasks(app_id)]) == 2 and victim not in now and now,
             timeout=10,
         )
         eventually(lambda: {body.split()[-1] for body in platform.answers(host)} == set(ids), timeout=10)
@@ -38,36 +40,39 @@ def test_a_killed_process_is_replaced_and_users_hardly_notice(kind):
 
 
 def test_load_raises_the_number_of_instances_and_calm_lowers_it(kind):
-    platform, host = kind.platform, kind.host("/scaled")
+    platform, app_id = kind.platform, kind.id("scaled")
+    host = kind.host(app_id)
     bounds = {"TARGET": "20", "MIN": "2", "MAX": "6", "DOWN_AFTER": "15"}
     labels = {f"DROMOS_AUTOSCALE_{name}": value for name, value in bounds.items()}
-    platform.deploy(kind.app("/scaled", **labels), "--wait")
+    platform.deploy(kind.app(app_id, **labels), "--wait")
     eventually(lambda: len(platform.answers(host)) == 2, timeout=15)
     with platform.under_load(host, rate=120):
-        eventually(lambda: platform.get("/v2/apps/scaled")["app"]["instances"] >= 6, timeout=30)
+        eventually(lambda: platform.get(f"/v2/apps{app_id}")["app"]["instances"] >= 6, timeout=30)
         eventually(lambda: len(platform.answers(host, asked=60)) == 6, timeout=30)
-    eventually(lambda: platform.get("/v2/apps/scaled")["app"]["instances"] == 2, timeout=60)
-    eventually(lambda: len(platform.tasks("/scaled")) == 2, timeout=20)
+    eventually(lambda: platform.get(f"/v2/apps{app_id}")["app"]["instances"] == 2, timeout=60)
+    eventually(lambda: len(platform.tasks(app_id)) == 2, timeout=20)
 
 
 def test_a_rolling_update_under_load_changes_the_answer_and_fails_no_request(kind):
-    platform, host = kind.platform, kind.host("/updated")
-    platform.deploy(kind.app("/updated"), "--wait")
+    platform, app_id = kind.platform, kind.id("updated")
+    host = kind.host(app_id)
+    platform.deploy(kind.app(app_id), "--wait")
     eventually(lambda: len(platform.answers(host)) == 2, timeout=15)
     with platform.under_load(host, rate=60) as load:
-        platform.deploy(kind.app("/updated", version="2"), "--wait")
+        platform.deploy(kind.app(app_id, version="2"), "--wait")
         eventually(lambda: all("version 2" in body for body in platform.answers(host)), timeout=15)
     assert load.failures == []
     assert {body.split(",")[1] for body in load.bodies} == {" version 1", " version 2"}
 
 
 def test_destroying_an_app_removes_its_service_and_its_upstream(kind):
-    platform, host = kind.platform, kind.host("/gone")
-    platform.deploy(kind.app("/gone"), "--wait")
+    platform, app_id = kind.platform, kind.id("gone")
+    host = kind.host(app_id)
+    platform.deploy(kind.app(app_id), "--wait")
     eventually(lambda: platform.edge(host).status_code == 200, timeout=15)
-    platform.ok("destroy", "/gone", "--wait")
+    platform.ok("destroy", app_id, "--wait")
     eventually(lambda: platform.edge(host).status_code == 404, timeout=15)
-    assert platform.run("tasks", "/gone").returncode == 1
+    assert platform.run("tasks", app_id).returncode == 1
 
 
 def kill_task(task_id: str) -> None:

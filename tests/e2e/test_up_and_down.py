@@ -40,9 +40,10 @@ def test_up_ends_with_urls_and_a_sample_that_answers_and_down_leaves_nothing(fre
     assert again.returncode == 1 and "a platform already runs with state directory" in again.stderr
 
     assert processes_of(fresh.state_dir)
+    agent = requests.get(f"http://127.0.0.1:{fresh.ports['mesos']}/slaves", timeout=5).json()["slaves"][0]["id"]
     assert fresh.down().returncode == 0
     assert processes_of(fresh.state_dir) == []
-    assert cgroups_of(fresh.state_dir) == []
+    assert cgroups_of(agent) == []
     assert not any(is_listening(port) for port in fresh.ports.values())
     assert fresh.run("status").returncode == 3
     assert "no platform runs" in fresh.down().stdout
@@ -117,12 +118,8 @@ def processes_of(state_dir: Path) -> list[str]:
     return found
 
 
-def cgroups_of(state_dir: Path) -> list[str]:
-    """Control groups that were made after the state directory and belong to Dromos."""
-    born = state_dir.stat().st_ctime
-    return [
-        str(path) for path in Path("/sys/fs/cgroup").rglob("dromos/*") if path.is_dir() and path.stat().st_ctime > born
-    ]
+def cgroups_of(agent: str) -> list[str]:
+    return [str(path) for path in Path("/sys/fs/cgroup").rglob(f"*{agent}*") if path.is_dir()]
 
 
 def is_listening(port: int) -> bool:

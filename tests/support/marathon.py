@@ -24,7 +24,8 @@ VERSION = "2024-01-01T00:00:00.000Z"
 
 
 class Marathon:
-    """`apps` is what GET /v2/apps gives, each app with its `tasks`; `pods` what GET /v2/pods::status gives. `status` other than 200 is answered to every request."""
+    """`apps` is what GET /v2/apps gives, each app with its `tasks`; `pods` what GET /v2/pods::status gives. `status` other than
+    200 is answered to every request."""
 
     def __init__(self, framework_id: str = "") -> None:
         self.framework_id = framework_id or f"{uuid.uuid4()}-0000"

@@ -1,6 +1,7 @@
 """The whole platform as an operator runs it: `dromos up` on free ports, used through its command line, its API and its edge."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import requests
 
 from tests.support.load import LoadResult, load_in_thread
-from tests.support.processes import free_port, free_ports
+from tests.support.processes import free_ports
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +28,9 @@ class Platform:
     state_dir: Path
     up_flags: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
-    ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
+    ports: dict[str, int] = field(
+        default_factory=lambda: dict(zip(PORTS, itertools.count(free_ports(len(PORTS))[0]), strict=False))
+    )
     task_port_range: tuple[int, int] = field(default_factory=lambda: free_ports(100))
 
     @property
