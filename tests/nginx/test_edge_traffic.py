@@ -142,7 +142,8 @@ async def test_a_post_is_not_sent_twice(edge: EdgeDaemon, real_consul: ConsulSer
             requests.post, f"{edge.url}/pay", data=b"100", headers={"Host": "web.test"}, timeout=10
         )
         assert answer.status_code == 502
-        assert sum(len(server.requests) for server in servers) == 1
+        # None at all where both endpoints have just been found out and are left alone for a while.
+        assert sum(len(server.requests) for server in servers) <= 1
 
 
 async def test_a_websocket_goes_through(edge: EdgeDaemon, real_consul: ConsulServer) -> None:

@@ -129,7 +129,7 @@ def test_a_container_drains_when_it_is_told_to_stop_and_is_removed_when_it_has_e
         checks = real_consul.http.get("health/checks/busybox").json()
         return next((check["Notes"] for check in checks if check["CheckID"].startswith("_service_maintenance")), None)
 
-    assert eventually(maintenance, 2.5) == "dromos: draining"
+    assert eventually(maintenance, 10) == "dromos: draining"
     eventually(lambda: not services(real_consul, "busybox"))
 
 
@@ -138,7 +138,7 @@ def test_a_container_that_is_started_again_is_registered_again(real_consul, dock
     container = run(ports={"80/tcp": None})
     eventually(lambda: real_consul.healthy("busybox"))
     container.kill()
-    eventually(lambda: not services(real_consul, "busybox"), 3)
+    eventually(lambda: not services(real_consul, "busybox"), 10)
     container.start()
     eventually(lambda: real_consul.healthy("busybox"))
 
@@ -275,7 +275,7 @@ async def test_a_container_of_a_mesos_task_is_no_second_service_and_its_end_is_t
         assert not services(real_consul, "busybox")
         # Mesos does not know of it: the container is the first to show the end.
         await asyncio.to_thread(container.kill)
-        await eventually_async(lambda: not services(real_consul, "shop.web"), 3)
+        await eventually_async(lambda: not services(real_consul, "shop.web"), 10)
 
 
 def test_a_docker_daemon_that_goes_away_takes_nothing_away(dockerd, real_consul, registrator, run) -> None:

@@ -51,7 +51,7 @@ def test_a_task_without_health_checks_is_registered_when_it_runs(marathon, start
     task = marathon.put_task("/shop/web", ports=[31001], version=VERSION)
     marathon.announce("status_update_event", taskId=task, taskStatus="TASK_RUNNING")
 
-    found = eventually(lambda: services(real_consul, "shop"), 3)[0]
+    found = eventually(lambda: services(real_consul, "shop"), 10)[0]
 
     assert found["ServiceID"] == f"{task}_shop_31001"
     assert found["ServiceTags"] == ["x"]
@@ -108,11 +108,11 @@ def test_a_draining_task_is_put_into_maintenance_and_removed_when_killed(maratho
 
     marathon.put_task("/web", task, draining=True)
     marathon.announce("instance_draining_event", instanceId="i", runSpecId="/web", taskIds=[task])
-    eventually(lambda: maintenance(real_consul, "web") == ["dromos: draining"], 2)
+    eventually(lambda: maintenance(real_consul, "web") == ["dromos: draining"], 10)
 
     marathon.drop_task("/web", task)
     marathon.announce("status_update_event", taskId=task, taskStatus="TASK_KILLED")
-    eventually(lambda: not services(real_consul, "web"), 2)
+    eventually(lambda: not services(real_consul, "web"), 10)
 
 
 def test_a_drain_that_is_called_off_puts_the_task_back(marathon, start, real_consul) -> None:
@@ -174,7 +174,7 @@ def test_the_last_task_s_service_goes_after_the_hold_when_the_framework_stays_em
     eventually(lambda: services(real_consul, "web"))
     marathon.drop_task("/web", task)
     marathon.announce("app_terminated_event", appId="/web")
-    eventually(lambda: not services(real_consul, "web"), 5)
+    eventually(lambda: not services(real_consul, "web"), 10)
 
 
 def test_tasks_of_an_earlier_version_keep_that_version_s_labels(marathon, start, real_consul) -> None:
@@ -227,11 +227,11 @@ async def test_beside_mesos_the_framework_adds_health_version_and_draining(
 
         marathon.put_task(app, task, draining=True)
         marathon.announce("instance_draining_event", taskId=task)
-        await eventually_async(lambda: maintenance(real_consul, app.strip("/")), 2)
+        await eventually_async(lambda: maintenance(real_consul, app.strip("/")), 10)
 
         await scheduler.kill(task)
         await scheduler.update(task, "TASK_KILLED")
-        await eventually_async(lambda: not services(real_consul, app.strip("/")), 2)
+        await eventually_async(lambda: not services(real_consul, app.strip("/")), 10)
         assert daemon.writes() == 3, "registered, put into maintenance, removed"
 
 
@@ -252,7 +252,7 @@ def test_the_event_alone_is_enough_where_the_tasks_do_not_say_that_they_drain(ma
     start(resync=0.2)
     eventually(lambda: services(real_consul, "web"))
     marathon.announce("instance_draining_event", taskIds=[task], drainSeconds=60)
-    eventually(lambda: maintenance(real_consul, "web"), 2)
+    eventually(lambda: maintenance(real_consul, "web"), 10)
     looks = marathon.asked.count("/v2/apps")
     eventually(lambda: marathon.asked.count("/v2/apps") > looks + 3)
     assert maintenance(real_consul, "web")

@@ -120,7 +120,8 @@ async def test_stop_and_start_many_times_while_tasks_come_and_go(world):
         states = w.master.states(name)
         assert len([state for state in states if state == ended["state"]]) == 1
         if ended.get("reason") != "REASON_AGENT_RESTARTED":
-            assert states == ["TASK_STARTING", "TASK_RUNNING", ended["state"]]
+            # A task whose agent stopped before it could say "starting" is told as running by the next one.
+            assert [state for state in states if state != "TASK_STARTING"] == ["TASK_RUNNING", ended["state"]]
             assert ended["message"] == f"Command exited with status {name[-1]}"
 
 

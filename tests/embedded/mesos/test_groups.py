@@ -32,6 +32,7 @@ async def test_a_task_that_ends_well_leaves_the_others_running(world):
     w.launch_group(task("short", "true"), task("long", "sleep 1000"))
     await w.master.until("short", "TASK_FINISHED")
     await eventually_async(lambda: ("fw", "short") not in w.agent.runs)
+    await w.master.until("long", "TASK_RUNNING")
     assert w.master.states("long")[-1] == "TASK_RUNNING"
     assert w.master.exited == []
 

@@ -47,7 +47,7 @@ async def test_exit_code_and_signal_are_told_in_mesos_words(world):
 
 async def test_a_kill_is_sigterm_to_all_then_sigkill_after_the_grace_period(world):
     w = await world(command_stop_timeout=600)
-    w.launch(task("t", "trap '' TERM; sleep 1000 & echo $!; while true; do sleep 0.1; done"))
+    w.launch(task("t", "trap '' TERM; sleep 1000 & echo $!; exec sleep 1000"))
     child = await pid_in(w, "t")
     loop = asyncio.get_running_loop()
     asked = loop.time()
