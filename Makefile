@@ -12,7 +12,7 @@ down:  ## stop it, and every task and container that it runs
 	.venv/bin/dromos down $(ARGS)
 
 test: setup-test ui  ## all tests; ARGS='-k name' passes flags to pytest
-	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
+	@PATH="$$PATH:$(CURDIR)/.venv/node" $(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: setup-test  ## style, types, layers
 	.venv/bin/ruff check .
