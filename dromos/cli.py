@@ -25,6 +25,7 @@ COMMANDS = {
     "events": ("dromos.queries", "events"),
     "queue": ("dromos.queries", "queue"),
     "deployments": ("dromos.queries", "deployments"),
+    "config": ("consul_template_py.config_centre.cli", "command"),
     "framework": ("framework.daemon", "command"),
     "registrator": ("registrator.daemon", "command"),
     "consul-template": ("consul_template_py.daemon", "command"),
@@ -34,6 +35,7 @@ COMMANDS = {
     "consul": ("embedded.consul.daemon", "command"),
 }
 SUMMARIES = {
+    "config": "The configuration centre in Consul: get, set, diff, history, rollback.",
     "framework": "Daemon: Marathon's REST API; keeps apps running on Mesos.",
     "registrator": "Daemon: tells Consul where the containers are.",
     "consul-template": "Daemon: renders templates from Consul and applies them.",
