@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from framework.decide.advance_deployment import max_capacity, min_healthy
-from framework.engine.commands import CancelDeployment, Declare, KillInstances
+from framework.engine.commands import CancelDeployment, Declare, Killed, KillInstances
 from framework.engine.ledger import Ledger, Tally
 from framework.engine.settings import EngineSettings
 from framework.model.app import App
@@ -32,13 +32,23 @@ from tests.simulation.node import Node
 from tests.simulation.world import Violation, World
 
 MINUTES = 10
-CALM = 900.0
+CALM = 450.0
 APPS = ("/a", "/b", "/group/c", "/group/d")
 FAULTS = (
     *("crash", "doom", "doom", "mid-action", "disconnect", "fail over", "partition", "lose", "task", "task"),
     *("sick", "cut probes", "store", "clock"),
 )
-SETTINGS = EngineSettings(revive_interval=1.0, drain_seconds=1.0, kill_retry=15.0, health_kill_share=0.5)
+SETTINGS = EngineSettings(
+    drain_seconds=1.0,
+    kill_retry=15.0,
+    health_kill_share=0.5,
+    # Shorter than by default, so that ten minutes see many of them.
+    confirm_interval=15.0,
+    launch_confirm_timeout=60.0,
+    launch_timeout=60.0,
+    reconcile_interval=150.0,
+    scale_check_interval=100.0,
+)
 
 
 @dataclass
@@ -285,7 +295,12 @@ class Schedule:
             if isinstance(answer, Exception):
                 continue
             self.world.note(f"accepted: {ask.kind} {ask.app_id}")
-            self.accepted[ask.app_id] = ask.expects
+            expected = ask.expects
+            if isinstance(answer, Killed) and answer.deployment is not None and ask.app_id in answer.deployment.changes:
+                # Worked out on what was declared when its turn came.
+                after = answer.deployment.changes[ask.app_id].after
+                expected = (after.instances, after.cmd or "") if isinstance(after, App) else None
+            self.accepted[ask.app_id] = expected
             self.possible.pop(ask.app_id, None)
 
     def _check_accepted(self, declared: Declared) -> None:
@@ -300,7 +315,10 @@ class Schedule:
                 raise self.world.violated(f"{app_id} is declared as {found}, accepted was {known}")
 
     def _check_instances(self, ledger: Ledger) -> None:
-        before, self._before = self._before, dict(ledger.instances)
+        before = self._before
+        if ledger.instances == before and not ledger.deployments:
+            return
+        self._before = dict(ledger.instances)
         for instance_id, instance in before.items():
             if instance_id not in ledger.instances:
                 self._check_removal(instance)
