@@ -60,6 +60,9 @@ class ConsulSettings(BaseModel):
         description="with more watches than connections: every watch gets its turn within about this time",
     )
     connect_timeout: float = Field(default=5.0, gt=0)
+    answer_timeout: float = Field(
+        default=10.0, gt=0, description="how long an answer may take beyond the wait asked for"
+    )
     max_body_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
 
     def endpoint(self) -> Endpoint:
@@ -115,15 +118,15 @@ class ConsulSource:
             params |= {"stale": ""} if self.settings.max_stale > 0 else {}
         if before is not None and before.index > 0:
             params |= {"index": str(before.index), "wait": f"{max(1, round(wait * 1000))}ms"}
-        response = await self._get(query, params, wait * (1 + 1 / 16) + 10)
-        if before is not None and response.headers.get("x-consul-knownleader") == "false":
+        response = await self._get(query, params, wait * (1 + 1 / 16) + self.settings.answer_timeout)
+        if last is not None and response.headers.get("x-consul-knownleader") == "false":
             raise SourceUnavailableError("Consul has no leader")
         value = self._decode(query, response, last)
         return Answer(value, next_index(before, response.headers, self.settings.max_stale))
 
     async def read(self, query: Query[Any]) -> Any:
         assert isinstance(query, ConsulQuery)
-        response = await self._get(query, self._params(query) | {"consistent": ""}, 30.0)
+        response = await self._get(query, self._params(query) | {"consistent": ""}, self.settings.answer_timeout)
         return self._decode(query, response, None)
 
     async def close(self) -> None:
