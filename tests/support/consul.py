@@ -111,8 +111,9 @@ class ConsulServer:
         return answer.content if answer.status_code == 200 else None
 
     def is_ready(self) -> bool:
-        """It has a leader that answers, and its own node is in the catalog."""
-        return bool(self.http.get("health/service/consul", passing=1).json())
+        """It has a leader that answers, and its own node is in the catalog with all that the agent tells of it."""
+        found = self.http.get("health/service/consul", passing=1).json()
+        return bool(found and found[0]["Node"]["TaggedAddresses"])
 
     def empty(self) -> None:
         """Removes all that tests have put there."""

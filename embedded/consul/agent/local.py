@@ -75,6 +75,7 @@ class LocalAgent:
         self.node = node
         self.services: dict[str, Service] = {}
         self.checks: dict[str, LocalCheck] = {}
+        self._checks_of: dict[str, set[str]] = {}  # service id, "" for the node's own -> check ids
         self._state = state
         self._runner = runner
         self._limits = limits
@@ -95,7 +96,7 @@ class LocalAgent:
             local = LocalCheck(definition, known or definition.first(self.node.name))
             if local.check.status == CRITICAL:
                 local.critical_since = self._runner.now()
-            self.checks[definition.id] = local
+            self._keep(local)
             self._runner.start(definition)
 
     # ── services ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -105,7 +106,7 @@ class LocalAgent:
         known = self._state.catalog.service(self.node.name, service.id)
         if known and service.enable_tag_override:
             service = replace(service, tags=known.tags)
-        old = {id for id, local in self.checks.items() if local.definition.service_id == service.id}
+        old = set(self._checks_of.get(service.id, ()))
         self.services[service.id] = service
         self._save(AGENT_SERVICES, service.id, service)
         for definition in checks:
@@ -123,7 +124,7 @@ class LocalAgent:
             raise FailedError("ServiceID missing")
         if self.services.pop(id, None) is None:
             return
-        for check_id in [key for key, local in self.checks.items() if local.definition.service_id == id]:
+        for check_id in list(self._checks_of.get(id, ())):
             self._drop_check(check_id)
         self._save(AGENT_SERVICES, id, None)
         self._state.catalog.deregister_service(self.node.name, id)
@@ -131,8 +132,8 @@ class LocalAgent:
 
     def service_checks(self, id: str) -> list[Check]:
         """The checks of one service, and those of the node itself, by id."""
-        mine = {key: local.check for key, local in self.checks.items() if local.definition.service_id in ("", id)}
-        return [mine[key] for key in sorted(mine)]
+        mine = self._checks_of.get("", set()) | self._checks_of.get(id, set())
+        return [self.checks[key].check for key in sorted(mine)]
 
     # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -234,13 +235,28 @@ class LocalAgent:
         if before:
             local.check = replace(check, status=before.check.status, output=before.check.output)
             local.critical_since = before.critical_since
-        self.checks[definition.id] = local
+        if before:
+            self._forget(before)
+        self._keep(local)
         self._save(AGENT_CHECKS, definition.id, definition)
         self._runner.start(definition)
 
+    def _keep(self, local: LocalCheck) -> None:
+        self.checks[local.definition.id] = local
+        self._checks_of.setdefault(local.definition.service_id, set()).add(local.definition.id)
+
+    def _forget(self, local: LocalCheck) -> None:
+        del self.checks[local.definition.id]
+        mine = self._checks_of[local.definition.service_id]
+        mine.discard(local.definition.id)
+        if not mine:
+            del self._checks_of[local.definition.service_id]
+
     def _drop_check(self, id: str) -> bool:
-        if self.checks.pop(id, None) is None:
+        local = self.checks.get(id)
+        if local is None:
             return False
+        self._forget(local)
         self._runner.stop(id)
         self._save(AGENT_CHECKS, id, None)
         return True

@@ -60,9 +60,10 @@ class Tombstone:
 
 @dataclass
 class Attempt:
-    """Several changes that stand or fall together: what each key was before, and whether they are to stand."""
+    """Several changes that stand or fall together: what each key was before, what was deleted, and whether they are to stand."""
 
     before: dict[str, Entry | None] = field(default_factory=dict)
+    graves: set[str] = field(default_factory=set)
     kept: bool = False
 
     def keep(self) -> None:
@@ -138,6 +139,7 @@ class Keys:
     def delete(self, key: str) -> None:
         if self.get(key) is not None:
             self._change(key, None)
+            self._bury(key)
 
     def delete_if(self, index: int, key: str) -> bool:
         """Deletes it if it was last changed at `index`."""
@@ -148,8 +150,12 @@ class Keys:
         return True
 
     def delete_below(self, prefix: str) -> None:
-        for entry in self.below(prefix):
-            self.delete(entry.key)
+        """Leaves one tombstone, that of the prefix."""
+        entries = self.below(prefix)
+        for entry in entries:
+            self._change(entry.key, None)
+        if entries:
+            self._bury(prefix)
 
     def release(self, session: str, *, delete: bool, delay: float) -> None:
         """The session has ended: its locks are released, or their keys deleted, and for `delay` seconds nobody gets them."""
@@ -169,10 +175,13 @@ class Keys:
             yield attempt
         finally:
             self._attempt = None
-            for key, before in attempt.before.items():
-                if attempt.kept:
+            if attempt.kept:
+                for key in attempt.before:
                     self._publish(key)
-                else:
+                for grave in attempt.graves:
+                    self._bury(grave)
+            else:
+                for key, before in attempt.before.items():
                     self._place(key, before)
 
     def forget_old(self) -> None:
@@ -220,11 +229,14 @@ class Keys:
 
     def _publish(self, key: str) -> None:
         """Tells the disk and the watchers what the key is now."""
-        entry = self.get(key)
-        self.ledger.save(KEYS, key, entry)
-        if entry is None:
-            until = self._clock() + self._tombstone_ttl
-            self._tombstones.put(key, Tombstone(key, self.ledger.index, until))
-            self.ledger.bump(TOMBSTONES)
+        self.ledger.save(KEYS, key, self.get(key))
         self.ledger.bump(KEYS)
         self.ledger.watches.wake_key(key)
+
+    def _bury(self, key: str) -> None:
+        if self._attempt:
+            self._attempt.graves.add(key)
+            return
+        until = self._clock() + self._tombstone_ttl
+        self._tombstones.put(key, Tombstone(key, self.ledger.index, until))
+        self.ledger.bump(TOMBSTONES)
