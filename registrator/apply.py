@@ -1,7 +1,7 @@
 """Carries a plan out at one Consul agent, and keeps what the agent has in mind, so that it is read only now and then."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from daemonkit.backoff import Backoff
@@ -48,6 +48,13 @@ class Applier:
             self._read_at, self._read_took = now, _now() - now
             self.refusals = {id: refusal for id, refusal in self.refusals.items() if refusal.retry_at > now - 600}
         return self._actual
+
+    async def refresh(self, names: Collection[str]) -> None:
+        """Looks at the checks of the services of these names. Raises ConsulAwayError."""
+        if self._actual is not None and names:
+            for id, statuses in (await self.consul.statuses(names)).items():
+                if id in self._actual:
+                    self._actual[id] = replace(self._actual[id], statuses=statuses)
 
     def next_read(self) -> float:
         return self._read_at + max(self._verify, self._read_took / _READ_SHARE) if self._actual is not None else 0.0
@@ -138,6 +145,7 @@ class Applier:
                 service.meta,
                 frozenset(check.id for check in service.checks) | (before.check_ids if before else frozenset()),
                 before.maintenance if before else None,
+                {check.id: check.status for check in service.checks} | (dict(before.statuses) if before else {}),
             )
             log.info("changed" if before else "registered", id=service.id, at=f"{service.address}:{service.port}")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -42,6 +42,19 @@ class Consul:
             return {id: _registered(found, by_service[id]) for id, found in services.items()}
         except (AttributeError, KeyError, TypeError) as error:
             raise ConsulAwayError(f"{self.url} answers with something else than its services: {error!r}") from None
+
+    async def statuses(self, names: Collection[str]) -> dict[str, dict[str, str]]:
+        """Service id -> check id -> status, of the services of these names; maintenance modes are not among them."""
+        found: dict[str, dict[str, str]] = defaultdict(dict)
+        for name in names:
+            checks = await self._get("agent/checks", {"filter": f'ServiceName == "{name}"'})
+            try:
+                for check in checks.values():
+                    if check.get("ServiceName") == name and not check["CheckID"].startswith(_MAINTENANCE):
+                        found[check["ServiceID"]][check["CheckID"]] = check["Status"]
+            except (AttributeError, KeyError, TypeError) as error:
+                raise ConsulAwayError(f"{self.url} answers with something else than checks: {error!r}") from None
+        return found
 
     async def advertised_address(self) -> str:
         """The IP address by which other agents reach this one; "" if it does not say."""

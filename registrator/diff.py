@@ -5,7 +5,7 @@ known to have ended, is unhealthy, or no longer has this service; mere absence h
 absence of everything longer. What has ended is removed at once; all other removals share a rate.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registrator.merge import Judged, Kind, Verdict
@@ -53,6 +53,7 @@ class Plan:
     deregister: tuple[tuple[str, str], ...]  # (service id, why)
     waiting: Mapping[str, str]  # service id -> why it is not removed yet
     conflicts: Mapping[str, str]  # service id -> whose it is
+    postponed: frozenset[str]  # ids of services that drain as soon as another instance serves
     look_again_in: float | None
     memory: Memory
 
@@ -102,15 +103,32 @@ def diff(
         if why := removal.decide(found, key_of(found.meta), judged, wanted, unsure, ended, proofs):
             deregister.append((id, why))
     gone = {id for id, _ in deregister}
+    maintenance, postponed = _maintenance(ours, judged, register)
+    waiting = removal.waiting | dict.fromkeys(postponed, "drains as soon as another instance passes its checks")
     return Plan(
         register=tuple(register),
         drop_checks=tuple(drop_checks),
-        maintenance=tuple(item for item in _maintenance(ours, judged) if item[0] not in gone),
+        maintenance=tuple(item for item in maintenance if item[0] not in gone),
         deregister=tuple(deregister),
-        waiting=removal.waiting,
+        waiting=waiting,
         conflicts=conflicts,
+        postponed=frozenset(postponed),
         look_again_in=removal.look_again_in,
         memory=Memory(removal.absent, removal.tokens, now),
+    )
+
+
+def names_that_drain(judged: Mapping[str, Judged], actual: Mapping[str, Registered], owner: str) -> frozenset[str]:
+    """The services of which an instance is to be put into maintenance mode: their checks have to be known as they are now."""
+    if not any(judgement.drain for judgement in judged.values()):
+        return frozenset()
+    return frozenset(
+        found.name
+        for found in actual.values()
+        if found.maintenance is None
+        and found.meta.get(OWNER) == owner
+        and (judgement := judged.get(key_of(found.meta))) is not None
+        and judgement.drain
     )
 
 
@@ -184,15 +202,34 @@ class _Removal:
         self.look_again_in = seconds if self.look_again_in is None else min(seconds, self.look_again_in)
 
 
-def _maintenance(ours: Mapping[str, Registered], judged: Mapping[str, Judged]) -> Iterator[tuple[str, bool]]:
-    for id, found in sorted(ours.items()):
+def _maintenance(
+    ours: Mapping[str, Registered], judged: Mapping[str, Judged], register: Sequence[Service]
+) -> tuple[list[tuple[str, bool]], list[str]]:
+    """The maintenance modes to set and to lift, and the ids of those that have to go on serving for now.
+
+    While an app's new instances have yet to pass their checks, the old ones drain only as far as one still serves: a service
+    whose last instance leaves the rotation before another has come answers nobody.
+    """
+    drains: list[str] = []
+    lifted: list[tuple[str, bool]] = []
+    for id, found in ours.items():
         judgement = judged.get(key_of(found.meta))
-        if judgement is None:
-            continue
-        if judgement.drain and found.maintenance is None:
-            yield id, True
-        elif not judgement.drain and found.maintenance == DRAINING:
-            yield id, False
+        if judgement is not None and judgement.drain and found.maintenance is None:
+            drains.append(id)
+        elif judgement is not None and not judgement.drain and found.maintenance == DRAINING:
+            lifted.append((id, False))
+    if not drains:
+        return sorted(lifted), []
+    names = {ours[id].name for id in drains}
+    coming, serving = {service.name for service in register}, set()
+    for found in ours.values():
+        judgement = judged.get(key_of(found.meta))
+        if found.name in names and found.maintenance is None and judgement is not None and not judgement.drain:
+            coming.add(found.name)
+            if found.passes:
+                serving.add(found.name)
+    postponed = sorted(id for id in drains if ours[id].passes and ours[id].name in coming - serving)
+    return sorted(lifted + [(id, True) for id in drains if id not in postponed]), postponed
 
 
 def _surplus_checks(service: Service, found: Registered) -> Iterator[str]:

@@ -142,3 +142,8 @@ class Registered:
     check_ids: frozenset[str] = frozenset()
     maintenance: str | None = None
     statuses: Mapping[str, str] = field(default_factory=dict)  # check id -> status
+
+    @property
+    def passes(self) -> bool:
+        """All its checks pass, as far as was seen last."""
+        return all(status == "passing" for status in self.statuses.values())

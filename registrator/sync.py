@@ -10,7 +10,7 @@ from daemonkit.backoff import Backoff
 from daemonkit.health import Health
 from daemonkit.logs import get_logger
 from registrator.apply import Applier
-from registrator.diff import Limits, Memory, Plan, diff
+from registrator.diff import Limits, Memory, Plan, diff, names_that_drain
 from registrator.errors import ConsulAwayError
 from registrator.merge import Age, Judged, Patience, Verdict, judge, merge
 from registrator.metrics import Metrics
@@ -20,6 +20,8 @@ from registrator.observe import Observer
 from registrator.status import Report, status_of
 
 log = get_logger(__name__)
+
+_RECHECK = 0.1  # seconds between looks at checks on which a drain waits
 
 
 class Sync:
@@ -131,6 +133,7 @@ class Sync:
         named = self._name(truth.instances)
         wanted, duplicates = _one_owner_each(judged, named)
         actual = await self._applier.actual()
+        await self._applier.refresh(names_that_drain(judged, actual, self._naming.owner))
         plan = diff(
             judged=judged,
             wanted=wanted,
@@ -151,7 +154,8 @@ class Sync:
             self._report(judged, named, plan, duplicates)
         self._confirm = plan.look_again_in is not None
         again = None if plan.look_again_in is None else now + plan.look_again_in
-        dues = (self._applier.next_read(), self._applier.next_retry(), next_beat, again, patience_ends)
+        recheck = now + _RECHECK if plan.postponed else None
+        dues = (self._applier.next_read(), self._applier.next_retry(), next_beat, again, patience_ends, recheck)
         self._due = min(due for due in dues if due is not None)
 
     def _judge(self, instances: Mapping[str, Instance], now: float) -> tuple[dict[str, Judged], float | None]:

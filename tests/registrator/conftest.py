@@ -1,6 +1,7 @@
 """What the registrator's tests share: the daemon itself, run against real neighbours."""
 
 import contextlib
+import random
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,13 +27,18 @@ def registrator(tmp_path: Path) -> Iterator[Callable[..., Registrator]]:
 class Neighbours:
     mesos: Mesos
     consul: ConsulServer
+    ports: range  # those that Mesos gives to tasks
 
 
 @pytest.fixture(params=["embedded", "real"])
 def neighbours(request: pytest.FixtureRequest) -> Neighbours:
     """The embedded Mesos with the embedded Consul, and the real ones."""
     start_mesos = request.getfixturevalue(f"{request.param}_mesos")
-    return Neighbours(start_mesos(), request.getfixturevalue(f"{request.param}_consul"))
+    # Tests of several processes that run at once are not to meet on a port.
+    first = random.randrange(100, 300) * 100
+    resources = f"cpus:4;mem:4096;disk:4096;ports:[{first}-{first + 99}]"
+    consul = request.getfixturevalue(f"{request.param}_consul")
+    return Neighbours(start_mesos(resources=resources), consul, range(first, first + 100))
 
 
 @pytest.fixture(scope="session")

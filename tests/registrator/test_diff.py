@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registrator.diff import DRAINING, Limits, Memory, Plan, Proof, diff
+from registrator.diff import DRAINING, Limits, Memory, Plan, Proof, diff, names_that_drain
 from registrator.merge import Judged, Kind, Verdict
 from registrator.model import Check, Instance, Registered, Service
 
@@ -168,6 +168,40 @@ def test_maintenance(drain: bool, maintenance: str | None, expected: tuple[Any, 
     verdict = Verdict.HOLD if drain else Verdict.WANTED
     found = plan(judged(verdict, drain=drain), actual=(replace(FOUND, maintenance=maintenance),))
     assert found.maintenance == expected
+
+
+def draining_pair(*, passing: bool, old_passes: bool = True, new: bool = True) -> Plan:
+    """`a` of t1 drains while `b` of t2, of the same name, has come."""
+    statuses = {"service:b:tcp": "passing" if passing else "critical"}
+    old = replace(FOUND, statuses={"service:a:tcp": "passing" if old_passes else "critical"})
+    meta = {**FOUND.meta, "dromos-task": "t2"}
+    found = replace(FOUND, id="b", meta=meta, check_ids=frozenset({"service:b:tcp"}), statuses=statuses)
+    judgements = judged(Verdict.HOLD, drain=True) | (judged(key="t2") if new else {})
+    wanted = replace(SERVICE, id="b", meta=meta, checks=(replace(CHECK, id="service:b:tcp"),))
+    return plan(judgements, actual=(old, found) if new else (old,), wanted=(SERVICE,)) if not new else diff(
+        judged=judgements, wanted={"t2": (wanted,)}, unsure=frozenset(), ended=frozenset(), proofs={"task": PRESENT, "container": None},
+        actual={"a": old, "b": found}, owner="us", memory=Memory(), now=100.0, limits=LIMITS,
+    )  # fmt: skip
+
+
+def test_the_last_instance_that_serves_goes_on_while_its_successor_has_yet_to_pass_its_checks() -> None:
+    waiting = draining_pair(passing=False)
+    assert (waiting.maintenance, waiting.postponed) == ((), frozenset({"a"}))
+    assert "another instance" in waiting.waiting["a"]
+    for found in (
+        draining_pair(passing=True),
+        draining_pair(passing=False, old_passes=False),
+        draining_pair(passing=False, new=False),
+    ):
+        assert (found.maintenance, found.postponed) == ((("a", True),), frozenset())
+
+
+def test_the_checks_of_services_that_are_to_drain_are_looked_at_first() -> None:
+    drains, actual = judged(Verdict.HOLD, drain=True), {"a": FOUND, "x": replace(FOUND, id="x", meta={})}
+    assert names_that_drain(drains, actual, "us") == {"web"}
+    assert names_that_drain(judged(), actual, "us") == frozenset()
+    assert names_that_drain(drains, {"a": replace(FOUND, maintenance=DRAINING)}, "us") == frozenset()
+    assert names_that_drain(drains, actual, "them") == frozenset()
 
 
 KEYS = st.sampled_from(["t1", "t2", "t3", "t4"])

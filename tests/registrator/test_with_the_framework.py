@@ -1,0 +1,127 @@
+"""Dromos' own framework, Mesos, registrator and Consul together: every instance that serves is in rotation, no other is."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.consul import ConsulServer
+from tests.support.framework import Framework, running_framework
+from tests.support.registrator import Registrator, running_registrator
+from tests.support.waiting import eventually
+
+SERVER = "exec python3 -m http.server $PORT0 --bind 127.0.0.1"
+Start = Callable[..., Registrator]
+
+
+@pytest.fixture
+def framework(neighbours, tmp_path: Path) -> Iterator[Framework]:
+    with running_framework(tmp_path / "framework", neighbours.mesos.address, drain_seconds=2) as one:
+        yield one
+
+
+@pytest.fixture
+def settings(neighbours, framework: Framework) -> dict[str, Any]:
+    return {"mesos": [neighbours.mesos.url], "marathon": [framework.url], "consul": neighbours.consul.url}
+
+
+def app(**fields: Any) -> dict[str, Any]:
+    return {"id": "/shop/web", "cmd": SERVER, "cpus": 0.1, "mem": 32, "instances": 2, **fields}
+
+
+def tasks_in(consul: ConsulServer, *, healthy: bool = True) -> set[str]:
+    entries = consul.healthy("shop.web") if healthy else consul.http.get("health/service/shop.web").json()
+    return {entry["Service"]["Meta"]["dromos-task"] for entry in entries}
+
+
+def running_tasks(framework: Framework) -> set[str]:
+    return {task["id"] for task in framework.tasks("/shop/web")}
+
+
+def draining(consul: ConsulServer) -> bool:
+    checks = consul.http.get("health/checks/shop.web").json()
+    return any(check["Notes"] == "dromos: draining" for check in checks)
+
+
+def test_a_deployed_app_is_in_rotation_and_a_destroyed_one_drains_first(
+    neighbours, framework, settings, registrator
+) -> None:
+    consul = neighbours.consul
+    daemon = registrator(**settings)
+    framework.deploy(
+        app(healthChecks=[{"protocol": "HTTP", "path": "/", "intervalSeconds": 1, "gracePeriodSeconds": 30}])
+    )
+    eventually(lambda: tasks_in(consul) == running_tasks(framework), 15)
+    version = framework.app("/shop/web")["version"]
+    found = consul.http.get("catalog/service/shop.web").json()
+    assert {entry["ServiceMeta"]["dromos-version"] for entry in found} == {version}
+    assert {entry["ServiceMeta"]["dromos-app"] for entry in found} == {"/shop/web"}
+    assert daemon.writes() == 2
+
+    framework.change("DELETE", "/v2/apps/shop/web")
+    eventually(lambda: draining(consul) and not tasks_in(consul), 3, what="out of rotation while it still runs")
+    eventually(lambda: not tasks_in(consul, healthy=False), 15)
+    assert daemon.writes() == 6, "two come, two drain, two go"
+
+
+def test_a_killed_process_is_out_of_rotation_at_once_and_its_successor_in(
+    neighbours, framework, settings, registrator
+) -> None:
+    consul = neighbours.consul
+    registrator(**settings)
+    framework.deploy(app())
+    eventually(lambda: tasks_in(consul) == running_tasks(framework), 15)
+    victim = sorted(tasks_in(consul))[0]
+
+    framework.change("DELETE", f"/v2/apps/shop/web/tasks/{victim}")
+
+    eventually(lambda: victim not in tasks_in(consul), 3)
+    eventually(lambda: len(tasks_in(consul)) == 2 and victim not in tasks_in(consul, healthy=False), 15)
+
+
+def test_a_rolling_update_never_leaves_the_service_without_an_instance(
+    neighbours, framework, settings, registrator, tmp_path: Path
+) -> None:
+    consul = neighbours.consul
+    registrator(**settings)
+    framework.deploy(app())
+    eventually(lambda: tasks_in(consul) == running_tasks(framework), 15)
+    old = tasks_in(consul)
+
+    framework.change("PUT", "/v2/apps/shop/web", app(env={"VERSION": "2"}))
+
+    counts = []
+
+    def only_new_ones() -> bool:
+        there = tasks_in(consul)
+        counts.append(len(there))
+        return len(there) == 2 and there.isdisjoint(old)
+
+    eventually(only_new_ones, 40)
+    assert min(counts) >= 1
+    eventually(lambda: tasks_in(consul, healthy=False).isdisjoint(old), 15)
+
+
+def test_neighbours_and_the_registrator_may_die_and_all_of_it_converges(
+    neighbours, framework, settings, tmp_path: Path
+) -> None:
+    consul = neighbours.consul
+    with running_registrator(tmp_path / "one", **settings):
+        framework.deploy(app())
+        eventually(lambda: len(tasks_in(consul)) == 2, 15)
+    assert len(tasks_in(consul)) == 2, "a registrator that is gone takes nothing away"
+
+    framework.deploy(app(instances=3))
+    before = tasks_in(consul)
+    with running_registrator(tmp_path / "two", **settings) as daemon:
+        eventually(lambda: len(tasks_in(consul)) == 3, 15)
+        assert daemon.writes() == 1
+        assert before < tasks_in(consul)
+
+        framework.kill()
+        eventually(lambda: daemon.health().status_code == 503)
+        assert len(tasks_in(consul)) == 3
+        framework.start()
+        eventually(lambda: daemon.health().status_code == 200, 15)
+        assert daemon.writes() == 1
