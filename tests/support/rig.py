@@ -85,7 +85,13 @@ def instance(backend: Backend, service: str = "web", **labels: str) -> Instance:
 
 @contextlib.asynccontextmanager
 async def rig(
-    directory: Path, target: str = "nginx-lua", *, tls: bool = False, workers: str = "1", soft_close: float = 0.0
+    directory: Path,
+    target: str = "nginx-lua",
+    *,
+    tls: bool = False,
+    workers: str = "1",
+    soft_close: float = 0.0,
+    log_requests: bool = True,
 ) -> AsyncIterator[Rig]:
     port, tls_port, status_port = free_port(), free_port(), free_port()
     listen = Listen(
@@ -96,7 +102,7 @@ async def rig(
     )
     tuning = Tuning(workers=workers, connections=1024, table_memory=4, metrics_memory=4, shutdown_timeout=5)
     directory.mkdir(exist_ok=True)
-    layout = Layout(directory, process.worker_user(directory))
+    layout = Layout(directory, process.worker_user(directory), log_requests)
     lua = target == "nginx-lua"
     proxy: Proxy
     if target == "haproxy":

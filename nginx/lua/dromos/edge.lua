@@ -8,7 +8,11 @@ local store = require "dromos.store"
 
 local ngx = ngx
 local random = math.random
+local now, start_time = ngx.now, ngx.req.start_time
 local control_dict = ngx.shared.dromos_control
+
+local CLOSING_SECONDS = 0.05 -- how often a worker looks whether it is to end its connections
+local closing = false
 
 local M = { generation = 0 }
 
@@ -22,6 +26,11 @@ function M.init(options)
   M.generation = options.generation
   store.load(options.endpoints)
   metrics.init()
+end
+
+function M.init_worker()
+  metrics.init_worker()
+  ngx.timer.every(CLOSING_SECONDS, function() closing = control_dict:get("closing") == M.generation end)
 end
 
 local function refuse(title, text, retry_after)
@@ -80,7 +89,7 @@ function M.access()
   local ctx = ngx.ctx
   ctx.service = service
   ctx.counted = metrics.begin(service)
-  if control_dict:get("closing") == M.generation then ngx.header["Connection"] = "close" end
+  if closing then ngx.header["Connection"] = "close" end
   if service.maintenance then
     return refuse("Down for maintenance", "We are working on it. Please come back in a few minutes.", 120)
   end
@@ -111,7 +120,7 @@ function M.balance()
   local last = ctx.peer
   if last then
     if balancer.get_last_failure() == "failed" then health.failed(service, last) end
-    pick.finish(service, last, nil)
+    if service.is_watched then pick.finish(service, last, nil) end
     ctx.tried = ctx.tried or {}
     ctx.tried[last.key] = true
   else
@@ -123,7 +132,7 @@ function M.balance()
   local peer = pick.choose(service, ctx.tried, ctx.hash_key, ctx.tag)
   ctx.peer = peer
   if not peer then return ngx.exit(ngx.ERROR) end
-  pick.begin(service, peer)
+  if service.is_watched then pick.begin(service, peer) end
   local read = ngx.var.http_upgrade and service.upgraded or service.read
   balancer.set_timeouts(service.connect, service.send, read)
   local ok, problem = balancer.set_current_peer(peer.address, peer.port)
@@ -155,22 +164,38 @@ local function last_of(list)
   return list and list:match("[^, ]+$")
 end
 
+local function count_tries(counted, addresses, statuses)
+  local next_status = (statuses or ""):gmatch("[^, ]+")
+  for address in (addresses or ""):gmatch("[^, ]+") do
+    metrics.count_endpoint(counted, address, tonumber(next_status()) or 502)
+  end
+end
+
+-- Statuses that the edge gives by itself when an endpoint does not answer, and perhaps an endpoint too.
+local DOUBTFUL = { [499] = true, [500] = true, [502] = true, [503] = true, [504] = true }
+
 function M.log()
   local ctx = ngx.ctx
   local service = ctx.service
   if not service then return end
   local peer, status = ctx.peer, ngx.status
   if peer then
-    local answered = tonumber(last_of(ngx.var.upstream_header_time))
-    pick.finish(service, peer, answered)
+    local answered = true
+    if DOUBTFUL[status] or service.is_watched then answered = tonumber(last_of(ngx.var.upstream_header_time)) end
+    if service.is_watched then pick.finish(service, peer, answered) end
     if answered then
       if peer.skip_until > 0 or peer.fails > 0 then health.succeeded(service, peer) end
     elseif status ~= 499 then
       health.failed(service, peer)
     end
   end
-  if ctx.counted then
-    metrics.finish(ctx.counted, status, tonumber(ngx.var.request_time), ngx.var.upstream_addr, ngx.var.upstream_status)
+  local counted = ctx.counted
+  if not counted then return end
+  metrics.finish(counted, status, now() - start_time())
+  if ctx.tried then
+    count_tries(counted, ngx.var.upstream_addr, ngx.var.upstream_status)
+  elseif peer then
+    metrics.count_endpoint(counted, peer.key, status)
   end
 end
 

@@ -1,4 +1,5 @@
--- What the traffic was: counted at once in a shared dict, so that any worker can tell the whole.
+-- What the traffic was. Each worker counts for itself and adds its counts to a shared dict ten times a second, so that any worker can
+-- tell the whole and a request costs no lock.
 --
 -- Keys of the dict: r|service|class   requests               b|service|i   requests in bucket i of the histogram
 --                   t|service         seconds, summed up     a|slot|service   requests under way in one worker
@@ -8,20 +9,60 @@ local store = require "dromos.store"
 
 local ngx = ngx
 local dict = ngx.shared.dromos_metrics
+local floor = math.floor
 
 local M = {}
 
 local BUCKETS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60 }
 local CLASSES = { "1xx", "2xx", "3xx", "4xx", "5xx" }
 local GONE_SECONDS = 600 -- how long the numbers of an endpoint stay after its last request
+local FLUSH_SECONDS = 0.1
 
 local slot -- which worker of which configuration this is
-local keys = {}
+local counts = {} -- service -> its counts in this worker, not yet in the dict
+local dirty = {} -- those with something to add
 
 -- Called before workers fork. The dict outlives a reload, so the configuration's number in it tells generations apart.
 function M.init()
   dict:add("start", ngx.time())
   M.incarnation = dict:incr("incarnation", 1, 0)
+end
+
+local function add(key, number)
+  dict:incr(key, number, 0)
+end
+
+local function flush_one(mine)
+  local name = mine.name
+  for class = 1, 5 do
+    if mine.class[class] > 0 then
+      add("r|" .. name .. "|" .. CLASSES[class], mine.class[class])
+      mine.class[class] = 0
+    end
+  end
+  for i, number in pairs(mine.bucket) do
+    add("b|" .. name .. "|" .. i, number)
+    mine.bucket[i] = nil
+  end
+  if mine.seconds > 0 then
+    add("t|" .. name, mine.seconds)
+    mine.seconds = 0
+  end
+  for key, number in pairs(mine.endpoint) do
+    add("e|" .. name .. "|" .. key, number)
+    mine.endpoint[key] = nil
+  end
+  if mine.active ~= mine.shown then
+    dict:set("a|" .. slot .. "|" .. name, mine.active)
+    mine.shown = mine.active
+  end
+end
+
+function M.flush()
+  for mine in pairs(dirty) do
+    dirty[mine] = nil
+    flush_one(mine)
+  end
 end
 
 -- A worker that crashed left its requests under way for ever: its successor in the same slot clears them.
@@ -34,22 +75,28 @@ function M.init_worker()
     end
   end
   dict:set("w|" .. slot, 1)
+  ngx.timer.every(FLUSH_SECONDS, M.flush)
 end
 
-local function keys_of(name)
-  local found = keys[name]
+local function counts_of(name)
+  local found = counts[name]
   if not found then
-    found = { active = "a|" .. slot .. "|" .. name, time = "t|" .. name, class = {}, bucket = {}, endpoints = {}, name = name }
-    for i, class in ipairs(CLASSES) do found.class[i] = "r|" .. name .. "|" .. class end
-    for i = 1, #BUCKETS + 1 do found.bucket[i] = "b|" .. name .. "|" .. i end
-    keys[name] = found
+    found = { name = name, active = 0, shown = 0, class = { 0, 0, 0, 0, 0 }, bucket = {}, seconds = 0, endpoint = {} }
+    counts[name] = found
   end
   return found
 end
 
+-- `mine` was touched. A worker on its way out has no timers any more.
+local function touched(mine)
+  dirty[mine] = true
+  if ngx.worker.exiting() then M.flush() end
+end
+
 function M.begin(service)
-  local mine = keys_of(service.name)
-  dict:incr(mine.active, 1, 0)
+  local mine = counts_of(service.name)
+  mine.active = mine.active + 1
+  touched(mine)
   return mine
 end
 
@@ -60,27 +107,27 @@ local function bucket_of(seconds)
   return #BUCKETS + 1
 end
 
-local function count_endpoint(mine, endpoint, status)
-  local class = CLASSES[math.floor((tonumber(status) or 502) / 100)] or "5xx"
-  dict:incr("e|" .. mine.name .. "|" .. endpoint .. "|" .. class, 1, 0)
+function M.count_endpoint(mine, endpoint, status)
+  local key = endpoint .. "|" .. (CLASSES[floor(status / 100)] or "5xx")
+  mine.endpoint[key] = (mine.endpoint[key] or 0) + 1
 end
 
-function M.finish(mine, status, seconds, addresses, statuses)
-  dict:incr(mine.active, -1)
-  local class = math.floor(status / 100)
-  dict:incr(mine.class[class] or mine.class[5], 1, 0)
+function M.finish(mine, status, seconds)
+  mine.active = mine.active - 1
+  local class = floor(status / 100)
+  if class < 1 or class > 5 then class = 5 end
+  mine.class[class] = mine.class[class] + 1
   if status ~= 101 then -- the life of a WebSocket is no latency
-    dict:incr(mine.bucket[bucket_of(seconds)], 1, 0)
-    dict:incr(mine.time, seconds, 0)
+    local bucket = bucket_of(seconds)
+    mine.bucket[bucket] = (mine.bucket[bucket] or 0) + 1
+    mine.seconds = mine.seconds + seconds
   end
-  if not addresses then return end
-  if not addresses:find(",", 1, true) then return count_endpoint(mine, addresses, statuses) end
-  local next_status = (statuses or ""):gmatch("[^, ]+")
-  for address in addresses:gmatch("[^, ]+") do count_endpoint(mine, address, next_status()) end
+  touched(mine)
 end
 
 -- service -> {app, active, requests = {class = n}, seconds, buckets = {n, …}, endpoints = {address = {class = n}}}
 function M.read()
+  M.flush()
   local services = {}
   local function service(name)
     local found = services[name]

@@ -31,6 +31,7 @@ function M.prepare(service)
     peer.tag = ngx.md5(service.name .. peer.key):sub(1, 16)
   end
   service.equal_weights = equal
+  service.is_watched = service.method == "least_conn" or service.method == "ewma" -- what is under way there counts
   service.turn = #service.peers > 0 and random(#service.peers) or 0
   local present = {}
   for _, peer in ipairs(service.peers) do present[peer.key] = true end
