@@ -101,8 +101,8 @@ async def run(command: Command, *, extra: Mapping[str, str] | None = None) -> Fi
         async with asyncio.timeout(command.timeout):
             code: int | None = await process.wait()
             # A daemon that the command has left behind may hold the pipe: what has been said so far is enough.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(reading), 0.2)
+            # Not wait_for: cancelled in the moment that the pipe is closed, it would go on as if it had not been.
+            await asyncio.wait({reading}, timeout=0.2)
     except TimeoutError:
         code = None
         tail += f"\nno end within {command.timeout:g} s, killed".encode()

@@ -88,11 +88,14 @@ class _Connection(asyncio.Protocol):
         return self.transport is not None and not self.transport.is_closing()
 
     def send(self, request: bytes) -> asyncio.Future[Response]:
-        assert self.transport is not None and self._future is None
+        assert self._future is None
         self._reset()
-        self._future = asyncio.get_running_loop().create_future()
-        self.transport.write(request)
-        return self._future
+        self._future = future = asyncio.get_running_loop().create_future()
+        if self.transport is not None:
+            self.transport.write(request)
+        else:
+            self._fail("connection lost")  # between its opening and now
+        return future
 
     @property
     def idle(self) -> bool:

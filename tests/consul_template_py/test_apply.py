@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from consul_template_py import commands
 from consul_template_py.apply import Applied, Applier, apply
 from consul_template_py.commands import Command
 from consul_template_py.files import FileOnDisk, Ownership, WantedFile
@@ -147,6 +148,16 @@ async def test_a_command_that_hangs_is_killed_with_all_that_it_started(tmp_path:
     assert result.outcome is Outcome.failed and "no end within 0.5 s" in result.error
     pid = int((tmp_path / "pid").read_text())
     await eventually_async(lambda: _is_gone(pid))
+
+
+async def test_a_command_that_is_given_up_in_the_moment_it_ends_is_given_up_all_the_same() -> None:
+    """Else a reload that ends just as the process is told to stop would keep it from stopping, for ever."""
+    running = asyncio.create_task(commands.run(Command.parse("sleep 0.1 & true")))
+    while not (readers := [task for task in asyncio.all_tasks() if "_keep_end" in repr(task)]):
+        await asyncio.sleep(0)
+    readers[0].add_done_callback(lambda _: running.cancel())
+    await asyncio.wait({running})
+    assert running.cancelled()
 
 
 def _is_gone(pid: int) -> bool:

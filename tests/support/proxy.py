@@ -73,10 +73,17 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        # A cancelled handler would be logged by asyncio as if it were an error.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._handle(reader, writer)
+        self._open.discard(writer)
+        writer.close()
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         faults = self._faults if self._random.random() < self._faults.share else Faults()
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             if faults.refuse:
-                pass
+                writer.transport.abort()
             elif faults.hang:
                 while await reader.read(65536):
                     pass
@@ -86,8 +93,6 @@ class Proxy:
                 await writer.drain()
             else:
                 await self._relay(reader, writer)
-        self._open.discard(writer)
-        writer.transport.abort() if faults.refuse else writer.close()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self.upstream
