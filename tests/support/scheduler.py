@@ -278,7 +278,9 @@ def task(
 async def scheduling(url: str, *, subscribe: bool = True, **info: Any) -> AsyncIterator[Scheduler]:
     """A subscribed scheduler that is torn down at the end of the block, with all its tasks."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT)
-    async with aiohttp.ClientSession(timeout=timeout, read_bufsize=1 << 20) as session:
+    # No connection is used twice: a master that was killed leaves some behind that look alive.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=1 << 20) as session:
         scheduler = Scheduler(session, url, framework_info(**info))
         if subscribe:
             await scheduler.subscribe()

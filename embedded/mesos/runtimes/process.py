@@ -246,6 +246,7 @@ class ProcessContainer:
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGUSR2)  # ends the command with all its descendants
+            await process.wait()
             raise
         result = orjson.loads(output) if output else {"error": "the supervisor of the check was killed"}
         if "error" in result:
