@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Gauge
 
 from autoscale import memory
-from autoscale import policy as policies
+from autoscale import policy_keys as policies
 from autoscale.api import Api, App
 from autoscale.decide import Decision, History, Situation, decide
 from autoscale.errors import ApiError, MetricsError, PolicyError

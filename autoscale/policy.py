@@ -1,22 +1,81 @@
-"""What an app asks for: read from its labels, checked, with defaults that are good unseen."""
+"""What one app asks for, as one value with defaults that are good unseen. `policy_file` and `policy_labels` read it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
-from autoscale.errors import PolicyError
-from daemonkit.settings import parse_seconds
+from autoscale.schedule import Schedule
 
-PREFIX = "DROMOS_AUTOSCALE_"
+Kind = Literal["requests", "concurrency", "latency", "cpu", "memory", "queue", "query"]
+
+UNITS: dict[Kind, str] = {
+    "requests": "requests/s",
+    "concurrency": "requests under way",
+    "latency": "s a request",
+    "cpu": "CPU shares in use",
+    "memory": "memory shares in use",
+    "queue": "waiting in the queue",
+    "query": "of the query",
+}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One measure of the demand. `target` is what one instance is to carry of it.
+
+    requests     requests a second             concurrency  requests under way
+    latency      seconds a request             cpu, memory  share of the task's limit, 0.7 is 70 %
+    queue        messages; `url` answers JSON, `path` leads to the number in it: `messages` or `queues.0.depth`
+    query        the value of a Prometheus query, over all instances
+    """
+
+    kind: Kind
+    target: float
+    url: str = ""
+    path: str = ""
+    query: str = ""
+
+    @property
+    def unit(self) -> str:
+        return UNITS[self.kind]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `value` instances, or percent of the count at the period's begin, in any `period` seconds."""
+
+    kind: Literal["instances", "percent"]
+    value: float
+    period: float
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How fast a direction may go. `stabilisation`: the mildest count asked for in that many seconds is taken.
+
+    Of several rates the one that allows most is taken (`select` max), or the one that allows least (min). `off` forbids the direction.
+    """
+
+    stabilisation: float = 0.0
+    rates: tuple[Rate, ...] = ()
+    select: Literal["max", "min", "off"] = "max"
 
 
 @dataclass(frozen=True)
 class Policy:
     """Bounds and behaviour of one app.
 
-    target       requests a second that one instance is to serve
-    min, max     bounds of the instance count
-    tolerance    no change while the rate is within this share of what the current instances are to serve
+    target       what one instance is to carry of the first signal: requests a second where nothing else is said
+    min, max     bounds of the instance count; min 0 lets an idle app go to zero
+    tolerance    no change while the demand is within this share of what the current instances are to serve
     down_after   seconds for which fewer instances must have been enough before any is taken away
+    forecast     off, on, or auto: only while it has been better than none
+    signals      what is measured; the one that asks for most instances wins. Empty: requests a second
+    up, down     how fast it may go
+    flaps        starts and stops of instances in a flap window after which nothing more is taken away; None: 4 for each
+                 instance, at least 20; 0: no bound
+    schedules    other bounds at certain times
+    idle_after   seconds without a request after which an app with min 0 goes to zero
+    shadow       decide and tell, but do nothing
     """
 
     target: float
@@ -24,36 +83,16 @@ class Policy:
     max: int = 100
     tolerance: float = 0.1
     down_after: float = 300.0
+    forecast: Literal["auto", "on", "off"] = "auto"
+    signals: tuple[Signal, ...] = ()
+    up: Behaviour = field(default_factory=Behaviour)
+    down: Behaviour = field(default_factory=Behaviour)
+    flaps: int | None = None
+    flap_window: float = 3600.0
+    schedules: tuple[Schedule, ...] = ()
+    idle_after: float = 300.0
+    shadow: bool = False
 
-
-def from_labels(labels: Mapping[str, str]) -> Policy | None:
-    """None where the app has no DROMOS_AUTOSCALE_TARGET. Raises PolicyError with all that is wrong, in one line."""
-    if PREFIX + "TARGET" not in labels:
-        return None
-    wrong: list[str] = []
-
-    def read(name: str, default: float, parse: Callable[[str], float], least: float) -> float:
-        text = labels.get(PREFIX + name)
-        if text is None:
-            return default
-        try:
-            value = parse(text)
-        except (TypeError, ValueError):
-            wrong.append(f"{PREFIX}{name}={text!r} is not a number")
-            return default
-        if not least <= value < float("inf"):
-            wrong.append(f"{PREFIX}{name}={text!r} is to be at least {least:g}")
-        return value
-
-    target = read("TARGET", 0, float, 0)
-    lowest = int(read("MIN", Policy.min, int, 0))
-    highest = int(read("MAX", max(Policy.max, lowest), int, 1))
-    tolerance = read("TOLERANCE", Policy.tolerance, float, 0)
-    down_after = read("DOWN_AFTER", Policy.down_after, lambda text: float(str(parse_seconds(text))), 0)
-    if target <= 0 and not wrong:
-        wrong.append(f"{PREFIX}TARGET={labels[PREFIX + 'TARGET']!r} is to be above 0")
-    if lowest > highest:
-        wrong.append(f"{PREFIX}MIN={lowest} is above {PREFIX}MAX={highest}")
-    if wrong:
-        raise PolicyError("; ".join(wrong))
-    return Policy(target, lowest, highest, tolerance, down_after)
+    @property
+    def measured(self) -> tuple[Signal, ...]:
+        return self.signals or (Signal("requests", self.target),)
