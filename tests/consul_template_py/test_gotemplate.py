@@ -238,6 +238,7 @@ def test_what_does_not_compile_says_where_and_why(source: str, said: str) -> Non
         ("\n{{ (index (service \"none\") 0).Address }}", "t.ctmpl:2: index out of range: 0"),
         ("{{ range service \"web\" }}{{ .Nope }}{{ end }}", "can't evaluate field Nope"),
         ("{{ eq 1 \"1\" }}", "incompatible types"),
+        ("{{ call \"x\" }}", "not a function"),
         ("{{ parseJSON \"{\" }}", "parse_json"),
         ("{{ mustEnv \"NO\" }}", "not set"),
         ("{{ divide 0 1 }}", "by zero"),
