@@ -1,6 +1,11 @@
-"""HAProxy's runtime socket: commands in, words out."""
+"""HAProxy's runtime socket: commands in, words out.
+
+After a reload the old process may still take a connection of the socket that both have. So whoever answers says first which configuration
+it runs, and what an old process was told is told again to the new one.
+"""
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +13,7 @@ from nginx.errors import ControlError
 from nginx.layout import Layout
 
 TIMEOUT = 10.0
+LOOK_AGAIN = 0.02  # seconds until the socket is tried again where an old process answered
 MAX_LINE = 15_000  # HAProxy reads a line of commands into one buffer of 16 KiB
 MAINTENANCE = 1  # bit of srv_admin_state: by command
 
@@ -25,17 +31,15 @@ class Server:
 
 
 class Runtime:
-    """A connection a batch of commands."""
+    """A connection a batch of commands. `expected` is the number of the configuration that is to answer them, None for any."""
 
     def __init__(self, layout: Layout) -> None:
         self._path = layout.haproxy_socket
+        self.expected: int | None = None
 
     async def generation(self) -> int:
-        """The number of the configuration that runs. Raises ControlError."""
-        for line in (await self.ask("show info")).splitlines():
-            if line.startswith("description: dromos-"):
-                return int(line.rpartition("-")[2])
-        raise ControlError("haproxy does not say which configuration it runs")
+        """The number of the configuration that whoever answers runs. Raises ControlError."""
+        return _generation(await self._say("show info"))
 
     async def servers(self) -> dict[str, dict[str, Server]]:
         """Backend -> name -> server; backends without a server too."""
@@ -57,7 +61,18 @@ class Runtime:
         return complaints
 
     async def ask(self, command: str) -> str:
-        """Raises ControlError."""
+        """What the expected process answers. Raises ControlError, also when another one answers for TIMEOUT."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            info, _, answer = (await self._say(f"show info;{command}")).partition("\n\n")
+            found = _generation(info)
+            if self.expected in (None, found):
+                return answer
+            if time.monotonic() > deadline:
+                raise ControlError(f"haproxy runs configuration {found}, not {self.expected}")
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def _say(self, command: str) -> str:
         try:
             async with asyncio.timeout(TIMEOUT):
                 reader, writer = await asyncio.open_unix_connection(str(self._path))
@@ -68,6 +83,13 @@ class Runtime:
                     writer.close()
         except (OSError, TimeoutError) as error:
             raise ControlError(f"haproxy does not answer on {self._path}: {error or 'timeout'}") from None
+
+
+def _generation(info: str) -> int:
+    for line in info.splitlines():
+        if line.startswith("description: dromos-"):
+            return int(line.rpartition("-")[2])
+    raise ControlError("haproxy does not say which configuration it runs")
 
 
 def _batches(commands: Iterable[str]) -> Iterable[str]:

@@ -67,7 +67,7 @@ class Haproxy:
             adopted = self._master is not None
             if not adopted:
                 await self._start_fresh()
-            await self._wait_for(None)
+            self._runtime.expected = await self._wait_for(None)
             return adopted
 
     async def ensure_running(self) -> bool:
@@ -78,7 +78,7 @@ class Haproxy:
             self._master = await asyncio.to_thread(haproxy_process.running, self._layout)
             if self._master is None:
                 await self._start_fresh()
-            await self._wait_for(None)
+            self._runtime.expected = await self._wait_for(None)
             return True
 
     async def reopen_logs(self) -> None:
@@ -199,24 +199,22 @@ class Haproxy:
 
     async def reload(self) -> None:
         async with self._lock:
-            self._running = None
+            self._running, self._runtime.expected = None, None
             try:
                 if self._master is None:
                     raise ProxyFailedError("haproxy does not run")
                 await asyncio.to_thread(haproxy_process.signal_master, self._layout, self._master, signal.SIGUSR2)
                 mark = self._mark()
-                await self._wait_for(mark[0] if mark else None)
+                self._runtime.expected = await self._wait_for(mark[0] if mark else None)
             except EdgeError as error:
                 raise ReloadError(str(error)) from None
 
     async def verify(self) -> None:
         mark = self._mark()
         try:
-            generation = await self._runtime.generation()
+            generation = await self._wait_for(mark[0] if mark else None)
         except EdgeError as error:
             raise VerifyError(str(error)) from None
-        if mark and generation != mark[0]:
-            raise VerifyError(f"haproxy runs configuration {generation}, not {mark[0]}")
         write_atomically(self._good, self._layout.haproxy_config.read_bytes(), mode=0o600)
         log.info("haproxy runs by its new routes", configuration=generation)
 
@@ -228,6 +226,7 @@ class Haproxy:
         mark = self._mark()
         with contextlib.suppress(EdgeError):
             if mark and await self._runtime.generation() == mark[0]:
+                self._runtime.expected = mark[0]
                 return
         await self.reload()
 
@@ -258,15 +257,15 @@ class Haproxy:
         for name, text in self._maps_before.items():
             write_atomically(self._layout.haproxy_map(name), text)
 
-    async def _wait_for(self, generation: int | None) -> None:
-        """Until the configuration of that number runs (None: any). Raises ProxyFailedError after VERIFY_SECONDS."""
+    async def _wait_for(self, generation: int | None) -> int:
+        """The number of the configuration that runs, once it is that (None: any). Raises ProxyFailedError after VERIFY_SECONDS."""
         deadline = time.monotonic() + VERIFY_SECONDS
         last = ""
         while time.monotonic() < deadline:
             try:
                 found = await self._runtime.generation()
                 if generation in (None, found):
-                    return
+                    return found
                 last = f"it runs configuration {found}"
             except ControlError as error:
                 last = str(error)

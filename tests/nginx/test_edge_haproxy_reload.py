@@ -1,0 +1,64 @@
+"""After a reload HAProxy's old process may still answer on the socket: what it says is not believed, what it was told is told again."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from nginx.layout import Layout
+from tests.support.backends import backends
+from tests.support.rig import Rig, instance, rig
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(tmp_path / "edge", "haproxy") as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def old_process_answers_first(layout: Layout, times: int) -> AsyncIterator[list[str]]:
+    """In front of HAProxy's socket: so many connections reach a process of the configuration before. What that one was told."""
+    path = layout.haproxy_socket
+    real = path.rename(path.with_name("real.sock"))
+    told: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        command = await reader.readline()
+        if len(told) < times:
+            told.append(command.decode().strip())
+            writer.write(b"Name: HAProxy\ndescription: dromos-0\n\n\n")
+        else:
+            from_real, to_real = await asyncio.open_unix_connection(str(real))
+            to_real.write(command)
+            writer.write(await from_real.read())
+            to_real.close()
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(path))
+    try:
+        yield told
+    finally:
+        server.close()
+        real.rename(path)
+
+
+async def test_what_an_old_process_was_told_is_told_to_the_new_one(edge: Rig) -> None:
+    async with backends("one", "two") as (one, two):
+        await edge.show(instance(one))
+        async with old_process_answers_first(edge.layout, 2) as told:
+            await edge.show(instance(two))
+        assert len(told) == 2
+        assert set(await edge.answers(4)) == {"two"}
+
+
+async def test_servers_are_not_read_from_an_old_process(edge: Rig) -> None:
+    async with backends("one", "two") as (one, two):
+        await edge.show(instance(one), instance(one, "other"))
+        edge.proxy._running = None  # type: ignore[attr-defined]  # as after a reload: to be read back
+        async with old_process_answers_first(edge.layout, 2) as told:
+            await edge.show(instance(one), instance(two), instance(one, "other"))
+        assert len(told) == 2
+        assert set(await edge.answers(8)) == {"one", "two"}
