@@ -91,13 +91,15 @@ async def test_round_robin_is_even(edge: Rig) -> None:
 @with_targets(SMART)
 async def test_least_connections_avoids_the_busy(edge: Rig) -> None:
     async with backends("busy", "free") as (busy, free):
-        busy.delay, free.delay = 3.0, 0.3
+        busy.held, free.held = asyncio.Event(), asyncio.Event()
         await edge.show(*(instance(one, DROMOS_EDGE_BALANCE="least_conn") for one in (busy, free)))
         slow = [asyncio.create_task(edge.ask()) for _ in range(4)]
-        await eventually_async(lambda: (busy.active, free.active) == (2, 0))
-        free.delay = 0.0
+        await eventually_async(lambda: (busy.active, free.active) == (2, 2))
+        free.held.set()
+        await eventually_async(lambda: free.active == 0)
         # Two are under way at the one; the other has at most the last request, whose end may not be known yet.
         assert set(await edge.answers(5)) == {"free"}
+        busy.held.set()
         await asyncio.gather(*slow)
 
 

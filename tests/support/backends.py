@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Backend:
-    """`requests` are (method, target, headers in lower case, body). `delay` (seconds) and `status` may be changed at any time.
+    """`requests` are (method, target, headers in lower case, body). `delay` (seconds), `status` and `held` may be changed at any time.
 
-    `answer(target)` gives the body; WebSocket upgrades are echoed. `hang_up`: the connection is closed without an answer.
+    `answer(target)` gives the body; WebSocket upgrades are echoed. `hang_up`: the connection is closed without an answer. `held`: requests
+    are answered once it is set.
     """
 
     name: str
     host: str = "127.0.0.1"
     port: int = 0
     delay: float = 0.0
+    held: asyncio.Event | None = None
     status: int = 200
     hang_up: bool = False
     headers: dict[str, str] = field(default_factory=dict)
@@ -72,6 +74,8 @@ class Backend:
             return await self._echo(fields.get("sec-websocket-key", ""), reader, writer)
         self.active += 1
         try:
+            if self.held:
+                await self.held.wait()
             if self.delay:
                 await asyncio.sleep(self.delay)
         finally:

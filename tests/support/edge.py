@@ -51,7 +51,7 @@ class EdgeDaemon:
     def log(self) -> str:
         return (self.state_dir / "daemon.log").read_text()
 
-    def start(self, *, ready: bool = True, timeout: float = 20.0) -> None:
+    def start(self, *, ready: bool = True, timeout: float = 60.0) -> None:
         self.state_dir.mkdir(parents=True, exist_ok=True)
         command = [
             *(sys.executable, "-m", "nginx.daemon", "--state-dir", str(self.state_dir), "--consul", self.consul),
@@ -72,7 +72,7 @@ class EdgeDaemon:
         """Ends the daemon; Nginx runs on."""
         if self.daemon:
             self.daemon.send_signal(number)
-            self.daemon.wait(timeout=15)
+            self.daemon.wait(timeout=60)
             self.daemon = None
 
     def stop(self) -> None:
@@ -94,22 +94,22 @@ class EdgeDaemon:
 
     def get(self, path: str = "/", host: str = "", **more: Any) -> requests.Response:
         headers = {**({"Host": host} if host else {}), **more.pop("headers", {})}
-        return requests.get(f"{self.url}{path}", headers=headers, timeout=10, allow_redirects=False, **more)
+        return requests.get(f"{self.url}{path}", headers=headers, timeout=30, allow_redirects=False, **more)
 
     def health(self) -> tuple[int, dict[str, Any]]:
-        answer = requests.get(f"http://127.0.0.1:{self.daemon_port}/health", timeout=5)
+        answer = requests.get(f"http://127.0.0.1:{self.daemon_port}/health", timeout=30)
         return answer.status_code, answer.json()
 
     def report(self) -> dict[str, Any]:
-        found: dict[str, Any] = requests.get(f"http://127.0.0.1:{self.daemon_port}/status", timeout=5).json()
+        found: dict[str, Any] = requests.get(f"http://127.0.0.1:{self.daemon_port}/status", timeout=30).json()
         return found
 
     def metrics(self) -> str:
-        return requests.get(f"http://127.0.0.1:{self.status_port}/metrics", timeout=5).text
+        return requests.get(f"http://127.0.0.1:{self.status_port}/metrics", timeout=30).text
 
     def nginx_status(self) -> dict[str, Any]:
         """What Nginx itself says, daemon or no daemon."""
-        found: dict[str, Any] = requests.get(f"http://127.0.0.1:{self.status_port}/status", timeout=5).json()
+        found: dict[str, Any] = requests.get(f"http://127.0.0.1:{self.status_port}/status", timeout=30).json()
         return found
 
 
@@ -151,7 +151,7 @@ async def answers(edge: EdgeDaemon, path: str = "/", host: str = "", count: int 
     return found
 
 
-async def becomes(edge: EdgeDaemon, expected: set[str], path: str = "/", host: str = "", timeout: float = 10.0) -> None:
+async def becomes(edge: EdgeDaemon, expected: set[str], path: str = "/", host: str = "", timeout: float = 30.0) -> None:
     async def check() -> bool:
         return await answers(edge, path, host) == expected
 

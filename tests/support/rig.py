@@ -59,7 +59,7 @@ class Rig:
             method,
             f"http://127.0.0.1:{self.port}{path}",
             headers=headers,
-            timeout=10,
+            timeout=30,
             allow_redirects=False,
             **more,  # type: ignore[arg-type]
         )

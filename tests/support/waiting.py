@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], timeout: float = 10.0, interval: float = 0.05, what: str = "") -> T:
+def eventually(check: Callable[[], T], timeout: float = 30.0, interval: float = 0.05, what: str = "") -> T:
     """Calls `check` until it returns something true, and returns that. An exception counts as "not yet"."""
     deadline = time.monotonic() + timeout
     while True:
@@ -27,7 +27,7 @@ def eventually(check: Callable[[], T], timeout: float = 10.0, interval: float = 
 
 
 async def eventually_async(
-    check: Callable[[], T | Awaitable[T]], timeout: float = 10.0, interval: float = 0.05, what: str = ""
+    check: Callable[[], T | Awaitable[T]], timeout: float = 30.0, interval: float = 0.05, what: str = ""
 ) -> T:
     """As `eventually`, for coroutine functions too, without blocking the loop."""
     deadline = time.monotonic() + timeout
