@@ -15,6 +15,8 @@ from types import TracebackType
 
 from framework.model.timestamp import to_text
 
+IDS_OF_AN_EPOCH = 1 << 32  # both fit into the 53 bits of a JavaScript number
+
 
 class TooSlow(Exception):  # noqa: N818  it says what happened
     """The listener did not keep up with its buffer; it is to be disconnected."""
@@ -22,7 +24,7 @@ class TooSlow(Exception):  # noqa: N818  it says what happened
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """`fields` without eventType and timestamp. `id` counts from 1 and never repeats within one life of the daemon."""
+    """`fields` without eventType and timestamp. `id` grows, from one leader to the next too."""
 
     id: int
     type: str
@@ -38,6 +40,10 @@ class Bus:
         self._buffer = buffer
         self._listeners: set[Subscription] = set()
         self._last_id = 0
+
+    def begin(self, epoch: int) -> None:
+        """A leader begins: its ids are greater than those of all leaders before."""
+        self._last_id = max(self._last_id, epoch * IDS_OF_AN_EPOCH)
 
     @property
     def last_id(self) -> int:
@@ -60,7 +66,7 @@ class Bus:
 
     def attach(self, subscription: "Subscription", after: int | None) -> None:
         if after is not None:
-            # An id from the future is of an earlier life of the daemon: all that is kept is news to that listener.
+            # An id from the future is of a store that was lost: all that is kept is news to that listener.
             start = after if after <= self._last_id else 0
             for announcement in self._history:
                 if announcement.id > start:

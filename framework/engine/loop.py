@@ -9,7 +9,7 @@ import itertools
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from daemonkit.errors import OperatorError
@@ -37,7 +37,7 @@ from framework.engine.perform import Mesos, Performer, Probes
 from framework.engine.reading import StateView
 from framework.engine.settings import EngineSettings
 from framework.engine.state import State
-from framework.store.base import Store, StoreError, Write
+from framework.store.base import Store, StoreError, StoreFenced, Write
 
 log = get_logger(__name__)
 
@@ -87,17 +87,20 @@ class Engine:
         loop_settings: LoopSettings | None = None,
         ids: Iterator[str] | None = None,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._settings = settings or EngineSettings()
         self._loop_settings = loop_settings or LoopSettings()
         self._ids = ids or uuids()
-        self._clock = clock
+        self._clock, self._sleep = clock, sleep
         self._name = framework_name
         self.bus = bus or Bus()
         self.figures = Figures()
         self.store_problem: str | None = None
         self.resigned = asyncio.Event()
+        self.fenced: str | None = None  # why the store refused this leader for good
+        self._turn = asyncio.Lock()  # a batch and a change of the leader exclude each other
         self.state = State(self._settings, Ledger(), self._ids)
         self.view = StateView(self.state, store, framework_name=framework_name)
         self._performer: Performer | None = None
@@ -144,11 +147,20 @@ class Engine:
     # --- leadership
 
     async def lead(self, address: str, *, new_framework_id: bool = False) -> None:
-        """Loads what is durable and begins to lead. Raises StoreError, and OperatorError where the state cannot be led.
+        """Claims the store, so that nobody else writes any more, loads what is durable and begins to lead. Raises StoreError, and
+        OperatorError where the state cannot be led.
 
         `new_framework_id`: the known id is void, and with it all instances; what is declared starts afresh.
         """
+        async with self._turn:
+            await self._lead(address, new_framework_id)
+
+    async def _lead(self, address: str, new_framework_id: bool) -> None:
         started = time.monotonic()
+        if self.view.is_leader:
+            await self._perform(self.state.handle(Deposed(), self._clock()))
+            self.bus.close()
+        epoch = await self._store.claim(address)
         ledger = await load_ledger(self._store)
         if new_framework_id:
             ledger.forget_framework()
@@ -159,8 +171,12 @@ class Engine:
             )
         self.state = State(self._settings, ledger, self._ids)
         self.view.show(self.state)
+        self.fenced = self.store_problem = None
+        self.bus.begin(epoch)
+        self._forget_events()
         log.info(
             "state loaded",
+            epoch=epoch,
             apps=len(ledger.declared.apps),
             instances=len(ledger.instances),
             deployments=len(ledger.deployments),
@@ -169,7 +185,15 @@ class Engine:
         self.resigned.clear()
         self.post(Elected(address))
 
+    def _forget_events(self) -> None:
+        """They were of another time."""
+        for event in self._events:
+            if isinstance(event, CommandReceived):
+                self.refuse(event.ticket, NotLeader("this node did not lead"))
+        self._events.clear()
+
     def follow(self, leader: str | None) -> None:
+        """Stops leading, if it led: leaves Mesos (the tasks go on), ends the probes and the event streams."""
         self.post(Deposed(leader))
 
     # --- the loop
@@ -213,15 +237,26 @@ class Engine:
 
     async def step(self) -> None:
         """One batch."""
+        async with self._turn:
+            led = self.view.is_leader
+            await self._step()
+            if led and not self.view.is_leader:
+                self.store_problem = None
+                self.bus.close()  # listeners find the new leader, and go on there
+
+    async def _step(self) -> None:
         actions, handled = await self._handle_batch()
         writes = self.state.ledger.pending()
-        if self.store_problem is not None and not writes:
+        if self.store_problem is not None and not writes and self.view.is_leader:
             writes = [Write(PROBE_TABLE, "writable", b"1")]
         if writes:
             try:
                 started = time.perf_counter()
                 await self._store.commit(writes)
                 self.figures.commit_seconds += time.perf_counter() - started
+            except StoreFenced as error:
+                await self._deposed_by_store(error, actions)
+                return
             except StoreError as error:
                 await self._not_kept(error, actions)
                 return
@@ -296,7 +331,20 @@ class Engine:
                     pass  # Mesos tells again what is not acknowledged; kills and probes are worked out anew
         kept += [action for action in self.state.undo(self._clock()) if not isinstance(action, Announce)]
         await self._perform(kept)
-        await asyncio.sleep(self._loop_settings.store_retry)
+        await self._sleep(self._loop_settings.store_retry)
+
+    async def _deposed_by_store(self, error: StoreFenced, actions: list[Action]) -> None:
+        """Another leads, or may: nothing of the batch leaves, and what is in memory is not to be relied on any more."""
+        self.figures.failed_commits += 1
+        log.warning("the store refuses this leader, it gives up", error=str(error))
+        self.fenced = str(error)
+        kept: list[Action] = [
+            Refuse(action.ticket, NotLeader(str(error))) for action in actions if isinstance(action, Reply)
+        ]
+        kept += [action for action in actions if isinstance(action, Refuse)]
+        self.state.ledger.undo()
+        await self._perform([*kept, *self.state.handle(Deposed(), self._clock())])
+        self.resigned.set()
 
     # --- Callers
 

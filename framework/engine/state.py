@@ -101,6 +101,8 @@ class State:
         self.core.now = max(self.core.now, now)
         self.core.actions = []
         self.ledger.undo()
+        if not self.core.leading:
+            return []
         self._adopt_all()
         # What the master said itself in this batch it will not say again, unless it is asked.
         self.core.timers.set(reconciling.PERIOD, "", self.core.now + self.core.settings.reconcile_first)
@@ -108,6 +110,8 @@ class State:
         return actions
 
     def _dispatch(self, event: Event) -> None:
+        if not self.core.leading and not isinstance(event, Elected | Deposed | CommandReceived | BatchEnded):
+            return  # what a master said to a leader that is none any more is said again to the next
         match event:
             case StatusReceived(status):
                 self.observer.status(status)
@@ -152,11 +156,14 @@ class State:
         core.act(Subscribe(core.ledger.framework_id, self.launcher.roles))
 
     def _deposed(self, leader: str | None) -> None:
+        core = self.core
         self.leader = leader
-        self.core.leading = self.core.connected = False
+        core.leading = core.connected = False
         self.master = None
-        self.core.timers.clear()
-        self.core.act(Unsubscribe())
+        core.timers.clear()
+        for instance in core.ledger.instances.values():
+            self.prober.stop(instance)
+        core.act(Unsubscribe())
 
     def _adopt_all(self) -> None:
         """Takes up what the ledger says: after a start, and after a batch that could not be kept."""

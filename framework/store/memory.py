@@ -1,18 +1,44 @@
-"""A store that lives as long as the process: for tests, and for trying things out."""
+"""A store that lives as long as the process: for tests, and for trying things out.
+
+Several stores may stand on one medium, as the processes of several nodes do: `MemoryStore(other.medium)`.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from framework.store.base import StoreError, Write
+from framework.store.base import Snapshot, StoreError, StoreFenced, Write
+from framework.store.schema import CURRENT
+
+
+@dataclass(slots=True)
+class Medium:
+    tables: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    epoch: int = 0
+    owner: str = ""
 
 
 class MemoryStore:
-    def __init__(self) -> None:
-        self.tables: dict[str, dict[str, bytes]] = {}
+    def __init__(self, medium: Medium | None = None) -> None:
+        self.medium = medium or Medium()
+        self.epoch = 0  # of this object; 0 before it claims
         self.commits = 0
         self.failure: StoreError | None = None  # raised by every commit while set
 
+    @property
+    def tables(self) -> dict[str, dict[str, bytes]]:
+        return self.medium.tables
+
     async def open(self) -> None:
         pass
+
+    async def claim(self, owner: str) -> int:
+        self.medium.epoch += 1
+        self.medium.owner = owner
+        self.epoch = self.medium.epoch
+        return self.epoch
+
+    async def snapshot(self) -> Snapshot:
+        return Snapshot(CURRENT.version, {table: dict(rows) for table, rows in self.tables.items() if rows})
 
     async def load(self, table: str) -> Mapping[str, bytes]:
         return dict(self.tables.get(table, {}))
@@ -30,6 +56,10 @@ class MemoryStore:
     async def commit(self, writes: Sequence[Write]) -> None:
         if self.failure is not None:
             raise self.failure
+        if self.epoch != self.medium.epoch or not self.epoch:
+            raise StoreFenced(
+                f"epoch {self.epoch} is over: {self.medium.owner or 'nobody'} leads in {self.medium.epoch}"
+            )
         self.commits += 1
         for write in writes:
             rows = self.tables.setdefault(write.table, {})

@@ -1,32 +1,57 @@
 """One file, one writer thread: the store of a single node. Write-ahead log, synchronised at every commit, so that `kill -9` and a power
-cut lose nothing that was acknowledged."""
+cut lose nothing that was acknowledged.
+
+The file's `user_version` is the schema's; the table `leadership` holds the newest epoch.
+"""
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from framework.store.base import SCHEMA_VERSION, StoreError, StoreFull, StoreUnusable, Write
+from daemonkit.logs import get_logger
+from framework.store.backup import backup_before_migration
+from framework.store.base import Snapshot, StoreError, StoreFenced, StoreFull, StoreUnusable, Write
+from framework.store.schema import CURRENT, Schema, difference
+
+log = get_logger(__name__)
 
 T = TypeVar("T")
 _CHUNK = 500  # keys in one SELECT
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_ENTRIES = (
+    "CREATE TABLE IF NOT EXISTS entries (tbl TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (tbl, key)) WITHOUT ROWID"
+)
+_LEADERSHIP = "CREATE TABLE IF NOT EXISTS leadership (epoch INTEGER NOT NULL, owner TEXT NOT NULL)"
 
 
 class SqliteStore:
     """`path` is created, with its directory, where it does not exist. `busy_timeout` in seconds: how long to wait for another process
-    (a backup) that holds the file."""
+    (a backup) that holds the file. `backups`: where a copy goes before a migration; beside the file by default."""
 
-    def __init__(self, path: Path, *, busy_timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, *, busy_timeout: float = 5.0, schema: Schema = CURRENT, backups: Path | None = None
+    ) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
+        self._schema = schema
+        self._backups = backups or path.parent
+        self._epoch = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._db: sqlite3.Connection | None = None
 
     async def open(self) -> None:
         await self._in_thread(self._open)
+
+    async def claim(self, owner: str) -> int:
+        self._epoch = await self._in_thread(lambda: self._claim(owner))
+        return self._epoch
+
+    async def snapshot(self) -> Snapshot:
+        return await self._in_thread(self._snapshot)
 
     async def load(self, table: str) -> Mapping[str, bytes]:
         return await self._in_thread(
@@ -74,21 +99,58 @@ class SqliteStore:
             self._db = sqlite3.connect(self._path, timeout=self._busy_timeout, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
+            if self._version() == 0:
                 self._db.executescript(
-                    "BEGIN; CREATE TABLE IF NOT EXISTS entries (tbl TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (tbl, key))"
-                    f" WITHOUT ROWID; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                    f"BEGIN; {_ENTRIES}; {_LEADERSHIP}; PRAGMA user_version = {self._schema.version}; COMMIT;"
                 )
-            elif version != SCHEMA_VERSION:
-                raise StoreUnusable(
-                    f"state file {self._path} has schema version {version}, this program writes {SCHEMA_VERSION}:"
-                    " run the version of dromos that wrote it, or restore a backup"
-                )
+            self._schema.check(self._version(), self._name)
         except (sqlite3.Error, OSError) as error:
             raise StoreUnusable(
                 f"state file {self._path} cannot be opened: {error}; check its directory's permissions and free space"
             ) from None
+
+    @property
+    def _name(self) -> str:
+        return f"state file {self._path}"
+
+    def _version(self) -> int:
+        assert self._db is not None, "the store is not open"
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _claim(self, owner: str) -> int:
+        with self._transaction() as db:
+            if self._version() != self._schema.version:
+                self._migrate(db)
+            found = db.execute("SELECT max(epoch) FROM leadership").fetchone()[0]
+            epoch = (found or 0) + 1
+            db.execute("DELETE FROM leadership")
+            db.execute("INSERT INTO leadership (epoch, owner) VALUES (?, ?)", (epoch, owner))
+        return epoch
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        before = self._snapshot()
+        after = self._schema.migrate(before, self._name)
+        copy = backup_before_migration(self._backups, before, origin=str(self._path))
+        db.execute(_LEADERSHIP)
+        self._write(difference(before.tables, after.tables))
+        db.execute(f"PRAGMA user_version = {after.version}")
+        log.info("the state is brought to a newer schema", before=before.version, after=after.version, backup=str(copy))
+
+    def _snapshot(self) -> Snapshot:
+        assert self._db is not None, "the store is not open"
+        own = not self._db.in_transaction
+        if own:
+            self._db.execute("BEGIN")  # the reads are of one moment, whoever writes meanwhile
+        try:
+            tables: dict[str, dict[str, bytes]] = {}
+            for table, key, value in self._db.execute("SELECT tbl, key, value FROM entries"):
+                tables.setdefault(table, {})[key] = value
+            return Snapshot(self._version(), tables)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._name} cannot be read: {error}") from None
+        finally:
+            if own:
+                self._db.execute("COMMIT")
 
     def _rows(self, query: str, parameters: Sequence[object]) -> list[tuple[str, bytes]]:
         assert self._db is not None, "the store is not open"
@@ -98,19 +160,29 @@ class SqliteStore:
             raise StoreError(f"state file {self._path} cannot be read: {error}") from None
 
     def _commit(self, writes: Sequence[Write]) -> None:
-        assert self._db is not None, "the store is not open"
+        with self._transaction() as db:
+            row = db.execute("SELECT epoch, owner FROM leadership").fetchone() if self._epoch else None
+            if row is None or row[0] != self._epoch:
+                who = f"{row[1]} has taken it over" if row else "it was not claimed"
+                raise StoreFenced(f"{self._name} refuses writes of epoch {self._epoch}: {who}")
+            self._write(writes)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._db
+        assert db is not None, "the store is not open"
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            db.execute("BEGIN IMMEDIATE")
             try:
-                self._write(writes)
-                self._db.execute("COMMIT")
+                yield db
+                db.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
             kind = StoreFull if getattr(error, "sqlite_errorcode", 0) & 0xFF in _FULL else StoreError
-            raise kind(f"state file {self._path} cannot be written: {error}; free some space on its disk") from None
+            raise kind(f"{self._name} cannot be written: {error}; free some space on its disk") from None
 
     def _write(self, writes: Sequence[Write]) -> None:
         assert self._db is not None

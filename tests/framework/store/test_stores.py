@@ -12,17 +12,39 @@ from pathlib import Path
 
 import pytest
 
-from framework.store.base import Store, StoreFull, StoreUnusable, Write
+from framework.store.base import Store, StoreFenced, StoreFull, StoreUnusable, Write
 from framework.store.memory import MemoryStore
+from framework.store.schema import CURRENT
 from framework.store.sqlite import SqliteStore
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "deep" / "state.db")
-    await made.open()
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Store, Store]]:
+    """Two stores on one medium, as two nodes have them; both open, none claimed."""
+    made: tuple[Store, Store]
+    match request.param:
+        case "memory":
+            first = MemoryStore()
+            made = first, MemoryStore(first.medium)
+        case _:
+            path = tmp_path / "deep" / "state.db"
+            made = SqliteStore(path), SqliteStore(path)
+    for store in made:
+        await store.open()
     yield made
-    await made.close()
+    for store in made:
+        await store.close()
+
+
+@pytest.fixture
+async def unclaimed(pair: tuple[Store, Store]) -> Store:
+    return pair[0]
+
+
+@pytest.fixture
+async def store(unclaimed: Store) -> Store:
+    await unclaimed.claim("a:1")
+    return unclaimed
 
 
 async def test_what_was_committed_is_read_back(store: Store) -> None:
@@ -59,9 +81,45 @@ async def test_thousands_of_keys_are_read_at_once(store: Store) -> None:
     assert await store.get_many("apps", list(entries)) == entries
 
 
+async def test_a_store_that_nobody_claimed_takes_no_write(unclaimed: Store) -> None:
+    with pytest.raises(StoreFenced):
+        await unclaimed.commit([Write("apps", "/a", b"1")])
+    assert await unclaimed.load("apps") == {}
+
+
+async def test_the_late_write_of_a_deposed_leader_is_refused(pair: tuple[Store, Store]) -> None:
+    old, new = pair
+    first = await old.claim("old:1")
+    await old.commit([Write("apps", "/a", b"1")])
+    second = await new.claim("new:1")
+    assert second > first
+    with pytest.raises(StoreFenced):
+        await old.commit([Write("apps", "/a", b"late"), Write("apps", "/b", b"late")])
+    assert await new.load("apps") == {"/a": b"1"}
+    await new.commit([Write("apps", "/a", b"2")])
+    with pytest.raises(StoreFenced):
+        await old.commit([Write("apps", "/a", None)])
+    assert await old.claim("old:1") > second
+    assert await old.load("apps") == {"/a": b"2"}
+    await old.commit([Write("apps", "/a", b"3")])
+    assert await old.load("apps") == {"/a": b"3"}
+
+
+async def test_a_snapshot_holds_everything(store: Store) -> None:
+    await store.commit([Write("apps", "/a", b"1"), Write("other", "k", b"\0"), Write("gone", "k", b"")])
+    await store.commit([Write("gone", "k", None)])
+    found = await store.snapshot()
+    assert found.version == CURRENT.version
+    assert {table: dict(rows) for table, rows in found.tables.items() if rows} == {
+        "apps": {"/a": b"1"},
+        "other": {"k": b"\0"},
+    }
+
+
 async def test_the_file_outlives_its_process(tmp_path: Path) -> None:
     first = SqliteStore(tmp_path / "state.db")
     await first.open()
+    await first.claim("a:1")
     await first.commit([Write("apps", "/a", b"1")])
     await first.close()
     second = SqliteStore(tmp_path / "state.db")
@@ -78,6 +136,7 @@ from framework.store.sqlite import SqliteStore
 async def main():
     store = SqliteStore(Path(sys.argv[1]))
     await store.open()
+    await store.claim('a:1')
     for number in range(10**6):
         await store.commit([Write("t", f"{number}-{part}", b"x" * 500) for part in "ab"])
         print(number, flush=True)
@@ -118,6 +177,7 @@ def no_space_left(size: int) -> Iterator[None]:
 async def test_a_full_disk_refuses_the_whole_batch_and_space_mends_it(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "state.db")
     await store.open()
+    await store.claim("a:1")
     await store.commit([Write("apps", "/a", b"1")])
     batch = [Write("apps", "/a", b"2"), *(Write("apps", f"/{number}", b"x" * 10_000) for number in range(100))]
     with no_space_left(64 * 1024), pytest.raises(StoreFull, match="free some space"):
