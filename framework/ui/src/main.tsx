@@ -71,7 +71,7 @@ function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void
       <div class="tools">
         <button type="button" class="search" onClick={onSearch}>{text("search")} <kbd>/</kbd></button>
         <span class={`connection ${state}`} role="status"><i class="dot" aria-hidden="true" />{text(state)}</span>
-        <button type="button" class="icon" aria-label={`${text("language")}: ${shownLanguage}`} onClick={() => setLanguage(shownLanguage === "en" ? "zh" : "en")}>
+        <button type="button" class="icon" aria-label={`${text("language")}: ${shownLanguage === "en" ? "English" : "中文"}`} lang={shownLanguage === "en" ? "zh-CN" : "en"} onClick={() => setLanguage(shownLanguage === "en" ? "zh" : "en")}>
           {shownLanguage === "en" ? "中" : "EN"}
         </button>
         <button type="button" class="icon" aria-label={`${text("theme")}: ${text(shownTheme === "dark" ? "themeDark" : "themeLight")}`} onClick={toggleTheme}>

@@ -23,6 +23,8 @@ export function href(path: string[], query: Record<string, string> = {}): string
 
 export function go(path: string[], query: Record<string, string> = {}): void {
   location.hash = href(path, query);
+  // At once: the browser tells of the change only later, and what is done until then is to be done at the new place.
+  place.set(parse(location.hash));
 }
 
 /** Changes part of the query, without a new entry in the history. */

@@ -51,7 +51,7 @@ export function EditDialog({ app, group = "/", onClose }: { app?: App; group?: s
 
   return (
     <Dialog wide title={app ? `${text("edit")} ${app.id}` : text("create")} onClose={onClose}>
-      <form
+      <form noValidate
         onSubmit={(event) => {
           event.preventDefault();
           if (!broken) void run(error?.status === 409);

@@ -43,6 +43,7 @@ export function SearchDialog({ onClose }: { onClose: () => void }) {
           if (event.key === "ArrowDown") setAt(Math.min(at + 1, hits.length - 1));
           else if (event.key === "ArrowUp") setAt(Math.max(at - 1, 0));
           else if (event.key === "Enter") open(hits[at]);
+          else if (event.key === "Escape") onClose(); // which by itself would only clear the box
           else return;
           event.preventDefault();
         }} />

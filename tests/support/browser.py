@@ -1,0 +1,94 @@
+"""A real Chromium on the web UI, and what a page must never do: ask outside, break the Content-Security-Policy, raise an error."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.support.platform import ROOT
+
+CHROMIUM = "/usr/bin/chromium"
+# Refused calls are part of many tests; the browser reports each on its console.
+_EXPECTED = re.compile(r"Failed to load resource|net::ERR_|ERR_INTERNET_DISCONNECTED")
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
+
+
+@dataclass
+class Ui:
+    """One tab on one server's UI. `wrongs` gathers what no page may do; fixtures look at it after each test."""
+
+    page: Page
+    origin: str
+    wrongs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.wrongs.append(f"exception: {error}"))
+        self.page.on("request", self._on_request)
+        self.page.on("dialog", lambda dialog: (self.wrongs.append(f"alert: {dialog.message}"), dialog.dismiss()))
+
+    def open(self, *path: str, theme: str = "light", language: str = "en", **query: str) -> Page:
+        """A fresh load of a page: `open("app", "shop", "web", tab="debug")`."""
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.origin}/ui/{address(*path, **query)}")
+        stored = {"dromos.theme": theme, "dromos.language": language}
+        if self.page.evaluate("s => Object.entries(s).some(([k, v]) => localStorage[k] !== v)", stored):
+            self.page.evaluate("s => Object.assign(localStorage, s)", stored)
+            self.page.reload()
+        self.page.locator(".connection.live").wait_for(timeout=30_000)
+        return self.page
+
+    def go(self, *path: str, **query: str) -> Page:
+        """To another page, as a click on a link would."""
+        self.page.evaluate("hash => { location.hash = hash }", address(*path, **query))
+        return self.page
+
+    def axe(self) -> list[str]:
+        """What axe-core finds against WCAG 2.2 A and AA on the page as it is now, one line each."""
+        self.page.evaluate(_axe_source())
+        found: list[dict[str, Any]] = self.page.evaluate(
+            """async () => (await axe.run(document, {
+                 runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+                 rules: {region: {enabled: false}},
+               })).violations"""
+        )
+        return [
+            f"{item['id']}: {node['target']} {node['failureSummary'].splitlines()[-1].strip()} {node['html'][:160]}"
+            for item in found
+            for node in item["nodes"]
+        ]
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not _EXPECTED.search(message.text):
+            self.wrongs.append(f"console: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith((f"{self.origin}/", "about:", "blob:" + self.origin)):
+            self.wrongs.append(f"asked outside: {request.url}")
+
+
+def address(*path: str, **query: str) -> str:
+    search = f"?{urlencode(query)}" if query else ""
+    return f"#/{'/'.join(quote(part, safe='') for part in path)}{search}"
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@cache
+def _axe_source() -> str:
+    return (ROOT / "framework/ui/node_modules/axe-core/axe.min.js").read_text() + "\n;undefined"

@@ -1,0 +1,82 @@
+"""The applications that the UI is tried and pictured with: well, waiting, failing, and written by somebody hostile."""
+
+from typing import Any
+
+import requests
+
+from tests.support.platform import Platform
+from tests.support.waiting import eventually
+
+SCRIPT = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+WEB: dict[str, Any] = {
+    "id": "/shop/web",
+    "cmd": "mkdir -p www && echo hello > www/index.html && echo started; cd www && exec python3 -m http.server $PORT0",
+    "cpus": 0.1,
+    "mem": 32,
+    "instances": 2,
+    "portDefinitions": [{"port": 0, "name": "http", "protocol": "tcp"}],
+    "healthChecks": [{"protocol": "HTTP", "path": "/", "portIndex": 0, "gracePeriodSeconds": 30, "intervalSeconds": 1}],
+    "labels": {
+        "team": "shop",
+        "HAPROXY_GROUP": "external",
+        "HAPROXY_0_VHOST": "web.localhost",
+        "DROMOS_AUTOSCALE_TARGET": "20",
+        "DROMOS_AUTOSCALE_MIN": "2",
+        "DROMOS_AUTOSCALE_MAX": "4",
+    },
+}
+WORKER = {
+    "id": "/shop/worker",
+    "cmd": "sleep 100000",
+    "cpus": 0.1,
+    "mem": 32,
+    "instances": 1,
+    "labels": {"team": "jobs"},
+}
+STUCK = {"id": "/stuck", "cmd": "sleep 100000", "cpus": 500, "mem": 32, "instances": 2}
+BROKEN = {
+    "id": "/broken",
+    "cmd": "echo no luck >&2; exit 3",
+    "cpus": 0.1,
+    "mem": 32,
+    "backoffSeconds": 5,
+    "backoffFactor": 2,
+}
+HOSTILE = {
+    "id": "/hostile",
+    "cmd": f"echo '{SCRIPT}'; touch '{SCRIPT.replace('/', '')}'; sleep 100000",
+    "cpus": 0.1,
+    "mem": 32,
+    "labels": {"say": SCRIPT, SCRIPT[:60]: "x"},
+    "env": {"SAY": SCRIPT},
+}
+ALL = (WEB, WORKER, STUCK, BROKEN, HOSTILE)
+
+
+def put(dromos: Platform, app: dict[str, Any], **query: str) -> None:
+    answer = requests.put(
+        f"{dromos.api_url}/v2/apps{app['id']}", json=app, params={"force": "true", **query}, timeout=30
+    )
+    assert answer.ok, answer.text
+
+
+def delete(dromos: Platform, app_id: str) -> None:
+    requests.delete(f"{dromos.api_url}/v2/apps{app_id}", params={"force": "true"}, timeout=30)
+    eventually(lambda: requests.get(f"{dromos.api_url}/v2/apps{app_id}", timeout=10).status_code == 404, 60)
+
+
+def deploy_all(dromos: Platform) -> None:
+    """All of them, when those that can run do."""
+    for app in ALL:
+        put(dromos, app)
+    wanted = {app["id"]: app.get("instances", 1) for app in (WEB, WORKER, HOSTILE)}
+
+    def settled() -> bool:
+        apps = {app["id"]: app for app in dromos.get("/v2/apps")["apps"]}
+        return (
+            all(apps[app_id]["tasksRunning"] == count for app_id, count in wanted.items())
+            and apps["/shop/web"]["tasksHealthy"] == 2
+        )
+
+    eventually(settled, 60, what="the applications run")

@@ -1,0 +1,106 @@
+"""What can be done to an application and to a deployment: each action changes the platform, not only the page."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browser import Ui
+from tests.support.platform import Platform
+from tests.support.ui_apps import WORKER, delete, put
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.xdist_group("ui")
+
+
+@pytest.fixture
+def app(dromos: Platform) -> Iterator[str]:
+    put(dromos, {**WORKER, "id": "/acted-on"})
+    eventually(lambda: dromos.tasks("/acted-on")[0]["state"] == "TASK_RUNNING", 30)
+    eventually(
+        lambda: (
+            not dromos.get("/v2/deployments")
+            or all("/acted-on" not in d["affectedApps"] for d in dromos.get("/v2/deployments"))
+        ),
+        30,
+    )
+    yield "/acted-on"
+    delete(dromos, "/acted-on")
+
+
+def test_scale_suspend_restart_and_destroy(ui: Ui, dromos: Platform, app: str) -> None:
+    page = ui.open("app", "acted-on")
+    page.get_by_role("button", name="Scale", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Scale")
+    dialog.get_by_label("Instances").fill("2")
+    dialog.get_by_role("button", name="Scale").click()
+    expect(page.get_by_text("2 / 2 instances")).to_be_visible()
+
+    before = {task["id"] for task in dromos.tasks(app)}
+    page.get_by_role("button", name="Restart").click()
+    page.get_by_role("dialog", name="Restart").get_by_role("button", name="Restart").click()
+    eventually(lambda: len(now := {t["id"] for t in dromos.tasks(app)}) == 2 and not now & before, 60)
+
+    eventually(lambda: not dromos.get(f"/v2/apps{app}")["app"]["deployments"], 30)
+    page.get_by_role("button", name="Suspend").click()
+    page.get_by_role("dialog", name="Suspend").get_by_role("button", name="Suspend").click()
+    expect(page.get_by_text("No instance runs.")).to_be_visible()
+    expect(page.locator(".status-suspended")).to_be_visible()
+
+    page.get_by_role("button", name="Destroy").click()
+    dialog = page.get_by_role("dialog", name="Destroy")
+    confirm = dialog.get_by_role("button", name="Destroy")
+    expect(confirm).to_be_disabled()
+    dialog.get_by_role("textbox").fill("/acted")
+    expect(confirm).to_be_disabled()
+    dialog.get_by_role("textbox").fill(app)
+    confirm.click()
+    expect(page).to_have_url(re.compile("#/apps"))
+    eventually(lambda: all(one["id"] != app for one in dromos.get("/v2/apps")["apps"]), 30)
+
+
+def test_an_instance_is_killed_and_another_with_scaling_down(ui: Ui, dromos: Platform, app: str) -> None:
+    page = ui.open("app", "acted-on")
+    first = dromos.tasks(app)[0]["id"]
+    page.get_by_role("checkbox", name=first).check()
+    page.get_by_role("button", name="Kill", exact=True).click()
+    page.get_by_role("dialog", name="Kill").get_by_role("button", name="Kill", exact=True).click()
+    second = eventually(
+        lambda: [t["id"] for t in dromos.tasks(app) if t["id"] != first and t["state"] == "TASK_RUNNING"], 30
+    )[0]
+    page.get_by_role("checkbox", name=second).check()
+    page.get_by_role("button", name="Kill and scale down").click()
+    page.get_by_role("dialog").get_by_role("button", name="Kill and scale down").click()
+    expect(page.get_by_text("No instance runs.")).to_be_visible()
+    assert dromos.get(f"/v2/apps{app}")["app"]["instances"] == 0
+
+
+def test_a_deployment_in_the_way_is_asked_about_and_forced(ui: Ui, dromos: Platform) -> None:
+    # /stuck deploys for ever: nobody has so many CPUs.
+    page = ui.open("app", "stuck")
+    page.get_by_role("button", name="Scale", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Scale")
+    dialog.get_by_label("Instances").fill("3")
+    dialog.get_by_role("button", name="Scale").click()
+    expect(dialog.get_by_text("Another deployment has locked this application")).to_be_visible()
+    dialog.get_by_role("button", name="Force").click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("0 / 3 instances")).to_be_visible()
+    put(dromos, {"id": "/stuck", "instances": 2})
+
+
+def test_a_deployment_shows_its_progress_and_is_stopped_or_rolled_back(ui: Ui, dromos: Platform) -> None:
+    put(dromos, {**WORKER, "id": "/held", "instances": 0})
+    for action, instances in (("Roll back", 0), ("Stop here", 1)):
+        put(dromos, {"id": "/held", "instances": 1, "cpus": 400})
+        page = ui.open("deployments")
+        card = page.locator(".card").filter(has=page.get_by_role("link", name="/held"))
+        expect(card.get_by_role("progressbar", name=re.compile(r"Step \d of \d"))).to_be_visible()
+        expect(card).to_contain_text("RestartApplication")
+        card.get_by_role("button", name=action).click()
+        page.get_by_role("dialog", name=action).get_by_role("button", name=action).click()
+        expect(card).to_have_count(0)
+        eventually(lambda wanted=instances: dromos.get("/v2/apps/held")["app"]["instances"] == wanted, 30)
+        put(dromos, {"id": "/held", "instances": 0})
+    delete(dromos, "/held")

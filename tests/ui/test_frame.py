@@ -1,0 +1,103 @@
+"""What is around every page: search, keyboard, themes, languages; and the overview and the events."""
+
+import re
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from tests.support.browser import Ui
+from tests.support.platform import Platform
+
+pytestmark = pytest.mark.xdist_group("ui")
+
+
+def test_the_overview_answers_whether_anything_is_wrong(ui: Ui) -> None:
+    page = ui.open()
+    attention = page.locator(".card").filter(has=page.get_by_role("heading", name="Needs attention"))
+    expect(attention.get_by_role("listitem").filter(has_text="/stuck")).to_contain_text("too few CPUs free")
+    expect(attention.get_by_role("listitem").filter(has_text="/broken").first).to_contain_text("TASK_FAILED")
+    expect(page.get_by_role("link", name=re.compile("Running deployments"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("2 healthy"))).to_be_visible()
+
+
+def test_slash_searches_over_everything(ui: Ui) -> None:
+    page = ui.open("events")
+    page.keyboard.press("/")
+    box = page.get_by_role("dialog", name="Search").get_by_role("searchbox")
+    expect(box).to_be_focused()
+    box.fill("shop wor")
+    expect(page.locator(".hits li")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#/app/shop/worker$"))
+    page.keyboard.press("/")
+    page.get_by_role("searchbox").fill("no such thing")
+    expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_the_keyboard_goes_everywhere(ui: Ui) -> None:
+    page = ui.open()
+    for keys, there in (("ga", "#/apps$"), ("gd", "#/deployments$"), ("ge", "#/events$")):
+        for key in keys:
+            page.keyboard.press(key)
+        expect(page).to_have_url(re.compile(there))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_contain_text("go to deployments")
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    expect(page.get_by_role("dialog", name="Create application")).to_be_visible()
+    page.keyboard.press("Escape")
+    ui.go("app", "shop", "web")
+    page.get_by_role("button", name="Scale", exact=True).wait_for()
+    page.keyboard.press("s")
+    expect(page.get_by_role("dialog", name="Scale")).to_be_visible()
+    # Letters that are typed into a field are text.
+    page.keyboard.press("Escape")
+    ui.go("apps", view="flat")
+    page.get_by_role("searchbox", name="Filter by name").press_sequentially("c?")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_list_is_walked_and_opened_with_the_keyboard_alone(ui: Ui) -> None:
+    page = ui.open("apps", view="flat")
+    link = page.get_by_role("link", name="shop/web", exact=True)
+    link.wait_for()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if link.evaluate("one => one === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#/app/shop/web$"))
+
+
+def test_theme_and_language_are_chosen_and_kept(ui: Ui) -> None:
+    page = ui.open()
+    page.get_by_role("button", name="Theme: light").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.get_by_role("button", name="Language: English").click()
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    expect(page.get_by_role("navigation").get_by_role("link", name="应用")).to_be_visible()
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.get_by_role("heading", level=1)).to_have_text("总览")
+    page.evaluate("localStorage.clear()")
+
+
+def test_events_appear_as_they_happen_and_are_searched(ui: Ui, dromos: Platform) -> None:
+    page = ui.open("events")
+    requests.put(f"{dromos.api_url}/v2/apps/shop/worker", json={"labels": {"team": "jobs", "touched": "1"}}, timeout=10)
+    entry = page.get_by_role("listitem").filter(has_text="/shop/worker").filter(has_text="TASK_RUNNING")
+    expect(entry.first).to_be_visible()
+    page.get_by_role("searchbox", name="Search").fill("task_running")
+    expect(page.get_by_role("listitem").filter(has_text="deployment")).to_have_count(0)
+    ui.go("app", "shop", "worker", tab="events")
+    expect(page.get_by_role("listitem").filter(has_text="TASK_RUNNING").first).to_be_visible()
+
+
+def test_an_address_that_leads_nowhere_says_so(ui: Ui) -> None:
+    page = ui.open("nowhere")
+    expect(page.get_by_text("There is no such page.")).to_be_visible()
+    ui.go("app", "not", "there")
+    expect(page.get_by_text("/not/there does not exist")).to_be_visible()
