@@ -55,14 +55,25 @@ class SslConfig(_Model):
     cert: Path | None = None
     key: Path | None = None
     ca_cert: Path | None = None
+    ca_path: Path | None = None
     server_name: str | None = None
 
 
 class RetryConfig(_Model):
-    """An outage is never a reason to end: there is no number of attempts."""
+    """An outage is no reason to end, unless somebody wants it to be: `attempts` in a row, or the first with `enabled` false."""
 
+    enabled: bool = True
+    attempts: int = Field(default=0, ge=0, description="0: for ever")
     backoff: Seconds = Field(default=0.25, gt=0)
     max_backoff: Seconds = Field(default=60.0, gt=0)
+
+
+class TransportConfig(_Model):
+    dial_timeout: Seconds = Field(default=5.0, gt=0)
+    dial_keep_alive: Seconds = Field(default=30.0, ge=0)
+    tls_handshake_timeout: Seconds = Field(default=10.0, gt=0)
+    disable_keep_alives: bool = False
+    max_idle_conns_per_host: int = Field(default=100, ge=0)
 
 
 class AuthConfig(_Model):
@@ -78,6 +89,7 @@ class ConsulConfig(_Model):
     auth: AuthConfig = AuthConfig()
     ssl: SslConfig = SslConfig()
     retry: RetryConfig = RetryConfig()
+    transport: TransportConfig = TransportConfig()
     max_connections: int = Field(default=160, ge=1)
 
 
@@ -88,6 +100,8 @@ class VaultConfig(_Model):
     vault_agent_token_file: Path | None = None
     renew_token: bool = True
     ssl: SslConfig = SslConfig()
+    retry: RetryConfig = RetryConfig()
+    transport: TransportConfig = TransportConfig()
     default_lease_duration: Seconds = Field(default=300.0, gt=0)
     lease_renewal_threshold: float = Field(default=0.9, gt=0, le=1)
 

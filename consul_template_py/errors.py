@@ -2,6 +2,7 @@
 
 OperatorError (daemonkit)     one line for the operator: what, where, how to mend
 ├── ConfigError               a configuration file, flag or template declaration that cannot be used; exit code 2
+├── GivenUpError              a source failed more often in a row than the configuration lets it
 ├── QuerySyntaxError          a query such as `tag.web@dc1|passing` that cannot be read
 ├── TemplateError             a template that does not compile or does not evaluate: file, line, why
 └── TargetError               a change of a target that went wrong; the target keeps, or gets back, what it had
@@ -47,6 +48,12 @@ class VerifyError(TargetError):
 
 class NoRollBackError(TargetError):
     pass
+
+
+class GivenUpError(OperatorError):
+    """A source failed more often in a row than the configuration lets it."""
+
+    exit_code = 1
 
 
 class SourceError(Exception):

@@ -19,14 +19,33 @@ _VALUES: list[tuple[str, tuple[str, ...], str]] = [
     ("consul-namespace", ("consul", "namespace"), "namespace of Consul Enterprise"),
     ("consul-retry-backoff", ("consul", "retry", "backoff"), "first pause after a failed query"),
     ("consul-retry-max-backoff", ("consul", "retry", "max_backoff"), "longest pause after failed queries"),
+    ("consul-retry-attempts", ("consul", "retry", "attempts"), "end after so many failures in a row; 0: never"),
     ("consul-ssl-cert", ("consul", "ssl", "cert"), "client certificate"),
     ("consul-ssl-key", ("consul", "ssl", "key"), "key of the client certificate"),
     ("consul-ssl-ca-cert", ("consul", "ssl", "ca_cert"), "certificates to check Consul's against"),
+    ("consul-ssl-ca-path", ("consul", "ssl", "ca_path"), "folder of such certificates"),
     ("consul-ssl-server-name", ("consul", "ssl", "server_name"), "name expected in Consul's certificate"),
     ("consul-transport-max-conns-per-host", ("consul", "max_connections"), "connections to Consul, at most"),
+    ("consul-transport-dial-timeout", ("consul", "transport", "dial_timeout"), "longest wait for a connection"),
+    ("consul-transport-dial-keep-alive", ("consul", "transport", "dial_keep_alive"), "silence before it is probed"),
+    ("consul-transport-tls-handshake-timeout", ("consul", "transport", "tls_handshake_timeout"), "longest handshake"),
+    (
+        "consul-transport-max-idle-conns-per-host",
+        ("consul", "transport", "max_idle_conns_per_host"),
+        "connections kept without a request on them",
+    ),
     ("vault-addr", ("vault", "address"), "address of Vault  [VAULT_ADDR]"),
     ("vault-token", ("vault", "token"), "token of Vault; better given as VAULT_TOKEN"),
     ("vault-agent-token-file", ("vault", "vault_agent_token_file"), "file in which a Vault agent keeps a token"),
+    ("vault-namespace", ("vault", "namespace"), "namespace of Vault Enterprise"),
+    ("vault-retry-attempts", ("vault", "retry", "attempts"), "end after so many failures in a row; 0: never"),
+    ("vault-retry-backoff", ("vault", "retry", "backoff"), "first pause after a failed query"),
+    ("vault-retry-max-backoff", ("vault", "retry", "max_backoff"), "longest pause after failed queries"),
+    ("vault-ssl-cert", ("vault", "ssl", "cert"), "client certificate"),
+    ("vault-ssl-key", ("vault", "ssl", "key"), "key of the client certificate"),
+    ("vault-ssl-ca-cert", ("vault", "ssl", "ca_cert"), "certificates to check Vault's against"),
+    ("vault-ssl-ca-path", ("vault", "ssl", "ca_path"), "folder of such certificates"),
+    ("vault-ssl-server-name", ("vault", "ssl", "server_name"), "name expected in Vault's certificate"),
     ("zookeeper", ("zookeeper", "hosts"), "host:port,…[/chroot] of ZooKeeper"),
     ("exec", ("exec", "command"), "run this program, and tell it when files have changed"),
     ("exec-kill-signal", ("exec", "kill_signal"), "signal that ends the child"),
@@ -48,7 +67,16 @@ _VALUES: list[tuple[str, tuple[str, ...], str]] = [
 _SWITCHES: list[tuple[str, tuple[str, ...], str]] = [
     ("dedup", ("deduplicate", "enabled"), "of many processes with the same templates one renders for all"),
     ("syslog", ("syslog", "enabled"), "log to syslog"),
+    ("consul-retry", ("consul", "retry", "enabled"), "try again when a query has failed"),
     ("consul-ssl", ("consul", "ssl", "enabled"), "TLS to Consul"),
+    ("consul-ssl-verify", ("consul", "ssl", "verify"), "check Consul's certificate"),
+    (
+        "consul-transport-disable-keep-alives",
+        ("consul", "transport", "disable_keep_alives"),
+        "a connection of its own for each request",
+    ),
+    ("vault-retry", ("vault", "retry", "enabled"), "try again when a query has failed"),
+    ("vault-ssl-verify", ("vault", "ssl", "verify"), "check Vault's certificate"),
     ("vault-renew-token", ("vault", "renew_token"), "renew Vault's token before it ends"),
 ]
 
@@ -71,13 +99,6 @@ def options(command: F) -> F:
         metavar="USER[:PASSWORD]",
         help="HTTP basic authentication",
     )(command)
-    command = click.option(
-        "-consul-ssl-verify/-no-consul-ssl-verify",
-        "--consul-ssl-verify/--no-consul-ssl-verify",
-        "consul_ssl_verify",
-        default=None,
-        help="check Consul's certificate",
-    )(command)
     return click.option(
         "-template", "--template", "template", multiple=True, metavar="IN:OUT[:COMMAND]", help="a template; repeatable"
     )(command)
@@ -86,7 +107,7 @@ def options(command: F) -> F:
 def as_config(given: Mapping[str, Any]) -> dict[str, Any]:
     """The flags that were given, nested as a configuration file is. Raises ConfigError."""
     made: dict[str, Any] = {}
-    for name, place, _ in [*_VALUES, *_SWITCHES, ("consul-ssl-verify", ("consul", "ssl", "verify"), "")]:
+    for name, place, _ in [*_VALUES, *_SWITCHES]:
         value = given.get(_variable(name))
         if value is not None:
             _put(made, place, value)

@@ -6,6 +6,7 @@ What a source needs of HTTP, and no more: TLS, Unix sockets, keep-alive, bounds 
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
@@ -155,7 +156,9 @@ class _Connection(asyncio.Protocol):
 class Client:
     """Requests to one endpoint over at most `max_connections` connections, kept alive between requests.
 
-    `connect_timeout` in seconds, `max_body_bytes` bounds one answer. A request waits for a free connection in order of arrival.
+    `max_body_bytes` bounds one answer. `max_idle`: how many connections without a request are kept. `tcp_keep_alive`: after how long
+    without traffic the kernel asks whether the other side is still there; 0 for never. Durations in seconds.
+    A request waits for a free connection in order of arrival.
     """
 
     def __init__(
@@ -165,11 +168,16 @@ class Client:
         headers: Mapping[str, str] | None = None,
         max_connections: int = 128,
         connect_timeout: float = 5.0,
+        tls_handshake_timeout: float = 10.0,
+        tcp_keep_alive: float = 30.0,
+        max_idle: int = 1 << 30,
         max_body_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         self.endpoint = endpoint
         self.max_connections = max_connections
-        self._connect_timeout = connect_timeout
+        self._connect_timeout, self._tls_timeout = connect_timeout, tls_handshake_timeout
+        self._tcp_keep_alive = round(tcp_keep_alive)
+        self._max_idle = max_idle
         self._max_body = max_body_bytes
         self._free = asyncio.Semaphore(max_connections)
         self._idle: deque[_Connection] = deque()
@@ -215,7 +223,7 @@ class Client:
         except BaseException:
             connection.close()
             raise
-        if connection.idle:
+        if connection.idle and len(self._idle) < self._max_idle:
             self._idle.append(connection)
         else:
             connection.close()
@@ -238,13 +246,27 @@ class Client:
                 else:
                     name = (end.server_name or end.host) if end.tls else None
                     _, connection = await loop.create_connection(
-                        self._new_connection, end.host, end.port, ssl=end.tls, server_hostname=name
+                        self._new_connection,
+                        end.host,
+                        end.port,
+                        ssl=end.tls,
+                        server_hostname=name,
+                        ssl_handshake_timeout=self._tls_timeout if end.tls else None,
                     )
+                    self._keep_alive(connection)
         except TimeoutError:
             raise SourceUnavailableError(f"{end} did not accept within {self._connect_timeout:.0f} s") from None
         except OSError as error:
             raise SourceUnavailableError(f"{end} cannot be reached: {error.strerror or error}") from None
         return connection
+
+    def _keep_alive(self, connection: _Connection) -> None:
+        """A held request is silent for minutes: without this a path that has died is noticed only by its time-out."""
+        sock = connection.transport.get_extra_info("socket") if connection.transport else None
+        if sock is not None and self._tcp_keep_alive > 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self._tcp_keep_alive)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, self._tcp_keep_alive)
 
     def _new_connection(self) -> _Connection:
         return _Connection(self._max_body)
@@ -255,9 +277,11 @@ class Client:
         await asyncio.sleep(0)  # lets the transports go
 
 
-def tls_context(ca: Path | None, cert: Path | None, key: Path | None, *, verify: bool) -> ssl.SSLContext:
-    """Raises OSError (ssl.SSLError is one) for files that cannot be used."""
-    context = ssl.create_default_context(cafile=ca)
+def tls_context(
+    ca: Path | None, cert: Path | None, key: Path | None, *, verify: bool, ca_path: Path | None = None
+) -> ssl.SSLContext:
+    """`ca` is a file, `ca_path` a folder of certificates. Raises OSError (ssl.SSLError is one) for what cannot be used."""
+    context = ssl.create_default_context(cafile=ca, capath=ca_path)
     if cert:
         context.load_cert_chain(cert, key)
     if not verify:

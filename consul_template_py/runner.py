@@ -15,9 +15,9 @@ from typing import Any, Literal
 from consul_template_py import metrics
 from consul_template_py.apply import Applier
 from consul_template_py.commands import ChildEnvironment, Command
-from consul_template_py.config import Config, EnvConfig, TargetConfig, TemplateConfig
+from consul_template_py.config import Config, EnvConfig, RetryConfig, TargetConfig, TemplateConfig
 from consul_template_py.deduplicate import Deduplicator, Follower
-from consul_template_py.errors import ConfigError, SourceError, TargetError, TemplateError
+from consul_template_py.errors import ConfigError, GivenUpError, SourceError, TargetError, TemplateError
 from consul_template_py.http import Endpoint, tls_context
 from consul_template_py.memory import Guards, Memory
 from consul_template_py.query import Query
@@ -30,7 +30,7 @@ from consul_template_py.targets.base import ApplyResult
 from consul_template_py.targets.command import Commands, CommandTarget, Files
 from consul_template_py.token_bucket import Rate
 from consul_template_py.unit import Engines, Unit, make_units
-from consul_template_py.watch import Watcher
+from consul_template_py.watch import Retry, Watcher
 from daemonkit.logs import get_logger
 
 log = get_logger(__name__)
@@ -77,9 +77,9 @@ class Runner:
         self._watcher = Watcher(
             consul_settings(config),
             sources=_sources(config),
-            first_retry=config.consul.retry.backoff,
-            most_retry=config.consul.retry.max_backoff,
+            retries={"consul": _retry(config.consul.retry), "vault": _retry(config.vault.retry)},
             on_error=lambda source: metrics.WATCH_ERRORS.labels(source).inc(),
+            on_given_up=self._give_up,
         )
         self.memory = Memory(self._watcher, self._heard, guards=_guards(config))
         engines = Engines(os.environ, folders=config.template_folders)
@@ -93,15 +93,19 @@ class Runner:
         self._to_publish: dict[Unit, asyncio.Event] = {}
         self._sharing: list[asyncio.Task[None]] = []
         self._became_ready = asyncio.Event()
+        self._given_up = ""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`, or with `once` until all is done. Raises TemplateError or TargetError with `once` if something failed."""
+        """Until `stop`, or with `once` until all is done. Raises TemplateError or TargetError with `once` if something failed, and
+        GivenUpError when a source failed more often in a row than it may."""
         if self.config.deduplicate.enabled:
             self._share()
         appliers = [asyncio.create_task(group.applier.run(), name=group.name) for group in self.groups]
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
+                if self._given_up:
+                    raise GivenUpError(self._given_up)
                 self._pass()
                 if self.ready and self._once:
                     await self._finish(stopping)
@@ -126,6 +130,10 @@ class Runner:
         for group in self.groups:
             if group.rendered:
                 await group.applier.settled()
+
+    def _give_up(self, why: str) -> None:
+        self._given_up = self._given_up or why
+        self._wake.set()
 
     # changes
 
@@ -357,11 +365,15 @@ def _sources(config: Config) -> dict[str, DataSource]:
     return sources
 
 
+def _retry(config: RetryConfig) -> Retry:
+    return Retry(config.backoff, config.max_backoff, config.attempts if config.enabled else 1)
+
+
 def vault_settings(config: Config) -> VaultSettings:
     """Raises ConfigError."""
     vault, ssl = config.vault, config.vault.ssl
     try:
-        context = tls_context(ssl.ca_cert, ssl.cert, ssl.key, verify=ssl.verify)
+        context = tls_context(ssl.ca_cert, ssl.cert, ssl.key, verify=ssl.verify, ca_path=ssl.ca_path)
         endpoint = Endpoint.parse(vault.address, tls=context, server_name=ssl.server_name)
     except (ValueError, OSError) as error:
         raise ConfigError(f"vault: {error}") from None
@@ -373,11 +385,15 @@ def vault_settings(config: Config) -> VaultSettings:
         renew_token=vault.renew_token,
         default_lease=vault.default_lease_duration,
         renewal_threshold=vault.lease_renewal_threshold,
+        connect_timeout=vault.transport.dial_timeout,
+        tls_handshake_timeout=vault.transport.tls_handshake_timeout,
+        tcp_keep_alive=vault.transport.dial_keep_alive,
+        max_idle_connections=0 if vault.transport.disable_keep_alives else vault.transport.max_idle_conns_per_host,
     )
 
 
 def consul_settings(config: Config) -> ConsulSettings:
-    consul, ssl = config.consul, config.consul.ssl
+    consul, ssl, transport = config.consul, config.consul.ssl, config.consul.transport
     address = consul.address
     if "://" not in address:
         address = f"{'https' if ssl.enabled else 'http'}://{address}"
@@ -389,6 +405,7 @@ def consul_settings(config: Config) -> ConsulSettings:
         password=consul.auth.password,
         namespace=consul.namespace,
         ca_file=ssl.ca_cert,
+        ca_path=ssl.ca_path,
         cert_file=ssl.cert,
         key_file=ssl.key,
         verify=ssl.verify,
@@ -396,6 +413,10 @@ def consul_settings(config: Config) -> ConsulSettings:
         max_stale=config.max_stale,
         wait=config.block_query_wait,
         max_connections=consul.max_connections,
+        connect_timeout=transport.dial_timeout,
+        tls_handshake_timeout=transport.tls_handshake_timeout,
+        tcp_keep_alive=transport.dial_keep_alive,
+        max_idle_connections=0 if transport.disable_keep_alives else transport.max_idle_conns_per_host,
     )
 
 

@@ -53,6 +53,15 @@ class Watched(Generic[T]):
         return self.received and self.stale_since is None
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Seconds. `attempts` in a row that fail are too many; 0: never."""
+
+    first: float = 0.25
+    most: float = 30.0
+    attempts: int = 0
+
+
 class Subscription(Generic[T]):
     """A share in a watch. `close()` it; the watch ends with its last subscription."""
 
@@ -83,8 +92,9 @@ class Subscription(Generic[T]):
 class Watcher:
     """`async with Watcher(consul) as watcher: subscription = watcher.watch(ServiceQuery("web"))`
 
-    `sources` adds, or replaces, the data source of a kind of query. `first_retry` and `most_retry` bound the back-off, in seconds.
-    `on_error` may count failures, by source.
+    `sources` adds, or replaces, the data source of a kind of query. `first_retry` and `most_retry` bound the back-off, in seconds;
+    `retries` says otherwise for some sources, by name. `on_error` may count failures, by source. `on_given_up` hears of a watch that
+    has failed too often in a row; the watch goes on all the same, to end is for its owner.
     """
 
     def __init__(
@@ -94,13 +104,15 @@ class Watcher:
         sources: Mapping[str, DataSource] | None = None,
         first_retry: float = 0.25,
         most_retry: float = 30.0,
+        retries: Mapping[str, Retry] | None = None,
         on_error: Callable[[str], None] = lambda source: None,
+        on_given_up: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._consul = ConsulSource(consul) if consul is not None else None
         self._sources: dict[str, DataSource] = {"consul": self._consul} if self._consul else {}
         self._sources |= sources or {}
-        self._first_retry, self._most_retry = first_retry, most_retry
-        self._on_error = on_error
+        self._retry, self._retries = Retry(first_retry, most_retry), retries or {}
+        self._on_error, self._on_given_up = on_error, on_given_up
         self._watches: dict[Query[Any], _Watch] = {}
         self._failing: dict[str, set[Query[Any]]] = {}
 
@@ -205,7 +217,8 @@ class _Watch:
 
     async def _follow(self) -> None:
         state, cursor = self.state, None
-        backoff = Backoff(self._watcher._first_retry, self._watcher._most_retry)
+        retry = self._watcher._retries.get(state.query.source, self._watcher._retry)
+        backoff, failures = Backoff(retry.first, retry.most), 0
         while True:
             try:
                 source = self._watcher._source(state.query)
@@ -214,10 +227,14 @@ class _Watch:
                 raise
             except Exception as error:  # whatever it is: a watch lives on
                 self._failed(error)
+                failures += 1
+                if failures == retry.attempts:
+                    self._watcher._on_given_up(f"{state.query}: given up after {failures} attempts: {state.error}")
                 await asyncio.sleep(backoff.next())
                 cursor = None  # a server that was away may have started over
                 continue
             backoff.reset()
+            failures = 0
             cursor = answer.cursor
             self._answered(answer.value)
 

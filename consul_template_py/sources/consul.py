@@ -41,6 +41,7 @@ class ConsulSettings(BaseModel):
     password: SecretStr = Field(default=SecretStr(""))
     namespace: str = Field(default="", description="Consul Enterprise namespace")
     ca_file: Path | None = Field(default=None, description="certificates that the server's is checked against")
+    ca_path: Path | None = Field(default=None, description="a folder of such certificates, hashed by openssl rehash")
     cert_file: Path | None = Field(default=None, description="client certificate")
     key_file: Path | None = Field(default=None, description="key of the client certificate")
     verify: bool = Field(default=True, description="check the server's certificate")
@@ -60,6 +61,11 @@ class ConsulSettings(BaseModel):
         description="with more watches than connections: every watch gets its turn within about this time",
     )
     connect_timeout: float = Field(default=5.0, gt=0)
+    tls_handshake_timeout: float = Field(default=10.0, gt=0)
+    tcp_keep_alive: float = Field(
+        default=30.0, ge=0, description="after how long of silence the path is probed; 0: never"
+    )
+    max_idle_connections: int = Field(default=100, ge=0, description="connections kept without a request on them")
     answer_timeout: float = Field(
         default=10.0, gt=0, description="how long an answer may take beyond the wait asked for"
     )
@@ -84,7 +90,7 @@ class ConsulSettings(BaseModel):
     def _tls(self) -> ssl.SSLContext | None:
         if not self.address.startswith("https://"):
             return None
-        return tls_context(self.ca_file, self.cert_file, self.key_file, verify=self.verify)
+        return tls_context(self.ca_file, self.cert_file, self.key_file, verify=self.verify, ca_path=self.ca_path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +180,9 @@ def make_client(settings: ConsulSettings) -> Client:
         headers=headers,
         max_connections=settings.max_connections,
         connect_timeout=settings.connect_timeout,
+        tls_handshake_timeout=settings.tls_handshake_timeout,
+        tcp_keep_alive=settings.tcp_keep_alive,
+        max_idle=settings.max_idle_connections,
         max_body_bytes=settings.max_body_bytes,
     )
 

@@ -35,6 +35,10 @@ class VaultSettings:
     default_lease: float = 300.0
     renewal_threshold: float = 0.9
     timeout: float = 60.0
+    connect_timeout: float = 5.0
+    tls_handshake_timeout: float = 10.0
+    tcp_keep_alive: float = 30.0
+    max_idle_connections: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,15 @@ class _Lease:
 class VaultSource:
     def __init__(self, settings: VaultSettings) -> None:
         self._settings = settings
-        self._client = Client(settings.endpoint, max_connections=8, max_body_bytes=4 * 1024 * 1024)
+        self._client = Client(
+            settings.endpoint,
+            max_connections=8,
+            max_body_bytes=4 * 1024 * 1024,
+            connect_timeout=settings.connect_timeout,
+            tls_handshake_timeout=settings.tls_handshake_timeout,
+            tcp_keep_alive=settings.tcp_keep_alive,
+            max_idle=settings.max_idle_connections,
+        )
         self._mounts: dict[str, str] = {}
         self._renewing: asyncio.Task[None] | None = None
 
