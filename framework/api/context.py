@@ -13,7 +13,7 @@ from framework.api.answers.cache import dumps
 from framework.api.answers.deployments import result_json
 from framework.api.answers.tasks import Tasks
 from framework.api.changes import DraftEdit, complete
-from framework.api.deployment_policy import OnFailure, policy_of
+from framework.api.deployment_policy import deadline_in, on_failure_in, policy_of, rollout_in
 from framework.api.errors import BadRequestError, ForbiddenError, TooLargeError, UnprocessableError
 from framework.api.forms.app_form import Defaults
 from framework.api.forms.service_ports import ServicePorts
@@ -54,7 +54,7 @@ class Api:
         self._ports = ServicePorts(settings.service_ports)
 
     async def declare(self, request: Request, draft: DraftEdit, *, force: bool | None = None, **more: Any) -> Accepted:
-        """Carries the edit out. `force`, `deadline` and `onFailure` are read from the query, the latter two also from labels."""
+        """Carries the edit out. How it is deployed is read from the query, and from the labels of what it changes."""
         edit = complete(permitted(draft, identity_of(request)), self.settings.defaults, self._ports)
         # Tried on what is declared now: a request that is refused never gets to the writer.
         preview = edit(self.view.declared)
@@ -62,8 +62,9 @@ class Api:
         command = Declare(
             edit,
             force=flag(request, "force") if force is None else force,
-            deadline=_deadline(request) or deadline,
-            on_failure=_on_failure(request) or on_failure,
+            deadline=deadline_in(request.query_params) or deadline,
+            on_failure=on_failure_in(request.query_params) or on_failure,
+            rollout=rollout_in(request.query_params, preview),
             **more,
         )
         answer = await self.engine.execute(command)
@@ -198,30 +199,6 @@ def version_of(text: str) -> str:
         return timestamp.to_text(timestamp.to_epoch(text))
     except (ValueError, OverflowError):
         raise UnprocessableError(f'Invalid format: "{text[:100]}" is not a version') from None
-
-
-def _deadline(request: Request) -> float | None:
-    text = request.query_params.get("deadline")
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= 1e9:
-        raise BadRequestError("deadline is a number of seconds, greater than 0")
-    return seconds
-
-
-def _on_failure(request: Request) -> OnFailure | None:
-    match request.query_params.get("onFailure"):
-        case None:
-            return None
-        case "stop":
-            return "stop"
-        case "rollback":
-            return "rollback"
-    raise BadRequestError("onFailure is stop or rollback")
 
 
 # --- answers

@@ -14,6 +14,7 @@ from framework.api.answers.info import own_version
 from framework.api.context import json_response
 from framework.api.endpoints import apps, deployments, events, groups, pods, system, tasks
 from framework.api.forms import shapes
+from framework.decide.rollout import STRATEGIES
 
 Document = dict[str, Any]
 Endpoint = Callable[..., Any]
@@ -31,7 +32,7 @@ class Operation:
     media_type: str = "application/json"
 
 
-_CHANGE = ("force", "deadline", "onFailure")
+_CHANGE = ("force", "deadline", "onFailure", "strategy", "share", "healthySeconds", "maxFailures")
 _KILL = ("scale", "wipe", "force")
 
 OPERATIONS: dict[Endpoint, Operation] = {
@@ -81,6 +82,9 @@ OPERATIONS: dict[Endpoint, Operation] = {
     deployments.cancel_deployment: Operation(
         "Roll a deployment back; with force, stop it", ("force",), answers=(200, 202)
     ),
+    deployments.proceed: Operation(
+        "The go that a canary or blue/green deployment waits for; with force, before it has its share", ("force",)
+    ),
     deployments.show_queue: Operation("What waits for offers, and why", ("embed",)),
     deployments.reset_delay: Operation("Let a delayed app or pod start now", answers=(204,)),
     events.stream_events: Operation("The event stream", ("event_type", "plan-format"), media_type="text/event-stream"),
@@ -105,6 +109,16 @@ _PARAMETERS: dict[str, Document] = {
         "description": "seconds that the deployment may take",
     },
     "onFailure": {"schema": {"enum": ["stop", "rollback"]}, "description": "what happens at the deadline"},
+    "strategy": {"schema": {"enum": list(STRATEGIES)}, "description": "how a new version is tried first"},
+    "share": {"schema": {"type": "string"}, "description": "of a canary: `10%`, or rising shares, `5%,25%`"},
+    "healthySeconds": {
+        "schema": {"type": "number", "minimum": 0},
+        "description": "go on after so long without a fault, instead of waiting for a go",
+    },
+    "maxFailures": {
+        "schema": {"type": "integer", "minimum": 0},
+        "description": "instances of the new version that may fail before it goes back",
+    },
     "partialUpdate": {"schema": {"type": "boolean"}, "description": "false replaces the whole definition"},
     "dryRun": {"schema": {"type": "boolean"}, "description": "only tell the steps"},
     "scale": {

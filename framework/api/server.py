@@ -92,6 +92,7 @@ ROUTES = [
     #
     _get("/v2/deployments", deployments.list_deployments),
     _delete("/v2/deployments/{id}", deployments.cancel_deployment),
+    _post("/v2/deployments/{id}/go", deployments.proceed),
     _get("/v2/queue", deployments.show_queue),
     _delete("/v2/queue/{id:path}/delay", deployments.reset_delay),
     #

@@ -54,9 +54,11 @@ class Census:
 @dataclass(frozen=True, slots=True)
 class Orders:
     """`launch`: how many may be started now (of the new configuration). `kill_old`, `kill_new`, `kill_any`: how many are to go, those
-    that are not ok before all others; of the old ones at most `healthy_kills` that are. `done`: the wanted state is reached."""
+    that are not ok before all others; of the old ones at most `healthy_kills` that are. `launch_old`: how many of the old
+    configuration, to hold its share (room is there for these or for `launch`, not for both). `done`: the wanted state is reached."""
 
     launch: int = 0
+    launch_old: int = 0
     kill_old: int = 0
     kill_new: int = 0
     kill_any: int = 0

@@ -5,7 +5,8 @@
 Every command either takes effect as a whole (and is durable when `execute` returns) or raises and changes nothing: see `errors`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from framework.model.change import Edit
@@ -26,6 +27,7 @@ class Declare:
     `group`: what the caller changed, for the group_change events.
     `deadline`: seconds that the deployment may take, None without limit; `on_failure` says what happens then.
     `dry_run`: answers with the plan and changes nothing.
+    `rollout`: labels of `decide.rollout` that hold for this change, over those of what it changes.
     """
 
     edit: Edit
@@ -34,6 +36,7 @@ class Declare:
     deadline: float | None = None
     on_failure: Literal["stop", "rollback"] = "stop"
     dry_run: bool = False
+    rollout: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,17 @@ class CancelDeployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Proceed:
+    """The go that a canary or a blue/green deployment waits for: everything in it that waits goes on to the next share, or to the end.
+
+    With `force` also what has not got its share yet. Answer: Accepted. Raises NotFound, and NotWaiting where nothing waits.
+    """
+
+    deployment_id: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ResetDelay:
     """Lets a delayed app or pod start now. Raises NotFound where nothing of it is queued. Answer: None."""
 
@@ -90,5 +104,5 @@ class Abdicate:
     """Gives up leadership. Answer: None."""
 
 
-Command = Declare | KillInstances | CancelDeployment | ResetDelay | Abdicate
+Command = Declare | KillInstances | CancelDeployment | Proceed | ResetDelay | Abdicate
 Answer = Accepted | Killed | None

@@ -1,7 +1,7 @@
 """What the parts of the state share: the ledger, the clock of the current event, the actions that are to leave, who is to be looked at.
 
-The parts (`deploying`, `launching`, `killing`, `observing`, `reconciling`, `probing`) reach each other through the Core; none of them
-knows of I/O, clocks or randomness.
+The parts (`deploying`, `launching`, `killing`, `observing`, `reconciling`, `probing`, `rollouts`) reach each other through the Core;
+none of them knows of I/O, clocks or randomness.
 """
 
 from collections import deque
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from framework.engine.launching import Launcher
     from framework.engine.probing import Prober
     from framework.engine.reconciling import Reconciler
+    from framework.engine.rollouts import Rollouts
 
 
 class Core:
@@ -32,6 +33,7 @@ class Core:
     killer: "Killer"
     prober: "Prober"
     reconciler: "Reconciler"
+    rollouts: "Rollouts"
 
     def __init__(self, settings: EngineSettings, ledger: Ledger, ids: Iterator[str]) -> None:
         self.settings, self.ledger, self.ids = settings, ledger, ids

@@ -1,16 +1,18 @@
 """What is declared, the deployments that bring it about, and the comparison of every spec's instances with what is wanted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
-from framework.decide.advance_deployment import Census, Orders, begin_restart, hold, restart, stop
+from framework.decide.advance_deployment import Census, Orders, begin_restart, hold, max_capacity, restart, stop
 from framework.decide.kill_order import select_victims
 from framework.decide.plan_deployment import plan_deployment
+from framework.decide.rollout import held
 from framework.engine.commands import Accepted, CancelDeployment, Declare, Killed, KillInstances
 from framework.engine.core import Core
 from framework.engine.errors import Locked, NotFound, TooManyDeployments
 from framework.engine.records import HistoryEntry
+from framework.engine.rollouts import Target, rollouts_of
 from framework.model import path_id
 from framework.model.app import App, VersionInfo
 from framework.model.change import Change
@@ -23,17 +25,6 @@ from framework.model.timestamp import to_epoch, to_text
 from framework.model.values import FrozenMap
 
 DEADLINE = "deadline"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is wanted of one spec now. `action` and `deployment` where a step is at it."""
-
-    mode: Literal["hold", "restart", "stop"]
-    spec: RunSpec | None
-    count: int
-    deployment: Deployment | None = None
-    action: StepAction | None = None
 
 
 class Deployer:
@@ -59,7 +50,7 @@ class Deployer:
         if command.force:
             self._end(deployment, "cancelled", success=False)
             return None
-        return self._roll_back(deployment)
+        return self.roll_back(deployment)
 
     def kill(self, command: KillInstances) -> Killed:
         ledger = self._core.ledger
@@ -143,6 +134,7 @@ class Deployer:
             deadline=None if command.deadline is None else core.now + command.deadline,
             on_failure=command.on_failure,
             reverts=reverts,
+            rollouts=FrozenMap({} if reverts else rollouts_of(changes, command.rollout)),
         )
         if command.dry_run:
             return Accepted(deployment, version, before)
@@ -225,11 +217,11 @@ class Deployer:
         if deployment is None:
             return
         if deployment.on_failure == "rollback":
-            self._roll_back(deployment, "not done by its deadline, rolled back")
+            self.roll_back(deployment, "not done by its deadline, rolled back")
         else:
             self._end(deployment, "not done by its deadline", success=False)
 
-    def _roll_back(self, deployment: Deployment, why: str = "rolled back") -> Accepted:
+    def roll_back(self, deployment: Deployment, why: str = "rolled back") -> Accepted:
         """A new plan that reverts what this one changed, unless something newer has changed it since.
 
         A configuration comes back with its own lastConfigChangeAt: instances of it that still run are not restarted.
@@ -271,6 +263,7 @@ class Deployer:
         core = self._core
         core.ledger.remove_deployment(core.ledger.deployments[deployment.id])
         core.timers.cancel(DEADLINE, deployment.id)
+        core.rollouts.ended(deployment)
         self._steps.pop(deployment.id, None)
         self._open.pop(deployment.id, None)
         for spec_id in deployment.changes:
@@ -301,7 +294,7 @@ class Deployer:
     def _settle_spec(self, spec_id: str) -> Deployment | None:
         """Carries out the orders for one spec. The deployment whose current step is at it, if any."""
         core = self._core
-        target = self._target(spec_id)
+        target = self.target(spec_id)
         if target.spec is None:
             self._kill(spec_id, None, stop(core.ledger.census(spec_id, "")), "no longer declared")
             core.launcher.forget(spec_id)
@@ -314,7 +307,8 @@ class Deployer:
         if target.mode == "stop":
             core.launcher.forget(spec_id)
         else:
-            core.launcher.want(spec, orders.launch)
+            self._want(target, spec, orders)
+        core.rollouts.look(target, census)
         if target.deployment is not None and target.action is not None:
             self._open_specs(target.deployment)
             if orders.done:
@@ -323,22 +317,34 @@ class Deployer:
                 self._open[target.deployment.id].add(spec_id)
         return target.deployment
 
+    def _want(self, target: Target, spec: RunSpec, orders: Orders) -> None:
+        """A spec waits in one version at a time: the old one, whose place is empty, comes first, unless it is just being delayed."""
+        before = target.deployment.changes[spec.id].before if target.deployment and orders.launch_old else None
+        if before is not None and (not orders.launch or self._core.launcher.is_ripe(before)):
+            self._core.launcher.want(before, orders.launch_old)
+        else:
+            self._core.launcher.want(spec, orders.launch)
+
     def _orders(self, target: Target, spec: RunSpec, census: Census) -> Orders:
-        progress = target.deployment.progress.get(spec.id) if target.deployment and target.action else None
+        progress = target.progress
         if target.mode == "stop":
             return stop(census)
         if target.mode == "restart" and progress is not None:
-            return restart(target.count, spec.upgrade_strategy, spec.is_resident, census, progress)
+            orders = restart(target.count, spec.upgrade_strategy, spec.is_resident, census, progress)
+            here = target.pause
+            if here is None:
+                return orders
+            return held(orders, here, census, max_capacity(target.count, spec.upgrade_strategy) - census.present)
         before = progress.old_at_start if progress else None
         return hold(target.count, spec.upgrade_strategy, census, before)
 
-    def _target(self, spec_id: str) -> Target:
+    def target(self, spec_id: str, deployment: Deployment | None = None) -> Target:
         ledger = self._core.ledger
         locks = ledger.locks(spec_id)
         if not locks:
             spec = ledger.declared_spec(spec_id)
             return Target("hold", spec, spec.instances if spec else 0)
-        deployment = ledger.deployments[locks[0]]
+        deployment = deployment or ledger.deployments[locks[0]]
         change = deployment.changes[spec_id]
         steps = self._steps_of(deployment).get(spec_id, [])
         current = deployment.current_step

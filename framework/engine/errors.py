@@ -4,6 +4,7 @@ EngineError
 ├── CommandRefused          the command is at fault
 │   ├── NotFound            kind ("App", "Group", "Deployment", "Task", …), id
 │   ├── Locked              deployment ids that hold what the command would change; `force` overrides
+│   ├── NotWaiting          a go for a deployment in which nothing waits for one
 │   └── TooManyDeployments
 ├── Unavailable             not now: nothing was changed, the same command may be sent again
 │   ├── NotLeader
@@ -35,6 +36,11 @@ class Locked(CommandRefused):
     def __init__(self, spec_ids: Iterable[str], deployment_ids: Iterable[str]) -> None:
         self.spec_ids, self.deployment_ids = tuple(spec_ids), tuple(deployment_ids)
         super().__init__(f"{', '.join(self.spec_ids)} locked by deployment {', '.join(self.deployment_ids)}")
+
+
+class NotWaiting(CommandRefused):
+    def __init__(self, deployment_id: str) -> None:
+        super().__init__(f"Nothing in deployment {deployment_id} waits for a go")
 
 
 class TooManyDeployments(CommandRefused):

@@ -82,6 +82,7 @@ class Launcher:
             self._hungry = True
 
     def ripe(self, spec_id: str) -> None:
+        self._core.stir(spec_id)  # of two versions of it that wait, the other one may have had the turn
         if spec_id in self._entries:
             self._wake(self._entries[spec_id].spec)
 
@@ -148,7 +149,7 @@ class Launcher:
             return
         core, settings = self._core, self._core.settings
         offers, self._offers = list(self._offers.values()), {}
-        ready = [entry for entry in self._entries.values() if self._is_ripe(entry.spec)]
+        ready = [entry for entry in self._entries.values() if self.is_ripe(entry.spec)]
         rules = Rules(core.now, settings.maintenance_lead, settings.home_region, settings.reserve_gpu_agents)
         result = match_offers([self._want(entry) for entry in ready], offers, rules, lambda a: self._ports.get(a, 0))
         launches: dict[str, list[Launch]] = {}
@@ -179,7 +180,7 @@ class Launcher:
         named = spec.labels.get(LABEL)
         return next((strategy for strategy in STRATEGIES if strategy == named), self._core.settings.placement)
 
-    def _is_ripe(self, spec: RunSpec) -> bool:
+    def is_ripe(self, spec: RunSpec) -> bool:
         delay = self._delay(spec)
         return delay is None or delay.until <= self._core.now
 

@@ -122,12 +122,14 @@ class Observer:
     def launch_overdue(self, instance_id: str) -> None:
         instance = self._core.ledger.instances.get(instance_id)
         if instance is not None and instance.condition in (Condition.STAGING, Condition.STARTING):
+            self._core.rollouts.instance_failed(instance)
             self._core.killer.kill(instance, "did not start in time", drain=False)
 
     def _ended(self, instance: Instance, status: TaskStatus) -> None:
         core = self._core
         if not instance.leaving and own_fault(instance.condition, status.reason):
             core.launcher.failed(instance)
+            core.rollouts.instance_failed(instance)
         unhealthy = instance.condition is Condition.KILLED and status.healthy is False
         if unhealthy or (instance.condition not in _NO_FAILURE and not instance.leaving):
             core.ledger.put_failure(

@@ -155,6 +155,7 @@ class Prober:
                 slaveId=instance.agent.id,
                 timestamp=core.now,
             )
+        core.rollouts.instance_failed(instance)
         core.killer.kill(instance, f"unhealthy: {reason}", drain=False)
 
     def _replacing(self, spec: App) -> int:

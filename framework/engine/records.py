@@ -8,7 +8,7 @@ import orjson
 
 from framework.model.app import App
 from framework.model.codec import from_json, to_json
-from framework.model.deployment import Deployment, Progress, SpecChange, Step, StepAction
+from framework.model.deployment import Deployment, Progress, Rollout, SpecChange, Step, StepAction
 from framework.model.group import Group
 from framework.model.instance import Agent, Condition, Goal, Instance, IpAddress, Task, TaskFailure
 from framework.model.pod import Pod
@@ -137,8 +137,22 @@ def _deployment(d: Deployment) -> dict[str, Any]:
         "deadline": d.deadline,
         "onFailure": d.on_failure,
         "reverts": d.reverts,
-        "progress": {spec_id: [p.old_at_start, p.kill_at_once, p.extra] for spec_id, p in d.progress.items()},
+        "progress": {spec_id: _progress(progress) for spec_id, progress in d.progress.items()},
+        "rollouts": {spec_id: _rollout(rollout) for spec_id, rollout in d.rollouts.items()},
     }
+
+
+def _progress(p: Progress) -> list[Any]:
+    return [p.old_at_start, p.kill_at_once, p.extra, p.phase, p.well_since, p.failures]
+
+
+def _rollout(r: Rollout) -> list[Any]:
+    return [r.blue_green, r.shares, r.healthy_seconds, r.max_failures]
+
+
+def _decode_rollout(row: list[Any]) -> Rollout:
+    blue_green, shares, *others = row
+    return Rollout(blue_green, tuple(shares), *others)
 
 
 def specs_of_deployment(data: bytes) -> list[SpecKey]:
@@ -167,6 +181,7 @@ def decode_deployment(data: bytes, specs: Mapping[SpecKey, RunSpec]) -> Deployme
         on_failure=row["onFailure"],
         reverts=row["reverts"],
         progress=FrozenMap({spec_id: Progress(*values) for spec_id, values in row["progress"].items()}),
+        rollouts=FrozenMap({spec_id: _decode_rollout(values) for spec_id, values in row.get("rollouts", {}).items()}),
     )
 
 

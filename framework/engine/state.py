@@ -14,6 +14,7 @@ from framework.engine.commands import (
     Command,
     Declare,
     KillInstances,
+    Proceed,
     ResetDelay,
 )
 from framework.engine.core import Core
@@ -43,6 +44,7 @@ from framework.engine.ledger import Ledger
 from framework.engine.observing import Observer
 from framework.engine.probing import Prober
 from framework.engine.reconciling import Reconciler
+from framework.engine.rollouts import GIVE_UP, WELL, Rollouts
 from framework.engine.settings import EngineSettings
 from framework.model.instance import Condition
 
@@ -57,6 +59,7 @@ class State:
         self.prober = core.prober = Prober(core)
         self.reconciler = core.reconciler = Reconciler(core)
         self.deployer = core.deployer = Deployer(core)
+        core.rollouts = Rollouts(core)
         self.observer = Observer(core)
         self.leader: str | None = None
         self.master: str | None = None
@@ -74,6 +77,8 @@ class State:
             reconciling.PERIOD: lambda _: self.reconciler.period(),
             observing.UNCERTAIN: self.reconciler.ask_about,
             DEADLINE: self.deployer.deadline,
+            WELL: core.rollouts.well,
+            GIVE_UP: core.rollouts.give_up,
             SCALE_CHECK: lambda _: self._check_all(),
         }
 
@@ -257,6 +262,8 @@ class State:
                 return self.deployer.kill(command)
             case CancelDeployment():
                 return self.deployer.cancel(command)
+            case Proceed():
+                return self.core.rollouts.proceed(command)
             case ResetDelay(spec_id):
                 self.launcher.reset_delay(spec_id)
                 return None

@@ -40,13 +40,39 @@ class SpecChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a new version is tried before it takes over. `shares` of the instances, rising, each of which waits: for a go, or until all of
+    it has been well for `healthy_seconds`. `blue_green`: all of it beside the whole old version."""
+
+    blue_green: bool = False
+    shares: tuple[float, ...] = ()
+    healthy_seconds: float | None = None
+    max_failures: int = 0
+
+    @property
+    def strategy(self) -> str:
+        return "blue-green" if self.blue_green else "canary"
+
+    @property
+    def waits_for(self) -> str:
+        return "go" if self.healthy_seconds is None else "health"
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Of one action, settled when its step begins: how many (old) instances there were, how many may go at once, and whether the
-    bounds leave no room, so that one instance may be more (or, of a resident spec, less) than they say."""
+    bounds leave no room, so that one instance may be more (or, of a resident spec, less) than they say.
+
+    Of a rollout: the share that it is at, since when that share has been well (epoch seconds, None while it is not), and how many
+    instances of the new version have failed.
+    """
 
     old_at_start: int
     kill_at_once: int = 0
     extra: bool = False
+    phase: int = 0
+    well_since: float | None = None
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +95,7 @@ class Deployment:
     on_failure: Literal["stop", "rollback"] = "stop"
     reverts: str | None = None
     progress: Mapping[str, Progress] = field(default_factory=FrozenMap)
+    rollouts: Mapping[str, Rollout] = field(default_factory=FrozenMap)  # by spec id; others are replaced as they go
 
     @property
     def affected_apps(self) -> tuple[str, ...]:

@@ -5,10 +5,11 @@ from typing import Any
 from framework.api.answers.groups import part_json
 from framework.engine.view import Readiness, View
 from framework.model.app import App
-from framework.model.deployment import Deployment, Step, StepAction
+from framework.model.deployment import Deployment, Progress, Rollout, Step, StepAction
 from framework.model.group import Declared
 from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec
+from framework.model.timestamp import to_text
 from framework.model.values import FrozenMap
 
 Document = dict[str, Any]
@@ -31,12 +32,39 @@ def deployment_json(deployment: Deployment, view: View) -> Document:
             {
                 **action_json(action),
                 "readinessCheckResults": [readiness_json(r, view) for r in view.readiness(action.spec_id)],
+                **_rollout_json(deployment, action),
             }
             for action in current
         ],
         "currentStep": min(deployment.current_step + 1, len(deployment.steps)),
         "totalSteps": len(deployment.steps),
     }
+
+
+def _rollout_json(deployment: Deployment, action: StepAction) -> Document:
+    """Of what is tried first: the share that it is at, and whether it waits."""
+    rollout, progress = deployment.rollouts.get(action.spec_id), deployment.progress.get(action.spec_id)
+    if rollout is None or progress is None or action.kind != "restart":
+        return {}
+    document: Document = {
+        "strategy": rollout.strategy,
+        "shares": [round(share * 100, 6) for share in rollout.shares],
+        "phase": min(progress.phase + 1, len(rollout.shares)),
+        "state": _state_of(rollout, progress),
+        "failures": progress.failures,
+        "maxFailures": rollout.max_failures,
+    }
+    if rollout.healthy_seconds is not None:
+        document["healthySeconds"] = rollout.healthy_seconds
+    if progress.well_since is not None:
+        document["wellSince"] = to_text(progress.well_since)
+    return {"rollout": document}
+
+
+def _state_of(rollout: Rollout, progress: Progress) -> str:
+    if progress.phase >= len(rollout.shares):
+        return "completing"
+    return "starting" if progress.well_since is None else f"waiting for {rollout.waits_for}"
 
 
 def action_json(action: StepAction) -> Document:

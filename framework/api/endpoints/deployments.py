@@ -6,9 +6,9 @@ from starlette.responses import Response
 from framework.api.answers.deployments import deployment_json
 from framework.api.answers.queue import queue_json
 from framework.api.context import api_of, deployed, flag, id_in, identity_of, json_response, listed, require
-from framework.api.errors import NotFoundError
-from framework.engine.commands import Accepted, CancelDeployment, ResetDelay
-from framework.engine.errors import NotFound
+from framework.api.errors import ConflictError, NotFoundError
+from framework.engine.commands import Accepted, CancelDeployment, Proceed, ResetDelay
+from framework.engine.errors import NotFound, NotWaiting
 from framework.model.deployment import Deployment
 
 
@@ -22,14 +22,26 @@ async def list_deployments(request: Request) -> Response:
 async def cancel_deployment(request: Request) -> Response:
     """Rolls back; with `force` stops where it is."""
     api, deployment_id = api_of(request), request.path_params["id"]
-    for deployment in api.view.deployments():
-        if deployment.id == deployment_id:
-            require(request, "update", *_affected(deployment))
+    _require_update(request, deployment_id)
     try:
         answer = await api.engine.execute(CancelDeployment(deployment_id, force=flag(request, "force")))
     except NotFound:
         raise NotFoundError(f"DeploymentPlan {deployment_id} does not exist") from None
     return deployed(answer.deployment) if isinstance(answer, Accepted) else Response(status_code=202)
+
+
+async def proceed(request: Request) -> Response:
+    """The go that a canary or a blue/green deployment waits for."""
+    api, deployment_id = api_of(request), request.path_params["id"]
+    _require_update(request, deployment_id)
+    try:
+        answer = await api.engine.execute(Proceed(deployment_id, force=flag(request, "force")))
+    except NotFound:
+        raise NotFoundError(f"DeploymentPlan {deployment_id} does not exist") from None
+    except NotWaiting as error:
+        raise ConflictError(str(error)) from None
+    assert isinstance(answer, Accepted)
+    return deployed(answer.deployment)
 
 
 async def show_queue(request: Request) -> Response:
@@ -47,6 +59,12 @@ async def reset_delay(request: Request) -> Response:
     except NotFound:
         raise NotFoundError(f"Application {spec_id} not found in tasks queue.") from None
     return Response(status_code=204)
+
+
+def _require_update(request: Request, deployment_id: str) -> None:
+    for deployment in api_of(request).view.deployments():
+        if deployment.id == deployment_id:
+            require(request, "update", *_affected(deployment))
 
 
 def _affected(deployment: Deployment) -> tuple[str, ...]:

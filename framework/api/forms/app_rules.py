@@ -230,6 +230,7 @@ def _strategies(found: Found, app: Document) -> None:
     resident = _is_resident(app)
     single = app.get("labels", {}).get(SINGLE_INSTANCE_LABEL) == "true"
     rules.upgrade_rules(found, "/upgradeStrategy", app["upgradeStrategy"], single=single, resident=resident)
+    rules.rollout_rules(found, "/labels", app.get("labels", {}), app["upgradeStrategy"], resident=resident)
     rules.unreachable_rules(found, "/unreachableStrategy", app["unreachableStrategy"], resident=resident)
     rules.backoff_rules(
         found,

@@ -133,6 +133,7 @@ def _scheduling(found: Found, pod: Document, allowed_roles: Collection[str]) -> 
     if single and scaling.get("instances", 1) > 1:
         found.add("/", "Single instance app may only have one instance")
     rules.upgrade_rules(found, "/scheduling/upgrade", scheduling["upgrade"], single=single, resident=resident)
+    rules.rollout_rules(found, "/labels", pod.get("labels", {}), scheduling["upgrade"], resident=resident)
     rules.unreachable_rules(
         found, "/scheduling/unreachableStrategy", scheduling["unreachableStrategy"], resident=resident
     )

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from framework.api.errors import Violation
 from framework.api.forms import patterns
 from framework.api.labels import DEADLINE_LABEL, ON_FAILURE_LABEL
+from framework.decide import rollout
 from framework.decide.placement import LABEL as PLACEMENT_LABEL
 from framework.engine.killing import DRAIN_LABEL
 from framework.model.constraint import OPERATORS
@@ -147,6 +148,15 @@ def label_rules(found: Found, path: str, labels: Mapping[str, str]) -> None:
     for name, choices in ((ON_FAILURE_LABEL, ("stop", "rollback")), (PLACEMENT_LABEL, ("binpack", "spread"))):
         if name in labels and labels[name] not in choices:
             found.add(f"{path}/{name}", f"got '{labels[name][:40]}', expected one of: {', '.join(choices)}")
+    for name, problem in rollout.problems(labels).items():
+        found.add(f"{path}/{name}", problem)
+
+
+def rollout_rules(
+    found: Found, path: str, labels: Mapping[str, str], upgrade: Mapping[str, float], *, resident: bool
+) -> None:
+    if labels.get(rollout.STRATEGY_LABEL) == "blue-green" and (resident or upgrade.get("maximumOverCapacity", 1) < 1):
+        found.add(f"{path}/{rollout.STRATEGY_LABEL}", rollout.NO_ROOM)
 
 
 def _is_number(text: str, least: float) -> bool:

@@ -241,3 +241,63 @@ async def test_a_last_event_id_of_any_form_is_served(framework: Framework, value
     async with listening(framework, "?event_type=deployment_success", **{"Last-Event-ID": value}) as events:
         await framework.app("/web")
         assert (await events.next())[1] == "deployment_success"
+
+
+async def test_a_canary_waits_for_its_go_and_shows_why(framework: Framework) -> None:
+    labels = {"DROMOS_DEPLOY_STRATEGY": "canary", "DROMOS_DEPLOY_SHARE": "25%"}
+    await framework.app("/web", instances=4, labels=labels)
+    changed = (await framework.call("PUT", "/v2/apps/web", {"cmd": "new"})).json
+    go = f"/v2/deployments/{changed['deploymentId']}/go"
+
+    async def rollout() -> Any:
+        return (await framework.get("/v2/deployments"))[0]["currentActions"][0]["rollout"]
+
+    async def waits() -> bool:
+        return (await rollout())["state"] == "waiting for go"
+
+    await eventually_async(waits)
+    shown = await rollout()
+    assert shown.pop("wellSince")
+    assert shown == {
+        "strategy": "canary", "shares": [25], "phase": 1, "state": "waiting for go", "failures": 0, "maxFailures": 0,
+    }  # fmt: skip
+    versions = [task["version"] for task in (await framework.get("/v2/apps/web/tasks"))["tasks"]]
+    assert sorted(versions.count(version) for version in set(versions)) == [1, 3]
+    gone_on = await framework.call("POST", go)
+    assert (gone_on.status, gone_on.json["deploymentId"]) == (200, changed["deploymentId"])
+    await framework.settled()
+    assert {task["version"] for task in (await framework.get("/v2/apps/web/tasks"))["tasks"]} == {changed["version"]}
+    assert (await framework.call("POST", go)).status == 404
+
+
+async def test_a_go_for_what_does_not_wait_is_refused(framework: Framework) -> None:
+    framework.cluster.stuck.add("/web")
+    created = (await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x"})).json
+    go = await framework.call("POST", f"/v2/deployments/{created['deployments'][0]['id']}/go")
+    assert (go.status, "waits for a go" in go.json["message"]) == (409, True)
+
+
+async def test_a_request_names_a_strategy_of_its_own(framework: Framework) -> None:
+    await framework.app("/web", instances=2)
+    blue = await framework.call("PUT", "/v2/apps/web?strategy=blue-green&healthySeconds=0.1", {"cmd": "new"})
+    assert blue.status == 200
+    assert framework.engine.view.deployments()[0].rollouts["/web"].blue_green
+    await framework.settled()
+    for query in ("strategy=green", "share=200%25&strategy=canary", "healthySeconds=soon", "maxFailures=-1"):
+        refused = await framework.call("PUT", f"/v2/apps/web?{query}", {"cmd": "newer"})
+        assert refused.status == 400 and query.split("=")[0] in refused.json["message"]
+    await framework.app("/tight", upgradeStrategy={"minimumHealthCapacity": 0, "maximumOverCapacity": 0})
+    refused = await framework.call("PUT", "/v2/apps/tight?strategy=blue-green", {"cmd": "new"})
+    assert refused.status == 422 and "maximumOverCapacity" in refused.json["message"]
+
+
+async def test_labels_of_a_strategy_that_cannot_be_are_refused(framework: Framework) -> None:
+    wrong = {
+        "DROMOS_DEPLOY_STRATEGY": "blue-green", "DROMOS_DEPLOY_SHARE": "lots", "DROMOS_DEPLOY_MAX_FAILURES": "x",
+    }  # fmt: skip
+    upgrade = {"maximumOverCapacity": 0.5}
+    refused = await framework.call(
+        "POST", "/v2/apps", {"id": "/a", "cmd": "x", "labels": wrong, "upgradeStrategy": upgrade}
+    )
+    assert refused.status == 422
+    assert {detail["path"] for detail in refused.json["details"]} == {f"/labels/{name}" for name in wrong}
