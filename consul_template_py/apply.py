@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 from consul_template_py import token_bucket
 from consul_template_py.errors import NoRollBackError
+from consul_template_py.order import ALONE, Place
 from consul_template_py.targets.base import ApplyResult, Outcome, Target
 from consul_template_py.token_bucket import Rate
 from daemonkit.backoff import Backoff
@@ -47,8 +48,10 @@ class Applied:
             self._note.unlink(missing_ok=True)
 
 
-async def apply(target: Target[C], wanted: C, applied: Applied, *, dry: bool = False) -> ApplyResult:
-    """One attempt. Never raises for what the target does; the result says what happened.
+async def apply(
+    target: Target[C], wanted: C, applied: Applied, *, dry: bool = False, place: Place = ALONE
+) -> ApplyResult:
+    """One attempt. Never raises for what the target does; the result says what happened. It reloads when its `place` is next.
 
     At the first attempt of a process a target that has in place what is wanted counts as applied, unless a reload is pending.
     """
@@ -67,7 +70,7 @@ async def apply(target: Target[C], wanted: C, applied: Applied, *, dry: bool = F
     if dry:
         return replace(plan, outcome=Outcome.would_apply)
     try:
-        return await _attempt(target, wanted, applied, plan)
+        return await _attempt(target, wanted, applied, plan, place)
     finally:
         try:
             await target.discard()
@@ -75,7 +78,7 @@ async def apply(target: Target[C], wanted: C, applied: Applied, *, dry: bool = F
             log.warning("could not remove what was staged", target=target.name, error=str(error))
 
 
-async def _attempt(target: Target[C], wanted: C, applied: Applied, plan: ApplyResult) -> ApplyResult:
+async def _attempt(target: Target[C], wanted: C, applied: Applied, plan: ApplyResult, place: Place) -> ApplyResult:
     if plan.would_write:
         try:
             await target.stage(wanted)
@@ -94,6 +97,7 @@ async def _attempt(target: Target[C], wanted: C, applied: Applied, plan: ApplyRe
         plan = replace(plan, did_write=True)
     else:
         had_before = None
+    await place.next()
     try:
         await target.reload()
         plan = replace(plan, did_reload=True)
@@ -162,12 +166,14 @@ class Applier(Generic[C]):
         self._dry = dry
         self._on_result = on_result
         self._wanted: C | None = None
+        self._place = ALONE
         self._news = asyncio.Event()
         self._settled = asyncio.Event()
 
-    def want(self, wanted: C) -> None:
+    def want(self, wanted: C, place: Place = ALONE) -> None:
         """The latest call wins; those that an attempt has not begun with are forgotten."""
-        self._wanted = wanted
+        self._place.leave()
+        self._wanted, self._place = wanted, place
         self.state.wanted = self.target.fingerprint(wanted)
         self._settled.clear()
         self._news.set()
@@ -200,12 +206,14 @@ class Applier(Generic[C]):
 
     async def _try(self) -> ApplyResult:
         await self._wait_for_token()
-        wanted = self._need()
+        wanted, place, self._place = self._need(), self._place, ALONE
         try:
-            result = await apply(self.target, wanted, self._applied, dry=self._dry)
+            result = await apply(self.target, wanted, self._applied, dry=self._dry, place=place)
         except Exception as error:
             log.exception("applying failed in an unforeseen way", target=self.target.name)
             result = ApplyResult(Outcome.failed, self.target.fingerprint(wanted), error=_say(error))
+        finally:
+            place.leave()
         self._note_result(result)
         if self._wanted is wanted:
             self._settled.set()
@@ -218,6 +226,7 @@ class Applier(Generic[C]):
             self._bucket, delay = token_bucket.take(self._rate, self._bucket, time.monotonic())
             if delay <= 0:
                 return
+            self._place.leave()  # the others do not wait for it
             await asyncio.sleep(delay)
 
     def _need(self) -> C:

@@ -20,6 +20,7 @@ from consul_template_py.deduplicate import Deduplicator, Follower
 from consul_template_py.errors import ConfigError, GivenUpError, SourceError, TargetError, TemplateError
 from consul_template_py.http import Endpoint, tls_context
 from consul_template_py.memory import Guards, Memory
+from consul_template_py.order import line
 from consul_template_py.query import Query
 from consul_template_py.quiescence import changed, due
 from consul_template_py.sources.base import DataSource
@@ -174,8 +175,9 @@ class Runner:
                     self._to_publish[unit].set()
             self._note(unit)
             self._follow(unit)
-        for group in [group for group in self.groups if group in again]:
-            group.applier.want(group.wanted)
+        changed_now = [group for group in self.groups if group in again]
+        for group, place in zip(changed_now, line(len(changed_now)), strict=True):
+            group.applier.want(group.wanted, place)
         self._check_ready()
 
     def _check_ready(self) -> None:

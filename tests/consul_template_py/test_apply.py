@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from consul_template_py import commands
 from consul_template_py.apply import Applied, Applier, apply
 from consul_template_py.commands import Command
 from consul_template_py.files import FileOnDisk, Ownership, WantedFile
+from consul_template_py.order import line
 from consul_template_py.targets.base import Outcome
 from consul_template_py.targets.command import Commands, CommandTarget, Files
 from consul_template_py.token_bucket import Rate
@@ -276,3 +277,53 @@ async def test_going_back_to_what_is_applied_ends_the_retries(tmp_path: Path) ->
         assert not (await applier.settled()).ok
         applier.want(wanted(file, "good"))
         assert (await applier.settled()).outcome is Outcome.unchanged
+
+
+# The order of commands
+
+
+@contextlib.asynccontextmanager
+async def all_applying(*appliers: "Applier[Files]") -> AsyncIterator[tuple["Applier[Files]", ...]]:
+    async with contextlib.AsyncExitStack() as stack:
+        for applier in appliers:
+            await stack.enter_async_context(applying(applier))
+        yield appliers
+
+
+async def in_a_line(folder: Path, *reloads: str, rates: Sequence[Rate] = ()) -> list[Applier[Files]]:
+    """Appliers with these commands, of which a change has been asked in one pass."""
+    appliers = []
+    for number, reload in enumerate(reloads):
+        todo = Commands(reload=Command.parse(reload, timeout=20))
+        target, rate = CommandTarget(str(number), [folder / str(number)], todo), (rates or [Rate()] * 9)[number]
+        appliers.append(Applier(target, rate=rate, first_retry=30))
+    for (number, applier), place in zip(enumerate(appliers), line(len(appliers)), strict=True):
+        applier.want(wanted(folder / str(number), "new"), place)
+    return appliers
+
+
+async def test_commands_run_one_after_the_other_when_all_files_are_in_place(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    slow = f"echo begin 0 $(ls {tmp_path} | tr '\\n' ' ') >> {log}; sleep 0.3; echo end 0 >> {log}"
+    async with all_applying(
+        *await in_a_line(tmp_path, slow, f"echo 1 >> {log}; false", f"echo 2 >> {log}")
+    ) as appliers:
+        await asyncio.gather(*(applier.settled() for applier in appliers))
+    assert log.read_text().splitlines() == ["begin 0 0 1 2", "end 0", "1", "2"]
+
+
+async def test_a_target_that_is_throttled_lets_the_others_pass(tmp_path: Path) -> None:
+    log, places = tmp_path / "log", line(2)
+    throttled, other = await in_a_line(tmp_path, f"echo 0 >> {log}", f"echo 1 >> {log}", rates=[Rate(0.01, 1), Rate()])
+    async with all_applying(throttled, other):
+        await asyncio.gather(throttled.settled(), other.settled())
+        for number, (applier, place) in enumerate(zip((throttled, other), places, strict=True)):
+            applier.want(wanted(tmp_path / str(number), "newer"), place)
+        await eventually_async(lambda: log.read_text().splitlines() == ["0", "1", "1"], 30)
+
+
+async def test_a_target_of_which_something_newer_is_wanted_holds_nobody_up(tmp_path: Path) -> None:
+    first, second = await in_a_line(tmp_path, "true", "true")
+    first.want(wanted(tmp_path / "0", "newer"))  # and its loop has not even begun
+    async with all_applying(second):
+        assert (await asyncio.wait_for(second.settled(), 30)).ok

@@ -204,3 +204,20 @@ def test_parse_only_says_whether_the_templates_can_be_used(real_consul: ConsulSe
     assert fine.returncode == 0 and fine.stdout == "1 templates can be used\n"
     wrong = subprocess.run([*PROGRAM, "-parse-only", "-template", f"{bad}:o"], capture_output=True, text=True)
     assert wrong.returncode == 1 and "bad.j2:2" in wrong.stderr
+
+
+def test_commands_run_in_the_order_of_the_configuration_when_all_files_are_there(
+    real_consul: ConsulServer, tmp_path: Path
+) -> None:
+    real_consul.put("k", "1")
+    template, log = write(tmp_path / "in.j2", "{{ key('k') }}"), tmp_path / "log"
+    files = [tmp_path / f"out-{number}" for number in range(4)]
+    say = "cat " + " ".join(str(file) for file in files)
+    commands = [f"sleep 0.2; echo a $({say}) >> {log}", f"echo b >> {log}", f"sleep 0.1; echo c >> {log}"]
+    specs = [f"{template}:{file}:{command}" for file, command in zip(files, [*commands, commands[1]], strict=True)]
+    with daemon(real_consul, tmp_path, *(word for spec in specs for word in ("-template", spec))):
+        eventually(
+            lambda: log.read_text().splitlines() == ["a 1111", "b", "c"], 30
+        )  # one command of two templates: once
+        real_consul.put("k", "2")
+        eventually(lambda: log.read_text().splitlines()[3:] == ["a 2222", "b", "c"], 30)
