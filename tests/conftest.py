@@ -14,6 +14,8 @@ from tests.support.docker import busybox as busybox
 from tests.support.docker import dockerd as dockerd
 from tests.support.mesos import embedded_mesos as embedded_mesos
 from tests.support.mesos import real_mesos as real_mesos
+from tests.support.zookeeper import ensemble as ensemble
+from tests.support.zookeeper import shared_ensemble as shared_ensemble
 
 # How long one example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("dromos", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,18 @@ from framework.store.base import Store, StoreFenced, StoreFull, StoreUnusable, W
 from framework.store.memory import MemoryStore
 from framework.store.schema import CURRENT
 from framework.store.sqlite import SqliteStore
+from framework.store.zookeeper import ZooKeeperStore
+from framework.store.zookeeper_client import make_client, parse_address
+
+ON_ZOOKEEPER = pytest.param("zookeeper", marks=pytest.mark.xdist_group("zookeeper"))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def zookeeper_store(address: str, directory: Path, **more: Any) -> ZooKeeperStore:
+    place = parse_address(address)
+    return ZooKeeperStore(make_client(place, session_timeout=6.0), place.path, backups=directory, patience=30.0, **more)
+
+
+@pytest.fixture(params=["memory", "sqlite", ON_ZOOKEEPER])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Store, Store]]:
     """Two stores on one medium, as two nodes have them; both open, none claimed."""
     made: tuple[Store, Store]
@@ -26,6 +36,9 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         case "memory":
             first = MemoryStore()
             made = first, MemoryStore(first.medium)
+        case "zookeeper":
+            address = request.getfixturevalue("ensemble").address()
+            made = zookeeper_store(address, tmp_path), zookeeper_store(address, tmp_path)
         case _:
             path = tmp_path / "deep" / "state.db"
             made = SqliteStore(path), SqliteStore(path)
