@@ -21,6 +21,7 @@ from nginx.model import Canary, Endpoint, Model, Options, Route, Service, Stream
 
 UNSUPPORTED = frozenset({"udp", "MIRROR"})
 RATE_WINDOW = 10  # seconds over which HAProxy measures a rate
+BUCKETS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000)  # of the histogram, milliseconds
 
 _environment = Environment(
     loader=PackageLoader("nginx"),
@@ -69,6 +70,7 @@ def render(model: Model, around: HaproxySurroundings) -> str:
         backends=[_backend(backend, model, around, watched) for backend in backends(model)],
         canaries=_canaries(model),
         lua=LUA / "haproxy_metrics.lua",
+        buckets=BUCKETS,
         streams=[_stream(stream, around) for stream in model.streams if stream.protocol == "tcp"],
     )
 

@@ -30,6 +30,11 @@ class Layout:
     def haproxy_socket(self) -> Path:
         return self.root / "run" / "haproxy.sock"
 
+    @property
+    def haproxy_stats(self) -> Path:
+        """For HAProxy's own Lua, which runs as the worker's user."""
+        return self.root / "stats.sock"
+
     def haproxy_map(self, name: str) -> Path:
         return self.root / "conf" / f"{name}.map"
 

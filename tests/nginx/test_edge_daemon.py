@@ -37,6 +37,7 @@ async def test_a_request_under_way_is_active(edge: EdgeDaemon, real_consul: Cons
         await eventually_async(lambda: 'dromos_edge_active_requests{service="web",app="/web"} 0' in edge.metrics())
 
 
+@pytest.mark.parametrize("edge", ["nginx-lua", "haproxy"], indirect=True)
 async def test_traffic_is_counted_by_service_and_endpoint(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
     async with backends("one") as (one,):
         register(real_consul, one, "web", app="/shop/web", HAPROXY_0_VHOST="web.test")
@@ -61,6 +62,11 @@ async def test_traffic_is_counted_by_service_and_endpoint(edge: EdgeDaemon, real
         assert found[f"dromos_edge_active_requests{{{labels}}}"] == 0
         assert found[f'dromos_edge_endpoint_requests_total{{{labels},endpoint="{one.address}",code="2xx"}}'] == good
         assert found["dromos_edge_start_time_seconds"] > 1e9
+        json = requests.get(f"http://127.0.0.1:{edge.status_port}/metrics.json", timeout=30).json()
+        web = json["services"]["web"]
+        assert (web["app"], web["active"], web["requests"]["2xx"], web["requests"]["5xx"]) == ("/shop/web", 0, good, 1)
+        assert (web["seconds"]["count"], web["seconds"]["buckets"]["+Inf"]) == (good + 1, good + 1)
+        assert web["endpoints"] == {one.address: {"2xx": good, "5xx": 1}}
 
 
 def test_stop_leaves_no_process(edge: EdgeDaemon) -> None:

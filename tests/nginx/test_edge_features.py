@@ -207,6 +207,23 @@ async def test_a_mirror_sees_requests_and_answers_nobody(edge: Rig) -> None:
         assert shadow.requests[-1][3] == b"body"
 
 
+@with_targets(SMART)
+async def test_numbers_are_told_of_endpoints_that_came_and_went(edge: Rig) -> None:
+    """HAProxy's own objects for servers outlive the servers, and kill the process that asks them."""
+    async with backends("a", "b", "c", "late") as (*early, late):
+        await edge.show(*map(instance, early))
+        for shown in (early[:1], early, early[1:], [early[0], late]):
+            await edge.show(*map(instance, shown))
+            assert set(await edge.answers(6)) == {server.name for server in shown}
+
+        async def told() -> bool:
+            answer = await asyncio.to_thread(requests.get, f"http://127.0.0.1:{edge.status_port}/metrics", timeout=30)
+            lines = [line for line in answer.text.splitlines() if f'endpoint="{late.address}",code="2xx"' in line]
+            return [float(line.split()[-1]) for line in lines] == [len(late.requests)]
+
+        await eventually_async(told)
+
+
 @with_targets(ALL)
 async def test_basic_auth_asks_for_a_password(edge: Rig) -> None:
     done = subprocess.run(
