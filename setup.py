@@ -25,7 +25,7 @@ setup(
     package_data={
         "framework": ["ui/dist/**/*", "ui/dist/*", "py.typed"],
         "nginx": ["templates/*", "lua/*"],
-        "autoscale": ["page/*"],
+        "autoscale": ["assets/*"],
     },
     install_requires=[*requirements("requirements.txt"), "http-parser>=1.0"],
     entry_points={"console_scripts": ["dromos=dromos.cli:main"]},

@@ -1,4 +1,4 @@
-"""`dromos autoscale explain` and `dromos autoscale replay`."""
+"""`dromos autoscale explain`, `policy` and `replay`."""
 
 import sys
 from collections.abc import Callable
@@ -10,19 +10,21 @@ from typing import Any
 import click
 import orjson
 import requests
-from pydantic import TypeAdapter, ValidationError
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autoscale import draw
+from autoscale import draw, png, policy_file
 from autoscale.errors import PolicyError, TraceError
+from autoscale.page import lines_of
 from autoscale.policy import Policy
 from autoscale.replay.dromos import Dromos
 from autoscale.replay.others import AwsTargetTracking, HorizontalPodAutoscaler, MarathonLbAutoscale, NomadAutoscaler
 from autoscale.replay.score import Score, score
 from autoscale.replay.simulate import Cluster, Moment, Scaler, simulate
 from autoscale.replay.trace import read_csv
+from autoscale.series import Point
 from daemonkit.arguments import Duration
 from daemonkit.errors import OperatorError
 
@@ -42,21 +44,18 @@ OTHERS: dict[str, Callable[[float], Scaler]] = {
 @click.option(
     "-n", "most", type=click.IntRange(1, 200), default=20, show_default=True, help="how many decisions of the past"
 )
+@click.option("--chart", is_flag=True, help="draw demand against supply before them")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def explain(app: str, url: str, most: int, as_json: bool) -> None:
+def explain(app: str, url: str, most: int, chart: bool, as_json: bool) -> None:
     """Why APP has the number of instances that it has: the last decisions and non-decisions, with their reasons."""
     app_id = "/" + app.strip("/")
-    try:
-        response = requests.get(f"{url.rstrip('/')}/journal", params={"app": app_id, "most": str(most)}, timeout=10)
-        response.raise_for_status()
-        entries: list[dict[str, Any]] = response.json()["journal"]
-    except requests.RequestException as error:
-        raise UnreachableError(
-            f"no autoscaler answers at {url}; another one: --url or DROMOS_AUTOSCALE_URL ({error})"
-        ) from None
+    entries: list[dict[str, Any]] = _read(url, "journal", app=app_id, most=str(most))["journal"]
     if as_json:
         click.echo(orjson.dumps(entries, option=orjson.OPT_INDENT_2).decode())
         return
+    if chart:
+        points = [Point(**point) for point in (_read(url, "series", app=app_id) or {"series": []})["series"]]
+        click.echo(draw.terminal(lines_of(points)))
     if not entries:
         raise OperatorError(f"nothing is known of {app_id}: it does not exist, or has no label DROMOS_AUTOSCALE_TARGET")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -72,6 +71,34 @@ class UnreachableError(OperatorError):
     exit_code = 3
 
 
+def _read(url: str, path: str, **params: str) -> Any:
+    """The JSON that the daemon answers, None for a 404."""
+    try:
+        response = requests.get(f"{url.rstrip('/')}/{path}", params=params, timeout=10)
+        if response.status_code == 404:
+            return None
+        response.raise_for_status()
+        return response.json()
+    except requests.RequestException as error:
+        raise UnreachableError(
+            f"no autoscaler answers at {url}; another one: --url or DROMOS_AUTOSCALE_URL ({error})"
+        ) from None
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def policy(file: Path) -> None:
+    """Check a policy FILE, and show what it says in our own keys."""
+    try:
+        found = policy_file.load(file)
+    except PolicyError as error:
+        raise OperatorError(str(error)) from None
+    document = {"defaults": dict(found.defaults), "apps": {app: dict(keys) for app, keys in found.apps.items()}}
+    click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+    for note in found.notes:
+        click.echo(f"# {note}")
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -79,7 +106,7 @@ class UnreachableError(OperatorError):
     default="dromos",
     show_default=True,
     metavar="FILE|dromos|mlb|hpa|nomad|aws",
-    help="which one decides; FILE: our policy's keys as JSON",
+    help="which one decides; FILE: a policy file about one app, of any kind that the daemon takes",
 )
 @click.option(
     "--target",
@@ -99,6 +126,7 @@ class UnreachableError(OperatorError):
     help="an instance's capacity is target / headroom",
 )
 @click.option("--svg", type=click.Path(path_type=Path), help="write the chart to this file")
+@click.option("--png", "png_file", type=click.Path(path_type=Path), help="write the chart to this file")
 @click.option("--json", "as_json", is_flag=True, help="print the scores as JSON")
 def replay(
     file: Path,
@@ -109,6 +137,7 @@ def replay(
     start_delay: float,
     headroom: float,
     svg: Path | None,
+    png_file: Path | None,
     as_json: bool,
 ) -> None:
     """Score a policy on the recorded samples in FILE (CSV: time,value) and draw demand against supply."""
@@ -122,16 +151,23 @@ def replay(
         raise OperatorError(str(error)) from None
     result = score(moments, cluster)
     lines = _lines(moments, cluster)
+    title = f"{trace.name}: {policy}"
     if svg:
-        try:
-            svg.write_text(draw.svg(f"{trace.name}: {policy}", lines))
-        except OSError as error:
-            raise OperatorError(f"{svg} cannot be written: {error.strerror}") from None
+        _write(svg, draw.svg(title, lines).encode())
+    if png_file:
+        _write(png_file, png.png(title, lines))
     if as_json:
         click.echo(orjson.dumps(asdict(result)).decode())
         return
     click.echo(draw.terminal(lines))
     _print(result)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _scaler(policy: str, cluster: Cluster) -> Scaler:
@@ -140,17 +176,9 @@ def _scaler(policy: str, cluster: Cluster) -> Scaler:
     if policy == "dromos":
         return Dromos(Policy(cluster.target, cluster.min, cluster.max))
     path = Path(policy)
-    try:
-        given = orjson.loads(path.read_bytes())
-        defaults = {"target": cluster.target, "min": cluster.min, "max": cluster.max}
-        return Dromos(TypeAdapter(Policy).validate_python({**defaults, **given}, strict=False))
-    except OSError:
-        raise PolicyError(f"{policy} is neither dromos, mlb, hpa, nomad or aws nor a file that can be read") from None
-    except (orjson.JSONDecodeError, TypeError) as error:
-        raise PolicyError(f"{path} is not a JSON object: {error}") from None
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise PolicyError(f"{path}: {wrong}") from None
+    if not path.exists():
+        raise PolicyError(f"{policy} is neither dromos, mlb, hpa, nomad or aws nor a file that can be read")
+    return Dromos(policy_file.load_one(path, {"target": cluster.target, "min": cluster.min, "max": cluster.max}))
 
 
 def _lines(moments: list[Moment], cluster: Cluster) -> list[draw.Line]:

@@ -1,22 +1,24 @@
-"""`dromos autoscale`: runs the rounds, and serves /health, /metrics and /journal."""
+"""`dromos autoscale`: runs the rounds, and serves the page, /health, /metrics and what the page is made of."""
 
 import asyncio
-from dataclasses import asdict
+import contextlib
 
 import click
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from autoscale.api import Api
 from autoscale.autoscaler import Autoscaler
-from autoscale.commands import explain, replay
+from autoscale.commands import explain, policy, replay
+from autoscale.errors import AutoscaleError, LockError, PolicyError
+from autoscale.leader import Lock
+from autoscale.page import routes
 from autoscale.settings import AutoscaleSettings
 from daemonkit import lifecycle, logs
+from daemonkit.errors import OperatorError
 from daemonkit.health import Health
-from daemonkit.http import Json, bind, serving, status_app
+from daemonkit.http import bind, serving, status_app
+from daemonkit.logs import get_logger
 
-JOURNAL_PAGE = 200
+log = get_logger(__name__)
 
 
 @click.group(invoke_without_command=True)
@@ -33,23 +35,54 @@ def command(context: click.Context, /, **flags: object) -> None:
 
 command.add_command(explain)
 command.add_command(replay)
+command.add_command(policy)
 
 
 async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
-    health = Health(required=("metrics", "api", "state"))
-    autoscaler = Autoscaler(settings, Api(settings.marathon, timeout=settings.timeout), health)
-
-    async def journal(request: Request) -> Response:
-        most = request.query_params.get("most", "")
-        entries = autoscaler.journal.of(
-            request.query_params.get("app"), most=int(most) if most.isdecimal() else JOURNAL_PAGE
-        )
-        return Json({"journal": [asdict(entry) for entry in entries]})
+    health = Health(required=("metrics", "api", "state", *(["lock"] if settings.consul else [])))
+    api = Api(settings.marathon, timeout=settings.timeout, credentials=settings.credentials.get_secret_value())
+    lock = _lock(settings) if settings.consul else None
+    try:
+        autoscaler = Autoscaler(settings, api, health, lock=lock)
+    except (PolicyError, ValueError) as error:
+        raise OperatorError(str(error)) from None
+    for note in autoscaler.policies.notes:
+        log.warning("policy file", note=note)
 
     async def step() -> None:
         await asyncio.to_thread(autoscaler.round)
         await lifecycle.sleep_or_stop(settings.interval, stop)
 
     sock = bind(settings.host, settings.port, what="the autoscaler", mend="choose another port with --port")
-    async with serving(status_app(health, Route("/journal", journal)), sock):
-        await lifecycle.keep_running("round", step, stop=stop)
+    async with serving(status_app(health, *routes(autoscaler)), sock):
+        holding = asyncio.create_task(_hold(lock, health, stop)) if lock else None
+        try:
+            await lifecycle.keep_running("round", step, stop=stop)
+        finally:
+            await asyncio.to_thread(autoscaler.save, autoscaler.clock())
+            autoscaler.inputs.close()
+            if holding:
+                await holding
+
+
+def _lock(settings: AutoscaleSettings) -> Lock:
+    url = settings.consul if "://" in settings.consul else f"http://{settings.consul}"
+    token = settings.consul_token.get_secret_value()
+    return Lock(url, key=settings.lock, ttl=settings.lock_ttl, timeout=settings.timeout, token=token)
+
+
+async def _hold(lock: Lock, health: Health, stop: asyncio.Event) -> None:
+    """Takes and renews the lock until the end, and gives it back then."""
+    led = False
+    while not stop.is_set():
+        try:
+            await asyncio.to_thread(lock.hold)
+            health.ok("lock", "leads" if lock.held else "another one leads")
+        except LockError as error:
+            health.failing("lock", str(error))
+        if lock.held != led:
+            led = lock.held
+            log.info("leads" if led else "does not lead any more")
+        await lifecycle.sleep_or_stop(lock.renew_every, stop)
+    with contextlib.suppress(AutoscaleError):
+        await asyncio.to_thread(lock.release)

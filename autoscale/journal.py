@@ -6,6 +6,7 @@ is passed over when they are read again. A full disk costs entries on disk, neve
 
 import contextlib
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,8 @@ from daemonkit.logs import get_logger
 
 log = get_logger(__name__)
 
-Outcome = Literal["held", "scaled", "refused", "ignored"]
+Outcome = Literal["held", "scaled", "refused", "ignored", "standby", "shadow", "dry run"]
+REPEATED = ("held", "ignored", "standby", "dry run")  # said again and again while nothing changes
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Entry:
     decided: int
     reason: str
     outcome: Outcome
-    rate: float | None = None  # requests a second, where they were known
+    rate: float | None = None  # of the first signal, where it was known
+    quality: str = ""  # of the samples
 
 
 class Journal:
@@ -49,8 +52,9 @@ class Journal:
         self._remember(entry)
         if (
             last
-            and entry.outcome == "held" == last.outcome
-            and entry.instances == last.instances
+            and entry.outcome in REPEATED
+            and (entry.outcome, entry.instances, entry.decided, entry.quality)
+            == (last.outcome, last.instances, last.decided, last.quality)
             and entry.at - last.at < 60
         ):
             self._last[entry.app] = last  # so that a minute after it, the next one is written
@@ -61,9 +65,16 @@ class Journal:
             log.warning("the journal cannot be written", path=str(self._file), error=error.strerror)
 
     def of(self, app: str | None = None, *, most: int = 200, since: float = 0.0) -> list[Entry]:
-        """The newest entries, oldest first."""
-        found = [entry for entry in self._entries if app in (None, entry.app) and entry.at >= since]
-        return found[-most:]
+        """The newest entries, oldest first. Those of a named app that memory has no room for are looked up on disk."""
+        entries = list(self._entries)  # a round may add to it meanwhile
+        found = [entry for entry in entries if app in (None, entry.app) and entry.at >= since][-most:]
+        if app is None or len(found) >= most:
+            return found
+        oldest = found[0].at if found else float("inf")
+        older: deque[Entry] = deque(maxlen=most - len(found))
+        for path in (self._older, self._file):
+            older.extend(entry for entry in _read(path, app) if since <= entry.at < oldest)
+        return [*older, *found]
 
     def _remember(self, entry: Entry) -> None:
         self._entries.append(entry)
@@ -77,10 +88,11 @@ class Journal:
             file.write(orjson.dumps(asdict(entry)) + b"\n")
 
 
-def _read(path: Path) -> list[Entry]:
-    entries = []
-    with contextlib.suppress(OSError):
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError, TypeError):
-                entries.append(Entry(**orjson.loads(line)))
-    return entries
+def _read(path: Path, app: str | None = None) -> Iterator[Entry]:
+    """The entries of a file that can be understood, of one app or of all."""
+    mark = b'"app":' + orjson.dumps(app)
+    with contextlib.suppress(OSError), path.open("rb") as lines:
+        for line in lines:
+            if app is None or mark in line:
+                with contextlib.suppress(ValueError, TypeError):
+                    yield Entry(**orjson.loads(line))

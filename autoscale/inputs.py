@@ -1,0 +1,168 @@
+"""All that is measured: the load balancers, Mesos, Prometheus and queues, asked as far as the apps' policies need them."""
+
+import threading
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import requests
+
+from autoscale.api import Api
+from autoscale.demand import Measured
+from autoscale.errors import ApiError, MetricsError
+from autoscale.metrics import queue
+from autoscale.metrics.balancers import Balancers
+from autoscale.metrics.mesos import Mesos
+from autoscale.metrics.prometheus import Prometheus
+from autoscale.policy import Policy, Signal
+from autoscale.sample import Quality, Sample, Traffic
+from autoscale.settings import AutoscaleSettings
+from autoscale.steer import Saturation
+from daemonkit.health import Health
+
+FRESH_ROUNDS = 2.5  # how many rounds old a sample may be
+AT_EDGE = ("requests", "concurrency", "latency")
+IN_MESOS = ("cpu", "memory")
+SATURATED_ERRORS = 0.05  # share of requests that are answered with 5xx
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The last answer of Prometheus or a queue."""
+
+    at: float
+    sample: Sample
+    error: str = ""
+
+
+class Inputs:
+    def __init__(self, settings: AutoscaleSettings, api: Api, health: Health) -> None:
+        self._settings, self._api, self._health = settings, api, health
+        self._balancers = Balancers(settings.edge, quorum=settings.quorum, window=settings.window)
+        self._mesos = Mesos(settings.mesos, timeout=settings.timeout) if settings.mesos else None
+        self._prometheus = (
+            Prometheus(settings.prometheus, timeout=settings.timeout, lookback=settings.prometheus_lookback)
+            if settings.prometheus
+            else None
+        )
+        self._threads = ThreadPoolExecutor(16, "signals")
+        self._sessions = threading.local()
+        self._tasks: Mapping[str, list[str]] = {}
+        self._asked: dict[Signal, Asked] = {}
+        self._mesos_at = float("-inf")
+
+    def look(self, policies: Collection[Policy], now: float) -> None:
+        """Asks all that these policies need. Blocking; what does not answer is told by /health, and its samples grow stale."""
+        self._balancers.look(now, self._settings.timeout)
+        if self._balancers.has_quorum:
+            self._health.ok("metrics")
+        else:
+            errors = self._balancers.errors
+            self._health.failing("metrics", "; ".join(errors[:3]))
+        signals = {signal for policy in policies for signal in policy.signals}
+        if any(signal.kind in IN_MESOS for signal in signals):
+            self._look_at_mesos(now)
+        outside = [signal for signal in signals if signal.kind in ("query", "queue")]
+        due = [signal for signal in outside if self._is_due(signal, now)]
+        answers = list(self._threads.map(lambda signal: self._ask(signal, now), due))
+        self._asked = {signal: self._asked[signal] for signal in outside if signal in self._asked}
+        self._asked.update(zip(due, answers, strict=True))
+        if outside:
+            errors = [asked.error for asked in self._asked.values() if asked.error]
+            if errors:
+                self._health.failing("signals", "; ".join(errors[:3]))
+            else:
+                self._health.ok("signals")
+
+    def traffic(self, app_id: str, now: float) -> Traffic:
+        return self._balancers.traffic(app_id, now, fresh_for=FRESH_ROUNDS * self._settings.interval)
+
+    def measured(self, policy: Policy, app_id: str, traffic: Traffic, now: float) -> list[Measured]:
+        return [Measured(signal, self._sample(signal, app_id, traffic, now)) for signal in policy.measured]
+
+    def _sample(self, signal: Signal, app_id: str, traffic: Traffic, now: float) -> Sample:
+        if signal.kind in AT_EDGE:
+            return _at_edge(signal, traffic)
+        if signal.kind in IN_MESOS:
+            if self._mesos is None or now - self._mesos_at > FRESH_ROUNDS * self._settings.signal_interval:
+                return Sample(now, 0.0, Quality.STALE)
+            tasks = self._tasks.get(app_id, [])
+            return self._mesos.cpu(tasks, now) if signal.kind == "cpu" else self._mesos.memory(tasks, now)
+        asked = self._asked.get(signal)
+        if asked is None or now - asked.sample.at > FRESH_ROUNDS * self._settings.signal_interval:
+            return Sample(now, 0.0, Quality.STALE)
+        return asked.sample
+
+    def _look_at_mesos(self, now: float) -> None:
+        if self._mesos is None:
+            self._health.failing("mesos", "apps ask for cpu or memory; name the master with --mesos")
+            return
+        if now - self._mesos_at < self._settings.signal_interval:
+            return
+        try:
+            self._mesos.look()
+            self._tasks = self._api.tasks()
+        except (MetricsError, ApiError) as error:
+            self._health.failing("mesos", str(error))
+            return
+        self._mesos_at = now
+        if self._mesos.errors:
+            self._health.failing("mesos", "; ".join(self._mesos.errors[:3]))
+        else:
+            self._health.ok("mesos")
+
+    def _is_due(self, signal: Signal, now: float) -> bool:
+        asked = self._asked.get(signal)
+        return asked is None or now - asked.at >= self._settings.signal_interval
+
+    def _ask(self, signal: Signal, now: float) -> Asked:
+        known = self._asked.get(signal)
+        try:
+            return Asked(now, self._answer(signal, now))
+        except MetricsError as error:
+            # The last good one stays until it is too old.
+            before = known.sample if known else Sample(float("-inf"), 0.0, Quality.STALE)
+            return Asked(now, before, str(error))
+
+    def _answer(self, signal: Signal, now: float) -> Sample:
+        if signal.kind == "query":
+            if self._prometheus is None:
+                raise MetricsError("apps ask for a query; name Prometheus with --prometheus")
+            return self._prometheus.value(signal.query, now)
+        if not hasattr(self._sessions, "one"):
+            self._sessions.one = requests.Session()
+            self._sessions.one.trust_env = False
+        return queue.read(self._sessions.one, signal.url, signal.path, now=now, timeout=self._settings.timeout)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._balancers.close()
+        if self._mesos:
+            self._mesos.close()
+
+
+def _at_edge(signal: Signal, traffic: Traffic) -> Sample:
+    sample = traffic.sample
+    if signal.kind == "requests" or sample.quality is Quality.STALE:
+        return sample
+    value = traffic.active if signal.kind == "concurrency" else traffic.latency
+    if value is None:
+        # Nothing was answered: if no request came that is as true a zero as that of the requests, else nothing is known.
+        return sample if sample.rate == 0 else replace(sample, rate=0.0, quality=Quality.STALE)
+    if sample.quality is Quality.PARTIAL:
+        return replace(sample, rate=value)
+    zero = sample.quality if sample.rate == 0 else Quality.TRUE_ZERO
+    return replace(sample, rate=value, quality=Quality.FRESH if value > 0 else zero)
+
+
+def saturation(traffic: Traffic, *, settled: bool) -> Saturation | None:
+    """What says that the edge is short of instances, whatever the rate: it may raise (once the last start is through), never lower.
+
+    Errors only hold: a broken release answers 5xx on any number of instances.
+    """
+    if traffic.queued > 0:
+        return Saturation(f"{traffic.queued:g} requests wait in the edge's queue", settled)
+    rate = traffic.sample.rate
+    if rate > 0 and traffic.error_rate / rate > SATURATED_ERRORS:
+        return Saturation(f"{100 * traffic.error_rate / rate:.0f} % of requests fail", False)
+    return None

@@ -1,0 +1,100 @@
+"""The load balancers that are to answer, all asked at once, and what they say of an app together.
+
+http://edge:8001                        an edge of Dromos
+haproxy+http://lb:9090/haproxy?stats;csv    any HAProxy, its statistics as CSV
+haproxy-metrics+http://lb:8404/metrics  any HAProxy with its Prometheus exporter
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import requests
+
+from autoscale.errors import MetricsError
+from autoscale.metrics import edge, fetching, haproxy
+from autoscale.policy_mlb import name_of
+from autoscale.sample import Reading, Readings, Traffic, together
+
+
+class Read(Protocol):
+    def __call__(self, session: requests.Session, url: str, *, now: float, timeout: float) -> Reading: ...
+
+
+KINDS: dict[str, tuple[Read, Callable[[str], str]]] = {
+    "": (edge.read, str),
+    "haproxy": (haproxy.read_csv, name_of),
+    "haproxy-metrics": (haproxy.read_metrics, name_of),
+}
+
+
+@dataclass
+class Balancer:
+    """One load balancer: where, how its numbers are read, and how an app is called there."""
+
+    url: str
+    read: Read
+    name_of: Callable[[str], str]
+    readings: Readings
+    session: requests.Session
+    error: str = ""
+
+    @classmethod
+    def of(cls, address: str, *, window: float) -> "Balancer":
+        """Raises ValueError for an address of no known kind."""
+        scheme = address.partition("://")[0]
+        kind, plus, protocol = scheme.rpartition("+")
+        if kind not in KINDS or protocol not in ("http", "https") or not urlsplit(address).hostname:
+            raise ValueError(
+                f"{fetching.shown(address)!r} is not the address of a load balancer:"
+                " http://…, haproxy+http://… or haproxy-metrics+http://…"
+            )
+        read, naming = KINDS[kind]
+        session = requests.Session()
+        session.trust_env = False
+        return cls(address.removeprefix(kind + plus), read, naming, Readings(window), session)
+
+    def look(self, now: float, timeout: float) -> None:
+        try:
+            self.readings = self.readings.with_reading(self.read(self.session, self.url, now=now, timeout=timeout))
+            self.error = ""
+        except MetricsError as error:
+            self.error = str(error)
+
+
+class Balancers:
+    def __init__(self, addresses: Sequence[str], *, quorum: int, window: float, most_threads: int = 16) -> None:
+        """`quorum`: how many have to answer well; 0 is more than half of them. Raises ValueError."""
+        self._all = [Balancer.of(address, window=window) for address in addresses]
+        self._quorum = quorum or len(self._all) // 2 + 1
+        self._threads = ThreadPoolExecutor(max(1, min(most_threads, len(self._all))), "balancers")
+
+    def look(self, now: float, timeout: float) -> None:
+        """Asks all of them. Blocking, at most about `timeout` seconds."""
+        list(self._threads.map(lambda one: one.look(now, timeout), self._all))
+
+    @property
+    def errors(self) -> list[str]:
+        return [one.error for one in self._all if one.error]
+
+    @property
+    def answering(self) -> int:
+        return sum(1 for one in self._all if not one.error)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def has_quorum(self) -> bool:
+        return self.answering >= self._quorum
+
+    def traffic(self, app_id: str, now: float, *, fresh_for: float) -> Traffic:
+        parts = [one.readings.traffic(one.name_of(app_id), now, fresh_for=fresh_for) for one in self._all]
+        return together(parts, now, quorum=self._quorum)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for one in self._all:
+            one.session.close()

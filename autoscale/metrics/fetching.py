@@ -1,0 +1,65 @@
+"""One GET within bounds: of time as a whole, and of size."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+
+from autoscale.errors import MetricsError
+
+LARGEST = 64_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+def shown(url: str) -> str:
+    """Without user, password and query, for logs and errors."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+
+
+def get(
+    session: requests.Session,
+    url: str,
+    *,
+    what: str,
+    timeout: float,
+    params: Mapping[str, str] | None = None,
+    largest: int = LARGEST,
+) -> Answer:
+    """Raises MetricsError that names `what` and where, and never a password."""
+    deadline = time.monotonic() + timeout
+    try:
+        # A redirect could lead anywhere, also out of what the operator allowed.
+        with session.get(url, params=params, timeout=timeout, stream=True, allow_redirects=False) as response:
+            body = bytearray()
+            for chunk in response.iter_content(65_536):
+                body += chunk
+                if len(body) > largest:
+                    raise MetricsError(f"{what} at {shown(url)} is larger than {largest:,} bytes")
+                if time.monotonic() > deadline:
+                    raise MetricsError(f"{what} at {shown(url)} took longer than {timeout:g} s")
+            if response.status_code != 200:
+                raise MetricsError(f"{what} at {shown(url)} answered {response.status_code}")
+            return Answer(bytes(body), response.headers)
+    except (requests.RequestException, ValueError) as error:
+        raise MetricsError(f"{what} at {shown(url)} cannot be read: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "connection failed"
+    return type(error).__name__
