@@ -122,6 +122,12 @@ def _framework(settings: UpSettings, machine: Machine) -> Daemon:
             http_port=settings.api_port,
             state_dir=settings.state_dir / "framework",
             mesos_user=machine.user,
+            # Whom the UI asks, through the API.
+            consul=f"http://{consul_address(settings)}",
+            edge=f"http://{settings.host}:{settings.edge_daemon_port}",
+            edge_status=f"http://{settings.host}:{settings.edge_status_port}",
+            autoscale=f"http://{settings.host}:{settings.autoscale_port}",
+            registrator=f"http://{settings.host}:{settings.registrator_port}",
         ),
         health=f"{url}/health",
         urls=(("API", f"{url}/v2/apps"), ("UI", f"{url}/ui/")),

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from framework.api.answers.info import own_version
 from framework.api.context import json_response
-from framework.api.endpoints import apps, deployments, events, groups, pods, system, tasks
+from framework.api.endpoints import agents, apps, deployments, events, groups, platform, pods, sandbox, system, tasks
 from framework.api.forms import shapes
 from framework.decide.rollout import STRATEGIES
 
@@ -91,6 +91,19 @@ OPERATIONS: dict[Endpoint, Operation] = {
     system.show_leader: Operation("Who leads"),
     system.abdicate: Operation("Give up leadership"),
     system.info: Operation("About this framework"),
+    platform.show_me: Operation("Who asks, and what they may do"),
+    platform.list_daemons: Operation("The daemons of the platform and their health"),
+    platform.list_services: Operation("Services as Consul and the edge have them, with the edge's counters"),
+    platform.show_service: Operation("The instances of a service as Consul has them"),
+    platform.show_journal: Operation("What the autoscaler decided, and why", ("app", "most")),
+    agents.list_agents: Operation("The agents, with their resources"),
+    agents.drain_agent: Operation("Take an agent out of service; its tasks are killed"),
+    agents.undrain_agent: Operation("Put an agent back into service"),
+    sandbox.list_files: Operation("A directory of a task's sandbox", ("path", "agent")),
+    sandbox.read_file: Operation("A piece of a file of a task's sandbox", ("path", "agent", "offset", "length")),
+    sandbox.download_file: Operation(
+        "A file of a task's sandbox", ("path", "agent"), media_type="application/octet-stream"
+    ),
     system.plugins: Operation("Plugins, of which there are none"),
     system.ping: Operation("Whether it is up", media_type="text/plain"),
     system.health: Operation("Why it is or is not healthy", answers=(200, 503)),
@@ -133,6 +146,12 @@ _PARAMETERS: dict[str, Document] = {
     "embed": {"schema": {"type": "array", "items": {"type": "string"}}, "description": "parts of the state to add"},
     "status": {"schema": {"type": "string"}, "description": "running or staging"},
     "status[]": {"schema": {"type": "array", "items": {"type": "string"}}, "description": "running, staging"},
+    "path": {"schema": {"type": "string"}, "description": "relative to the sandbox; none for all of it"},
+    "agent": {"schema": {"type": "string"}, "description": "the agent of a task that has ended"},
+    "offset": {"schema": {"type": "integer"}, "description": "where to begin, in bytes; -1 asks for the size"},
+    "length": {"schema": {"type": "integer"}, "description": "how many bytes, at most 65536"},
+    "app": {"schema": {"type": "string"}, "description": "only this app"},
+    "most": {"schema": {"type": "integer"}, "description": "how many entries"},
     "event_type": {"schema": {"type": "array", "items": {"type": "string"}}, "description": "only these"},
     "plan-format": {"schema": {"enum": ["light"]}, "description": "leave groups out of plans"},
 }

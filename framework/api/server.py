@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from daemonkit.health import Health
 from framework.api.context import Api, Engine
-from framework.api.endpoints import apps, deployments, events, groups, pods, system, tasks
+from framework.api.endpoints import agents, apps, deployments, events, groups, platform, pods, sandbox, system, tasks
 from framework.api.leader_proxy import LeaderProxy
 from framework.api.metrics import Metrics
 from framework.api.middleware import ERROR_HANDLERS, Headers, Limit, Paths
@@ -89,6 +89,9 @@ ROUTES = [
     #
     _get("/v2/tasks", tasks.list_tasks),
     _post("/v2/tasks/delete", tasks.delete_tasks),
+    _get("/v2/tasks/{task_id}/files", sandbox.list_files),
+    _get("/v2/tasks/{task_id}/files/read", sandbox.read_file),
+    _get("/v2/tasks/{task_id}/files/download", sandbox.download_file),
     #
     _get("/v2/deployments", deployments.list_deployments),
     _delete("/v2/deployments/{id}", deployments.cancel_deployment),
@@ -101,6 +104,15 @@ ROUTES = [
     _delete("/v2/leader", system.abdicate),
     _get("/v2/info", system.info),
     _get("/v2/plugins", system.plugins),
+    #
+    _get("/v2/me", platform.show_me),
+    _get("/v2/daemons", platform.list_daemons),
+    _get("/v2/services", platform.list_services),
+    _get("/v2/services/{name}", platform.show_service),
+    _get("/v2/autoscale/journal", platform.show_journal),
+    _get("/v2/agents", agents.list_agents),
+    _post("/v2/agents/{id}/drain", agents.drain_agent),
+    _delete("/v2/agents/{id}/drain", agents.undrain_agent),
     #
     _get("/ping", system.ping),
     _get("/health", system.health),

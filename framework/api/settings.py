@@ -7,6 +7,7 @@ from pydantic import Field
 
 from daemonkit.settings import Seconds, Settings
 from framework.api.forms.app_form import Defaults
+from framework.decide.secret_source import StoreName
 
 
 class ApiSettings(Settings):
@@ -21,6 +22,12 @@ class ApiSettings(Settings):
     )
     default_accepted_resource_roles: tuple[str, ...] = Field(
         (), description="reservations that apps may use which say nothing of it"
+    )
+    secrets_default: StoreName | None = Field(
+        None, description="file, consul or vault: the store of secrets whose source names none"
+    )
+    secrets_scoped: bool = Field(
+        False, description="an app may only use secrets of its own folder and of those above: /prod/web those of prod/"
     )
     local_port_min: int = Field(10000, ge=1, le=65535, description="the first service port that is given to a port 0")
     local_port_max: int = Field(20000, ge=1, le=65535, description="the last service port that is given to a port 0")
@@ -54,6 +61,15 @@ class ApiSettings(Settings):
     leader_proxy_read_timeout: Seconds = Field(
         30.0, gt=0, description="how long a standby waits for the leader's answer"
     )
+    consul: str | None = Field(None, description="http://HOST:PORT of Consul, for the UI's services")
+    edge: str | None = Field(None, description="http://HOST:PORT of the edge's daemon, for the UI's services")
+    edge_status: str | None = Field(None, description="http://HOST:PORT of the edge's status, for the UI's traffic")
+    autoscale: str | None = Field(None, description="http://HOST:PORT of the autoscaler, for the UI's journal")
+    registrator: str | None = Field(None, description="http://HOST:PORT of the registrator, for the UI's health")
+    neighbour_timeout: Seconds = Field(3.0, gt=0, description="how long a neighbour may take to answer")
+    max_neighbour_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="the longest answer taken from a neighbour, files of a sandbox included"
+    )
     leader_proxy_ca: Path | None = Field(None, description="the CA that the nodes' certificates are signed by (PEM)")
 
     @property
@@ -63,6 +79,8 @@ class ApiSettings(Settings):
             bridge_name=self.mesos_bridge_name,
             accepted_resource_roles=self.default_accepted_resource_roles,
             role=self.mesos_role,
+            secrets_default=self.secrets_default,
+            secrets_scoped=self.secrets_scoped,
         )
 
     @property

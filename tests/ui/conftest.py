@@ -15,7 +15,7 @@ PATIENCE_MS = int(os.environ.get("UI_PATIENCE_MS", "30000"))
 
 @pytest.fixture(scope="package")
 def dromos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform(tmp_path_factory.mktemp("ui")) as one:
+    with platform(tmp_path_factory.mktemp("ui"), "--agents", "2") as one:
         deploy_all(one)
         yield one
 

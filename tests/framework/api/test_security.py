@@ -305,3 +305,21 @@ def test_the_command_prints_an_entry_that_can_be_loaded(tmp_path: Path) -> None:
     file.write_text(made.stdout)
     identity = load(file).with_token("abc")
     assert identity is not None and identity.name == "bot" and identity.may("view", "/prod/x")
+
+
+async def test_everybody_is_told_what_they_may_do(guarded: Framework) -> None:
+    me = await guarded.get("/v2/me", headers=PROD)
+    assert me["name"] == "prod-bot" and me["signedIn"] and {"verb": "update", "path": "/prod"} in me["permissions"]
+    assert all(permission["path"] == "/prod" for permission in me["permissions"])
+    assert (await guarded.call("GET", "/v2/me")).status == 401
+
+
+async def test_agents_services_and_sandboxes_need_permission(guarded: Framework) -> None:
+    for path in ("/v2/agents", "/v2/services", "/v2/services/x", "/v2/autoscale/journal"):
+        assert (await guarded.call("GET", path, headers=PROD)).status in (403, 404)
+    dev_task = (await guarded.get("/v2/apps/dev/web/tasks", headers=ADMIN))["tasks"][0]["id"]
+    for task in (dev_task, "dev_web.instance-gone._app.1"):
+        answer = await guarded.call("GET", f"/v2/tasks/{task}/files", headers=PROD)
+        assert (answer.status, answer.json) == (403, REFUSED)
+    for method in ("POST", "DELETE"):
+        assert (await guarded.call(method, "/v2/agents/agent-1/drain", headers=VIEWER)).status == 403
