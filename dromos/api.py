@@ -30,11 +30,21 @@ def app_path(app_id: str) -> str:
     return "/v2/apps/" + quote(app_id.strip("/"), safe="/")
 
 
+def pod_path(pod_id: str) -> str:
+    """`/shop/pair` -> `/v2/pods/shop/pair`."""
+    return "/v2/pods/" + quote(pod_id.strip("/"), safe="/")
+
+
+def group_path(group_id: str) -> str:
+    """`/shop` -> `/v2/groups/shop`; the root group is `/v2/groups`."""
+    return ("/v2/groups/" + quote(group_id.strip("/"), safe="/")).rstrip("/")
+
+
 class Api:
     """Calls with JSON in and out. Raises NotReachableError where nothing answers, CommandError with the server's own words else."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, url: str, *, timeout: float = READ_TIMEOUT) -> None:
+        self.url, self._timeout = url.rstrip("/"), timeout
         self._session = requests.Session()
 
     def get(self, path: str, **params: object) -> Any:
@@ -48,6 +58,17 @@ class Api:
 
     def delete(self, path: str, **params: object) -> Any:
         return self._call("DELETE", path, params)
+
+    def deploy(self, method: str, path: str, body: object = None, **params: object) -> tuple[Any, str | None]:
+        """A change: its answer, and the id of the deployment that carries it out (None where there is none)."""
+        response = self._send(method, path, params, body)
+        answer = self._json(response)
+        deployment = response.headers.get("Marathon-Deployment-Id")
+        if deployment is None and isinstance(answer, dict):
+            deployment = answer.get("deploymentId") or next(
+                (item["id"] for item in answer.get("deployments") or []), None
+            )
+        return answer, deployment
 
     def get_or_none(self, path: str, **params: object) -> Any:
         """As `get`; None where the server says 404."""
@@ -93,7 +114,7 @@ class Api:
                 json=body,
                 headers=headers,
                 stream=stream,
-                timeout=(CONNECT_TIMEOUT, None if stream else READ_TIMEOUT),
+                timeout=(min(CONNECT_TIMEOUT, self._timeout), None if stream else self._timeout),
             )
         except (requests.ConnectionError, requests.Timeout):
             raise NotReachableError(

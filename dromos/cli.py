@@ -4,6 +4,7 @@ import importlib
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from daemonkit.errors import OperatorError
 from dromos.api import DEFAULT_URL, VARIABLE
@@ -15,16 +16,20 @@ COMMANDS = {
     "down": ("dromos.up.command", "down"),
     "status": ("dromos.up.status", "status"),
     "deploy": ("dromos.commands", "deploy"),
+    "diff": ("dromos.diff", "diff"),
     "apps": ("dromos.queries", "apps"),
     "scale": ("dromos.commands", "scale"),
     "restart": ("dromos.commands", "restart"),
     "destroy": ("dromos.commands", "destroy"),
     "rollback": ("dromos.commands", "rollback"),
+    "versions": ("dromos.queries", "versions"),
     "tasks": ("dromos.queries", "tasks"),
     "logs": ("dromos.logs", "logs"),
+    "exec": ("dromos.exec", "execute"),
     "events": ("dromos.queries", "events"),
     "queue": ("dromos.queries", "queue"),
     "deployments": ("dromos.queries", "deployments"),
+    "completion": ("dromos.completion", "completion"),
     "config": ("consul_template_py.config_centre.cli", "command"),
     "framework": ("framework.daemon", "command"),
     "registrator": ("registrator.daemon", "command"),
@@ -34,7 +39,11 @@ COMMANDS = {
     "mesos": ("embedded.mesos.daemon", "command"),
     "consul": ("embedded.consul.daemon", "command"),
 }
+# Of those whose modules take long to load: help and completion are not to wait for them.
 SUMMARIES = {
+    "up": "Run the whole platform on this machine.",
+    "down": "Stop the platform, and every task that it runs.",
+    "diff": "Show what `deploy FILE…` would create, change and destroy; changes nothing.",
     "config": "The configuration centre in Consul: get, set, diff, history, rollback.",
     "framework": "Daemon: Marathon's REST API; keeps apps running on Mesos.",
     "registrator": "Daemon: tells Consul where the containers are.",
@@ -57,6 +66,11 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete and not incomplete[0].isalnum():
+            return super(click.Group, self).shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=SUMMARIES.get(name)) for name in COMMANDS if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -81,7 +95,8 @@ def cli(context: click.Context, api_url: str, as_json: bool) -> None:
 
 def main() -> None:
     try:
-        cli(prog_name="dromos", standalone_mode=False)
+        code = cli(prog_name="dromos", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

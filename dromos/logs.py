@@ -1,136 +1,124 @@
 """`dromos logs`: what tasks wrote to stdout and stderr, read from the sandbox through the Mesos agent."""
 
+import base64
 import time
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
 
 import click
-import requests
+import orjson
 
-from dromos.api import Api, Json, app_path
 from dromos.context import Context, pass_context
-from dromos.errors import CommandError, NotReachableError
+from dromos.errors import CommandError
+from dromos.sandbox import Place, agent_call, find_place, tasks_of
+from dromos.specs import SpecName
 
 CHUNK = 64 * 1024
 POLL_SECONDS = 0.5
+COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 
 
 @dataclass
 class LogFile:
     """One file of one sandbox, read forward from `offset`."""
 
-    agent_url: str
-    path: str
-    label: str
+    place: Place
+    stream: str
+    colour: str = "cyan"
     offset: int = 0
-    _rest: str = field(default="", init=False)
-
-    def size(self) -> int:
-        return int(_get(f"{self.agent_url}/files/read", path=self.path, offset=-1)["offset"])
+    _rest: bytes = field(default=b"", init=False)
 
     def read_lines(self, *, to_the_end: bool = False) -> list[str]:
         """The complete lines that have come since the last call; with `to_the_end` also a last one without its newline."""
         text = self._rest
-        while True:
-            data = str(_get(f"{self.agent_url}/files/read", path=self.path, offset=self.offset, length=CHUNK)["data"])
-            self.offset += len(data.encode())
+        size = self.offset + 1
+        while self.offset < size:
+            data, size = self._read(CHUNK)
+            self.offset += len(data)
             text += data
-            if len(data.encode()) < CHUNK // 2:
+            if not data:
                 break
-        lines = text.split("\n")
-        self._rest = lines.pop()
+        *lines, self._rest = text.split(b"\n")
         if to_the_end and self._rest:
             lines.append(self._rest)
-            self._rest = ""
-        return lines
+            self._rest = b""
+        return [line.decode(errors="replace") for line in lines]
+
+    def skip_to(self, lines: int) -> list[str]:
+        """Reads all that there is; the last `lines` of it."""
+        if not lines:
+            _, self.offset = self._read(0)
+            return []
+        return self.read_lines()[-lines:]
+
+    def _read(self, length: int) -> tuple[bytes, int]:
+        """(what there is at `offset`, the size of the file)"""
+        wanted = {"path": f"{self.place.directory}/{self.stream}", "offset": self.offset, "length": length}
+        found = agent_call(self.place.agent_url, "READ_FILE", wanted)
+        return base64.b64decode(found.get("data", "")), int(found["size"])
 
 
 @click.command()
-@click.argument("app_or_task")
+@click.argument("apps_or_tasks", nargs=-1, required=True, metavar="APP_OR_TASK…", type=SpecName())
 @click.option("-f", "--follow", is_flag=True, help="go on until interrupted, new instances included")
-@click.option("--stderr", "stream", flag_value="stderr", help="stderr instead of stdout")
-@click.option("--stdout", "stream", flag_value="stdout", default="stdout", hidden=True)
+@click.option("--stderr", "streams", flag_value="stderr", help="stderr instead of stdout")
+@click.option("--both", "streams", flag_value="stdout stderr", help="stdout and stderr, each line marked")
+@click.option("--stdout", "streams", flag_value="stdout", default="stdout", hidden=True)
 @click.option(
     "-n", "--tail", default=100, show_default=True, type=click.IntRange(min=0), help="how many lines of the past"
 )
 @pass_context
-def logs(context: Context, app_or_task: str, follow: bool, stream: str, tail: int) -> None:
-    """The output of an app's tasks, or of one task."""
-    stream = stream or "stdout"
-    files: dict[str, LogFile] = {}
-    first = True
-    while True:
-        for task in _tasks_of(context.api, app_or_task, must_exist=first):
-            if task["id"] not in files:
-                found = _log_file(context.api, task, stream)
-                if found:
-                    files[task["id"]] = found
-                    _print(
-                        found, found.read_lines(to_the_end=not follow)[-tail:] if tail else _skip(found), len(files) > 1
-                    )
-        first = False
-        if not follow:
-            return
+def logs(context: Context, apps_or_tasks: tuple[str, ...], follow: bool, streams: str, tail: int) -> None:
+    """The output of the tasks of apps and pods, or of single tasks. With several, each line says whose it is."""
+    reading = _Reading(context, apps_or_tasks, tuple((streams or "stdout").split()), tail)
+    reading.look_for_tasks(must_exist=True)
+    reading.begin(follow)
+    while follow:
         time.sleep(POLL_SECONDS)
-        for file in list(files.values()):
+        reading.go_on()
+        reading.look_for_tasks(must_exist=False)
+        reading.begin(follow)
+
+
+class _Reading:
+    """All the files that are read, the new ones of new tasks among them."""
+
+    def __init__(self, context: Context, names: tuple[str, ...], streams: tuple[str, ...], tail: int) -> None:
+        self._context, self._names, self._streams, self._tail = context, names, streams, tail
+        self._new: list[LogFile] = []
+        self._open: list[LogFile] = []
+        self._known: set[str] = set()
+
+    def look_for_tasks(self, *, must_exist: bool) -> None:
+        for name in self._names:
+            for task_id, agent_id in tasks_of(self._context.api, name, must_exist=must_exist):
+                if task_id in self._known:
+                    continue
+                place = find_place(self._context.api, task_id, agent_id)
+                if place is not None:
+                    colour = COLOURS[len(self._known) % len(COLOURS)]
+                    self._known.add(task_id)
+                    self._new += [LogFile(place, stream, colour) for stream in self._streams]
+
+    def begin(self, follow: bool) -> None:
+        new, self._new = self._new, []
+        self._open += new
+        for file in new:
+            past = file.skip_to(self._tail) if follow else file.read_lines(to_the_end=True)[-self._tail :]
+            self._print(file, past if self._tail else [])
+
+    def go_on(self) -> None:
+        for file in list(self._open):
             try:
-                _print(file, file.read_lines(), len(files) > 1)
+                self._print(file, file.read_lines())
             except CommandError:  # the sandbox is gone with its task
-                files = {task: other for task, other in files.items() if other is not file}
+                self._open.remove(file)
 
-
-def _skip(file: LogFile) -> list[str]:
-    file.offset = file.size()
-    return []
-
-
-def _print(file: LogFile, lines: list[str], labelled: bool) -> None:
-    for line in lines:
-        click.echo(f"{click.style(file.label, fg='cyan')} {line}" if labelled else line)
-
-
-def _tasks_of(api: Api, app_or_task: str, *, must_exist: bool) -> list[Json]:
-    body = api.get_or_none(app_path(app_or_task) + "/tasks")
-    found: list[Json] = body["tasks"] if body is not None else []
-    if body is None:
-        found = [task for task in api.get("/v2/tasks")["tasks"] if task["id"] == app_or_task]
-        if not found and must_exist:
-            raise CommandError(f"no app and no running task is called {app_or_task}; see `dromos tasks`")
-    elif not found and must_exist:
-        raise CommandError(f"{app_or_task} has no running task; see `dromos queue` for why")
-    return sorted(found, key=lambda task: str(task.get("stagedAt") or task["id"]))
-
-
-def _log_file(api: Api, task: Json, stream: str) -> LogFile | None:
-    """None while the agent has not made the sandbox yet."""
-    agent_url = _agent_url(api, str(task["slaveId"]))
-    state = _get(f"{agent_url}/state")
-    for framework in [*state.get("frameworks", []), *state.get("completed_frameworks", [])]:
-        for executor in [*framework.get("executors", []), *framework.get("completed_executors", [])]:
-            held = [*executor.get("tasks", []), *executor.get("queued_tasks", []), *executor.get("completed_tasks", [])]
-            if any(item.get("id") == task["id"] for item in held):
-                return LogFile(agent_url, f"{executor['directory']}/{stream}", str(task["id"]).rsplit(".", 1)[0][-12:])
-    return None
-
-
-def _agent_url(api: Api, agent_id: str) -> str:
-    """http://HOST:PORT/slave(1), from the pid that the master knows."""
-    config = api.get("/v2/info").get("marathon_config", {})
-    master = str(config.get("mesos_leader_ui_url") or config.get("master"))
-    address = urlsplit(master if "//" in master else f"//{master}").netloc
-    for agent in _get(f"http://{address}/slaves").get("slaves", []):
-        if agent["id"] == agent_id:
-            name, _, where = str(agent["pid"]).partition("@")
-            return f"http://{where}/{name}"
-    raise CommandError(f"agent {agent_id} is not registered with the master at {address}: its logs cannot be read now")
-
-
-def _get(url: str, **params: object) -> Any:
-    try:
-        response = requests.get(url, params={key: str(value) for key, value in params.items()}, timeout=10)
-    except requests.RequestException as error:
-        raise NotReachableError(f"{url} does not answer: {error}") from None
-    if not response.ok:
-        raise CommandError(f"{url}: {response.status_code} {response.text.strip()[:200]}")
-    return response.json()
+    def _print(self, file: LogFile, lines: list[str]) -> None:
+        labelled = len(self._known) > 1 or len(self._streams) > 1
+        mark = file.place.label + (f" {file.stream}" if len(self._streams) > 1 else "")
+        for line in lines:
+            if self._context.as_json:
+                document = {"task": file.place.task_id, "stream": file.stream, "line": line}
+                click.echo(orjson.dumps(document).decode())
+            else:
+                click.echo(f"{click.style(mark, fg=file.colour)} {line}" if labelled else line)

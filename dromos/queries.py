@@ -1,4 +1,4 @@
-"""The commands that show: apps, tasks, deployments, queue, events."""
+"""The commands that show: apps, tasks, versions, deployments, queue, events."""
 
 from typing import Any
 
@@ -7,6 +7,9 @@ import orjson
 
 from dromos.api import Json, app_path
 from dromos.context import Context, pass_context
+from dromos.definitions import absolute
+from dromos.reasons import spec_of, why_waiting
+from dromos.specs import SpecName, find
 
 
 @click.command()
@@ -34,7 +37,7 @@ def apps(context: Context, label: str | None) -> None:
 
 
 @click.command()
-@click.argument("app", required=False)
+@click.argument("app", required=False, type=SpecName())
 @pass_context
 def tasks(context: Context, app: str | None) -> None:
     """The tasks of APP, or of all apps."""
@@ -73,29 +76,35 @@ def deployments(context: Context) -> None:
 
 
 @click.command()
+@click.argument("app", required=False, type=SpecName())
 @pass_context
-def queue(context: Context) -> None:
-    """What waits for resources or for its back-off, and which offers were refused why."""
+def queue(context: Context, app: str | None) -> None:
+    """What waits for resources or for its back-off, and why; of APP, or of all."""
     found: list[Json] = context.api.get("/v2/queue")["queue"]
-    rows = []
+    if app:
+        found = [item for item in found if spec_of(item).get("id") == absolute(app)]
+    rows = [
+        (spec_of(item).get("id"), item.get("count"), item.get("since"), why_waiting(item))
+        for item in sorted(found, key=lambda item: str(spec_of(item).get("id")))
+    ]
     for item in found:
-        summary = item.get("processedOffersSummary") or {}
-        refused = [
-            f"{entry['reason']} {entry['declined']}×"
-            for entry in summary.get("rejectSummaryLastOffers") or []
-            if entry.get("declined")
-        ]
-        rows.append(
-            (
-                (item.get("app") or item.get("pod") or {}).get("id"),
-                item.get("count"),
-                item.get("since"),
-                f"{(item.get('delay') or {}).get('timeLeftSeconds', 0)} s",
-                summary.get("processedOffersCount", 0),
-                ", ".join(refused),
-            )
-        )
-    context.show(rows, ("APP", "WAITING", "SINCE", "DELAY", "OFFERS", "REFUSED"), found)
+        item["why"] = why_waiting(item)
+    context.show(rows, ("APP", "WAITING", "SINCE", "WHY"), found)
+
+
+@click.command()
+@click.argument("app", type=SpecName())
+@pass_context
+def versions(context: Context, app: str) -> None:
+    """The versions of APP (an app, a pod or a group) that `dromos rollback` can bring back, newest first."""
+    target = find(context, app, groups=True)
+    current = str(target.definition.get("version", ""))
+    found = target.versions(context.api)
+    context.show(
+        [(version, "current" if version == current else "") for version in found],
+        ("VERSION", ""),
+        [{"version": version, "current": version == current} for version in found],
+    )
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from embedded.mesos import agent_render, render
@@ -17,6 +17,7 @@ from embedded.mesos.errors import CallError
 from embedded.mesos.files import Jail, answering_errors, files_routes
 from embedded.mesos.http import json_response
 from embedded.mesos.messages import parse
+from embedded.mesos.sessions import Sessions
 
 Json = dict[str, Any]
 
@@ -34,9 +35,9 @@ def agent_routes(agent: Agent) -> list[Route]:
         return Response(b"")
 
     async def call(request: Request) -> Response:
-        return await answer_call(agent, jail, request)
+        return await answer_call(agent, jail, sessions, request)
 
-    jail = jail_of([agent])
+    jail, sessions = jail_of([agent]), Sessions(agent)
     read_only = {
         "/state": agent_render.state,
         "/state.json": agent_render.state,
@@ -60,7 +61,7 @@ def jail_of(agents: list[Agent]) -> Jail:
     return Jail(lambda: [agent.layout.slaves for agent in agents])
 
 
-async def answer_call(agent: Agent, jail: Jail, request: Request) -> Response:
+async def answer_call(agent: Agent, jail: Jail, sessions: Sessions, request: Request) -> Response:
     """POST /api/v1. Raises CallError."""
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
         raise CallError("Expecting 'Content-Type' of application/json or application/x-protobuf", 415)
@@ -84,6 +85,13 @@ async def answer_call(agent: Agent, jail: Jail, request: Request) -> Response:
         wanted = parse("ReadFile", document.get("read_file"))
         data, size = await asyncio.to_thread(jail.read, wanted["path"], wanted["offset"], wanted.get("length"))
         return _answer(request, kind, {"size": size, "data": base64.b64encode(data).decode()})
+    if kind == "LAUNCH_NESTED_CONTAINER_SESSION":
+        pieces = sessions.launch(_content(document, kind))
+        return StreamingResponse(
+            pieces, media_type="application/recordio", headers={"Message-Content-Type": "application/json"}
+        )
+    if kind == "WAIT_NESTED_CONTAINER":
+        return _answer(request, kind, await sessions.wait(_content(document, kind)))
     answers: dict[str, Callable[[], Json]] = {
         "GET_HEALTH": lambda: {"healthy": True},
         "GET_FLAGS": lambda: {"flags": [{"name": n, "value": v} for n, v in agent_render.flags(agent).items()]},
@@ -101,6 +109,13 @@ async def answer_call(agent: Agent, jail: Jail, request: Request) -> Response:
     if kind not in answers:
         raise CallError(f"Received '{kind}' call, which this agent does not know", 501)
     return _answer(request, kind, answers[kind]())
+
+
+def _content(document: Json, kind: str) -> Json:
+    content = document.get(kind.lower())
+    if not isinstance(content, dict):
+        raise CallError(f"Expecting '{kind.lower()}' to be present")
+    return content
 
 
 def _answer(request: Request, kind: str, content: Json) -> Response:

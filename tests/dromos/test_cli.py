@@ -5,26 +5,31 @@ import sys
 
 import pytest
 
+from tests.support import cli
 from tests.support.platform import ROOT
 from tests.support.processes import free_port
 
 
 def dromos(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    nobody = f"http://127.0.0.1:{free_port()}"
+    """In an interpreter of its own, for what depends on its environment."""
     return subprocess.run(
         [sys.executable, "-m", "dromos", *args],
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "DROMOS_API_URL": nobody, "HOME": "/nonexistent", **environment},
+        env={"PATH": "/usr/bin:/bin", "DROMOS_API_URL": nobody(), "HOME": "/nonexistent", **environment},
         cwd=ROOT,
         timeout=60,
         check=False,
     )
 
 
+def nobody() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+
+
 COMMANDS = """
 up down status deploy apps scale restart destroy rollback tasks logs events queue deployments
-framework registrator consul-template edge autoscale mesos consul
+diff versions exec completion framework registrator consul-template edge autoscale mesos consul
 """
 
 
@@ -41,38 +46,49 @@ def test_version():
     "args", [("no-such",), ("scale", "/x"), ("scale", "/x", "-1"), ("deploy",), ("deploy", "-", "--timeout", "soon")]
 )
 def test_a_wrong_use_is_exit_code_2(args):
-    assert dromos(*args).returncode == 2
+    assert cli.dromos(nobody(), *args).code == 2
 
 
 @pytest.mark.parametrize(
-    "args", [("apps",), ("tasks",), ("scale", "/x", "1"), ("destroy", "/x"), ("queue",), ("events",), ("logs", "/x")]
+    "args",
+    [
+        ("apps",),
+        ("tasks",),
+        ("scale", "/x", "1"),
+        ("destroy", "/x"),
+        ("queue",),
+        ("events",),
+        ("logs", "/x"),
+        ("exec", "/x", "true"),
+    ],
 )
 def test_no_api_is_exit_code_3_and_one_line_with_the_mend(args):
-    done = dromos(*args)
-    assert done.returncode == 3
-    assert done.stderr.startswith("error: no API answers at http://127.0.0.1:") and "--api-url" in done.stderr
-    assert done.stderr.count("\n") == 1 and done.stdout == ""
+    done = cli.dromos(nobody(), *args)
+    assert done.code == 3
+    assert done.err.startswith("error: no API answers at http://127.0.0.1:") and "--api-url" in done.err
+    assert done.err.count("\n") == 1 and done.out == ""
 
 
 def test_the_api_may_be_named_before_and_after_the_command():
     for args in (("--api-url", "http://127.0.0.1:1", "apps"), ("apps", "--api-url", "http://127.0.0.1:1")):
-        assert "http://127.0.0.1:1;" in dromos(*args).stderr
+        assert "http://127.0.0.1:1;" in cli.dromos(nobody(), *args).err
+    assert "http://127.0.0.1:1;" in dromos("apps", DROMOS_API_URL="http://127.0.0.1:1").stderr
 
 
 def test_a_bad_file_is_named_before_any_call_is_made(tmp_path):
     (tmp_path / "x.json").write_text("{")
-    done = dromos("deploy", str(tmp_path / "x.json"))
-    assert done.returncode == 1 and "x.json, line 1" in done.stderr
+    done = cli.dromos(nobody(), "deploy", str(tmp_path / "x.json"))
+    assert done.code == 1 and "x.json, line 1" in done.err
 
 
 def test_status_without_a_platform_is_exit_code_3(tmp_path):
-    done = dromos("status", "--state-dir", str(tmp_path))
-    assert done.returncode == 3 and "start one with `dromos up`" in done.stderr
+    done = cli.dromos(nobody(), "status", "--state-dir", str(tmp_path))
+    assert done.code == 3 and "start one with `dromos up`" in done.err
 
 
 def test_down_without_a_platform_is_no_error(tmp_path):
-    done = dromos("down", "--state-dir", str(tmp_path / "none"))
-    assert done.returncode == 0 and "no platform runs" in done.stdout
+    done = cli.dromos(nobody(), "down", "--state-dir", str(tmp_path / "none"))
+    assert done.code == 0 and "no platform runs" in done.out
 
 
 def test_every_setting_of_up_is_an_environment_variable_too(tmp_path):

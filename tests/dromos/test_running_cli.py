@@ -1,0 +1,266 @@
+"""The commands against a running framework, whose tasks are processes."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dromos.api import Api
+from dromos.waiting import Started, Waiting
+from tests.support.cli import Done, dromos
+from tests.support.framework import Framework, running_framework
+from tests.support.mesos import running_embedded_mesos
+from tests.support.waiting import eventually
+
+Cli = Callable[..., Done]
+SMALL = {"cpus": 0.01, "mem": 16}
+SLEEP = {"cmd": "sleep 1000", **SMALL}
+
+pytestmark = pytest.mark.xdist_group("dromos-cli")
+
+
+@pytest.fixture(scope="module")
+def framework(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Framework]:
+    directory: Path = tmp_path_factory.mktemp("cli")
+    with (
+        running_embedded_mesos(directory / "mesos", agents=1, allocation_interval=0.1) as mesos,
+        running_framework(directory / "framework", mesos.address) as one,
+    ):
+        yield one
+
+
+@pytest.fixture(scope="module")
+def cli(framework: Framework) -> Cli:
+    def run(*args: str, code: int = 0, stdin: str = "") -> Done:
+        done = dromos(framework.url, *args, stdin=stdin)
+        assert done.code == code, f"dromos {' '.join(args)} -> {done.code}\n{done.out}{done.err}"
+        return done
+
+    return run
+
+
+def test_a_folder_of_json_and_yaml_is_deployed_and_followed_to_its_end(cli: Cli, framework: Framework, tmp_path: Path):
+    (tmp_path / "web.json").write_text(json.dumps({"id": "/folder/web", "instances": 2, **SLEEP}))
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "two.yaml").write_text(
+        """
+# two in one file
+id: /folder/cache
+cmd: sleep 1000
+cpus: 0.01
+mem: 16
+env: {SINCE: 2024-01-01}
+---
+id: /folder/pair
+containers:
+  - name: one
+    exec: {command: {shell: sleep 1000}}
+    resources: {cpus: 0.01, mem: 16}
+"""
+    )
+    done = cli("deploy", str(tmp_path), "--wait", "--timeout", "60s")
+    assert "/folder/web 2/2" in done.out and "/folder/pair 1/1" in done.out
+    assert framework.app("/folder/cache")["env"] == {"SINCE": "2024-01-01"}, "a date is the text that it is"
+    assert cli("diff", str(tmp_path), "--exit-code").out.count("no change") == 3
+    again = cli("deploy", str(tmp_path), "--wait", "--timeout", "60s")
+    assert "/folder/web" in again.out, "what is as it should be is no failure"
+    removed = cli("--json", "destroy", "/folder/pair", "/folder/web", "--wait").json
+    assert [item["id"] for item in removed] == ["/folder/pair", "/folder/web"]
+    cli("destroy", "--group", "/folder", "--wait")
+    assert framework.request("GET", "/v2/groups/folder").status_code == 404
+
+
+def test_the_difference_is_shown_before_anything_is_changed(cli: Cli, framework: Framework, tmp_path: Path):
+    app = {"id": "/shown", "env": {"COLOUR": "red", "OLD": "1"}, "portDefinitions": [{"port": 0}], **SLEEP}
+    cli("deploy", "-", "--wait", stdin=json.dumps(app))
+    before = framework.app("/shown")["version"]
+    file = tmp_path / "shown.json"
+    file.write_text(json.dumps({**app, "cmd": "sleep 2000", "env": {"COLOUR": "blue", "NEW": "1"}}))
+
+    text = cli("diff", str(file)).out
+    assert text.splitlines() == [
+        "/shown  changed; 1 instance replaced",
+        '  ~ /cmd  "sleep 1000" → "sleep 2000"',
+        '  ~ /env/COLOUR  "red" → "blue"',
+        '  + /env/NEW  "1"',
+        '  - /env/OLD  "1"',
+    ]
+    assert cli("deploy", str(file), "--dry-run").out == text
+    assert cli("deploy", str(file), "--confirm", code=130, stdin="").out.startswith("/shown  changed")
+    cli("deploy", str(file), "--confirm", stdin="n\n")
+    assert cli("diff", str(file), "--exit-code", code=1).out == text
+    found = cli("--json", "diff", str(file)).json
+    assert (
+        found[0]["change"] == "changed"
+        and {"path": "/env/OLD", "before": "1", "after": None} in found[0]["differences"]
+    )
+    assert framework.app("/shown")["version"] == before, "nothing of this has changed anything"
+
+    file.write_text(json.dumps({**app, "instances": 3}))
+    assert cli("diff", str(file)).out.splitlines()[0] == "/shown  scaled from 1 to 3; none is restarted"
+    file.write_text(json.dumps({**app, "cpus": -1, "mem": "much"}))
+    wrong = cli("diff", str(file), code=1).err
+    assert wrong.startswith("error: /shown: ") and "/mem" in wrong and wrong.count("\n") == 1
+    file.write_text(json.dumps({"id": "/shown-new", "apps": [{"id": "one", "instances": 2, **SLEEP}]}))
+    assert cli("diff", str(file)).out == "/shown-new/one  created with 2 instances\n"
+    cli("destroy", "/shown")
+
+
+def test_a_groups_difference_names_what_would_be_destroyed(cli: Cli):
+    group = {"id": "/gone", "apps": [{"id": "a", "instances": 0, **SLEEP}, {"id": "b", "instances": 0, **SLEEP}]}
+    cli("deploy", "-", "--wait", stdin=json.dumps(group))
+    del group["apps"][1]
+    assert cli("diff", "-", stdin=json.dumps(group)).out.splitlines() == [
+        "/gone/a  no change",
+        "/gone/b  destroyed, and 0 instances with it",
+    ]
+    cli("deploy", "-", "--wait", stdin=json.dumps(group))
+    assert [app["id"] for app in cli("--json", "apps").json if app["id"].startswith("/gone")] == ["/gone/a"]
+    cli("destroy", "--group", "/gone")
+
+
+def test_a_version_is_brought_back(cli: Cli, framework: Framework):
+    for cmd in ("sleep 1001", "sleep 1002", "sleep 1003"):
+        cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/back", **SLEEP, "cmd": cmd, "instances": 0}))
+    kept = cli("--json", "versions", "/back").json
+    assert [version["current"] for version in kept] == [True, False, False]
+    oldest = kept[-1]["version"]
+    assert '"sleep 1003" → "sleep 1001"' in cli("rollback", "/back", oldest, "--dry-run").out
+    cli("rollback", "/back", oldest, "--wait")
+    assert framework.app("/back")["cmd"] == "sleep 1001"
+    cli("rollback", "back", "--wait")
+    assert framework.app("/back")["cmd"] == "sleep 1003", "the one before the current"
+    assert "does not exist in version" in cli("rollback", "/back", "2020-01-01T00:00:00.000Z", code=1).err
+    assert "no app, pod or group is called /nope" in cli("rollback", "/nope", code=1).err
+    cli("destroy", "/back")
+
+
+def test_scale_and_restart_are_followed(cli: Cli, framework: Framework):
+    cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/moves", **SLEEP}))
+    first = framework.tasks("/moves")[0]["id"]
+    done = cli("--json", "scale", "/moves", "2", "--wait")
+    assert done.json["apps"] == ["/moves"] and "/moves 2/2" in done.err
+    cli("restart", "/moves", "--wait")
+    assert first not in {task["id"] for task in framework.tasks("/moves")}
+    assert len(cli("--json", "tasks", "/moves").json) == 2
+    assert "does not exist" in cli("scale", "/nope", "1", code=1).err
+    cli("destroy", "/moves", "--wait")
+
+
+def test_a_deployment_that_cannot_end_is_exit_code_4_and_says_why(cli: Cli):
+    huge = json.dumps({"id": "/huge", "cmd": "true", "cpus": 1000, "mem": 16})
+    done = cli("deploy", "-", "--wait", "--timeout", "2s", code=4, stdin=huge)
+    why = "offers refused: with too few CPUs, it needs 1000 (InsufficientCpus)"
+    assert "s and goes on" in done.err and why in done.err
+    assert why in cli("queue").out
+    waiting = cli("--json", "queue", "/huge").json
+    assert len(waiting) == 1 and why in waiting[0]["why"]
+    assert "App is locked" in cli("deploy", "-", code=1, stdin=huge.replace("1000", "1")).err
+    assert cli("--json", "deployments").json[0]["affectedApps"] == ["/huge"]
+    cli("destroy", "/huge", "--wait")
+
+
+def test_a_task_that_fails_is_told_while_one_waits(cli: Cli, framework: Framework):
+    class HeardItError(Exception):
+        pass
+
+    def say(line: str) -> None:
+        if line == "  /dies on 127.0.0.1: TASK_FAILED, Command exited with status 3":
+            raise HeardItError
+
+    never = [{"protocol": "TCP", "portIndex": 0}]
+    app = {"id": "/dies", "cmd": "exit 3", **SMALL, "portDefinitions": [{"port": 0}], "healthChecks": never}
+    started = cli("--json", "deploy", "-", stdin=json.dumps(app)).json
+    waiting = Waiting(Api(framework.url), Started(started["deploymentId"], apps=("/dies",)), timeout=60, say=say)
+    with pytest.raises(HeardItError):
+        waiting.until_done()
+    done = cli("deploy", "-", "--force", "--wait", "--timeout", "1s", code=4, stdin=json.dumps(app | {"cmd": "exit 4"}))
+    assert "last failure TASK_FAILED: Command exited with status" in done.err
+    cli("destroy", "/dies", "--wait")
+
+
+def test_a_deployment_that_is_called_off_is_exit_code_4(cli: Cli, framework: Framework):
+    cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/off", **SLEEP, "instances": 0}))
+    results: list[Done] = []
+    change = json.dumps({"id": "/off", **SLEEP, "cpus": 1000, "instances": 1})
+    thread = threading.Thread(
+        target=lambda: results.append(cli("deploy", "-", "--wait", "--timeout", "60s", code=4, stdin=change))
+    )
+    # One at a time may stand in for sys.argv: the other side is told over HTTP.
+    thread.start()
+    deployment = eventually(framework.deployments, timeout=30)[0]["id"]
+    framework.change("DELETE", f"/v2/deployments/{deployment}")
+    thread.join(60)
+    assert "cancelled or rolled back" in results[0].err
+    cli("destroy", "/off")
+
+
+def test_logs_of_several_tasks_and_both_streams(cli: Cli, framework: Framework):
+    cmd = 'echo "I am ☃ $MESOS_TASK_ID"; echo oops >&2; printf unfinished; sleep 1000'
+    cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/speaks", "cmd": cmd, "instances": 2, **SMALL}))
+    tasks = [task["id"] for task in framework.tasks("/speaks")]
+    text = eventually(
+        lambda: found if (found := cli("logs", "/speaks").out).count("unfinished") == 2 else "", timeout=30
+    )
+    for task in tasks:
+        short = task.split(".instance-")[1].split("-")[0]
+        assert f"{short} I am ☃ {task}" in text
+    assert cli("logs", tasks[0]).out == f"I am ☃ {tasks[0]}\nunfinished\n", "one task needs no name before its lines"
+    assert cli("logs", tasks[0].split(".instance-")[1].split("-")[0], "--stderr").out == "oops\n"
+    both = [json.loads(line) for line in cli("--json", "logs", "/speaks", "--both").out.splitlines()]
+    assert {(line["task"], line["stream"]) for line in both} == {(t, s) for t in tasks for s in ("stdout", "stderr")}
+    assert cli("logs", tasks[0], "-n", "1").out == "unfinished\n"
+    assert cli("logs", tasks[0], "-n", "0").out == ""
+    assert "no app, pod or running task is called nobody" in cli("logs", "nobody", code=1).err
+    cli("destroy", "/speaks")
+
+
+def test_logs_of_a_pods_containers(cli: Cli):
+    pod = {
+        "id": "/pod-speaks",
+        "containers": [
+            {"name": name, "exec": {"command": {"shell": f"echo from {name}; sleep 1000"}}, "resources": SMALL}
+            for name in ("left", "right")
+        ],
+    }
+    cli("deploy", "-", "--wait", stdin=json.dumps(pod))
+    text = eventually(lambda: found if (found := cli("logs", "/pod-speaks").out).count("from") == 2 else "", timeout=30)
+    assert {line.split(".", 1)[1] for line in text.splitlines()} == {"left from left", "right from right"}
+    cli("destroy", "/pod-speaks", "--wait")
+
+
+def test_a_command_runs_beside_a_task_and_gives_its_output_and_its_end(cli: Cli, framework: Framework):
+    app = {"id": "/inside", "cmd": "echo kept > file; sleep 1000", "env": {"COLOUR": "blue"}, **SMALL}
+    cli("deploy", "-", "--wait", stdin=json.dumps(app))
+    task = framework.tasks("/inside")[0]["id"]
+    eventually(lambda: dromos(framework.url, "exec", "/inside", "cat", "file").out == "kept\n", timeout=30)
+    done = cli("exec", task, "--", "sh", "-c", 'echo "$COLOUR $MARATHON_APP_ID"; echo wrong >&2; exit 7', code=7)
+    assert (done.out, done.err) == ("blue /inside\n", "wrong\n")
+    found = cli("--json", "exec", "/inside", "sh", "-c", "echo -n one; kill -9 $$", code=137).json
+    assert found == {"task": task, "exitCode": 137, "stdout": "one", "stderr": ""}
+    big = cli("exec", "/inside", "sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x").out
+    assert len(big) == 300000
+    assert "not found" in cli("exec", "/inside", "no-such-program", code=127).err
+    assert cli("exec", "/inside", "sh", "-c", "ls -A | grep session | wc -l").out.strip() == "2", "only its own pipes"
+    assert "no app, pod or running task" in cli("exec", "/nobody", "true", code=1).err
+    cli("destroy", "/inside")
+
+
+def test_a_shell_completes_commands_options_and_the_ids_of_apps(cli: Cli, framework: Framework):
+    cli("deploy", "-", stdin=json.dumps([{"id": f"/done/{name}", **SLEEP, "instances": 0} for name in ("one", "two")]))
+    script = """
+        source <(dromos completion bash)
+        for words in "dromos roll" "dromos scale /done/t" "dromos scale done/t" "dromos deploy --dr"; do
+            COMP_WORDS=($words); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+            _dromos_completion dromos; echo "${COMPREPLY[@]}"
+        done"""
+    env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "DROMOS_API_URL": framework.url}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["rollback", "/done/two", "done/two", "--dry-run"], done.stderr
+    for shell, word in (("zsh", "compdef"), ("fish", "complete --no-files --command dromos")):
+        assert word in cli("completion", shell).out
+    cli("destroy", "--group", "/done")
