@@ -19,6 +19,7 @@ from framework.engine.actions import (
     Action,
     Announce,
     Decline,
+    Kill,
     Reconcile,
     Refuse,
     Reply,
@@ -41,7 +42,7 @@ from framework.store.base import Store, StoreError, StoreFenced, Write
 
 log = get_logger(__name__)
 
-PROBE_TABLE = "probe"
+PROBE_TABLE = "probe"  # of what is written only to learn whether the store takes it from this leader
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +248,7 @@ class Engine:
     async def _step(self) -> None:
         actions, handled = await self._handle_batch()
         writes = self.state.ledger.pending()
-        if self.store_problem is not None and not writes and self.view.is_leader:
+        if not writes and self.view.is_leader and (self.store_problem is not None or any(map(_needs_right, actions))):
             writes = [Write(PROBE_TABLE, "writable", b"1")]
         if writes:
             try:
@@ -357,3 +358,9 @@ class Engine:
         future = self._callers.get(ticket)
         if future is not None and not future.done():
             future.set_exception(error)
+
+
+def _needs_right(action: Action) -> bool:
+    """Whether it may do harm if another has begun to lead unnoticed: who does not know the other's launches would end them as strangers.
+    Only the store knows who leads, so it is written to first."""
+    return isinstance(action, Kill | Reconcile)

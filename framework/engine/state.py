@@ -63,6 +63,7 @@ class State:
         self.observer = Observer(core)
         self.leader: str | None = None
         self.master: str | None = None
+        self.framework_id: str | None = None  # as the master gave it to this leader
         self.master_info: dict[str, object] = {}
         self._timers: dict[str, Callable[[str], None]] = {
             launching.RIPE: self.launcher.ripe,
@@ -108,6 +109,8 @@ class State:
         self.ledger.undo()
         if not self.core.leading:
             return []
+        if self.framework_id is not None and self.framework_id != self.ledger.framework_id:
+            self.ledger.set_framework_id(self.framework_id)  # the master has given it, whatever the store did
         self._adopt_all()
         # What the master said itself in this batch it will not say again, unless it is asked.
         self.core.timers.set(reconciling.PERIOD, "", self.core.now + self.core.settings.reconcile_first)
@@ -202,6 +205,7 @@ class State:
         if core.ledger.framework_id != event.framework_id:
             core.ledger.set_framework_id(event.framework_id)
         core.connected = True
+        self.framework_id = event.framework_id
         self.master, self.master_info = event.master, dict(event.master_info)
         self.launcher.subscribed()
         self.reconciler.subscribed()
