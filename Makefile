@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 JOBS ?= 3
 
 .NOTPARALLEL:
-.PHONY: ui up down test lint format bench lock setup setup-test clean
+.PHONY: ui up down test simulate lint format bench lock setup setup-test clean
 
 up: setup ui  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
 	.venv/bin/dromos up $(ARGS)
@@ -13,6 +13,9 @@ down:  ## stop it, and every task and container that it runs
 
 test: setup-test ui  ## all tests; ARGS='-k name' passes flags to pytest
 	@PATH="$$PATH:$(CURDIR)/.venv/node" $(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
+
+simulate: setup-test  ## schedules of the simulated framework: RUNS=100000 many, SEED=4711 one with its story
+	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST))
 
 lint: setup-test  ## style, types, layers
 	.venv/bin/ruff check .

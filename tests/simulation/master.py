@@ -3,8 +3,8 @@
 It also watches: what the framework must never do to it is a violation.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from framework.decide.instance_state import TaskStatus
 from framework.engine.actions import Launch
@@ -50,13 +50,23 @@ class SimAgent:
     tasks: dict[str, SimTask] = field(default_factory=dict)
 
 
+class Listener(Protocol):
+    """Who is subscribed."""
+
+    def hear(self, stream: int, message: tuple[str, object]) -> None: ...
+
+    def closed(self, why: str) -> None: ...
+
+
 class SimMaster:
-    def __init__(self, world: World, agents: int, tell: Callable[[object], None]) -> None:
-        self.world, self._tell = world, tell
+    def __init__(self, world: World, agents: int) -> None:
+        self.world = world
         self.agents: dict[str, SimAgent] = {}
         self.framework_id: str | None = None
-        self.subscription = 0  # counts up; 0 while nobody is subscribed
-        self.subscribed = False
+        self.stream = 0  # of the present subscription; 0 while nobody is subscribed
+        self._listener: Listener | None = None
+        self._allocating = False
+        self._tasks: dict[str, SimTask] = {}
         self.suppressed = False
         self._refused: dict[str, float] = {}  # agent id -> until
         self._offers: dict[str, tuple[str, int, int, list[int]]] = {}
@@ -64,7 +74,6 @@ class SimMaster:
         self._numbers = 0
         for _ in range(agents):
             self.add_agent()
-        world.after(ALLOCATION, self._allocate)
 
     def _number(self) -> int:
         self._numbers += 1
@@ -80,28 +89,51 @@ class SimMaster:
 
     # --- the framework's connection
 
-    def subscribe(self, framework_id: str | None) -> str:
+    def subscribe(self, listener: "Listener", framework_id: str | None) -> tuple[str, int]:
+        """The framework's id, and the stream that its calls have to name. A subscription from before is closed."""
         if framework_id is None:
             if self.framework_id is not None and self.launched:
                 raise self.world.violated("the framework registered afresh and orphaned its tasks")
             framework_id = f"framework-{self._number()}"
+        before, self._listener = self._listener, listener
         self.framework_id = framework_id
-        self.subscribed, self.suppressed = True, False
-        self.subscription += 1
+        self.stream = self._number()
+        self.suppressed = False
         self._refused.clear()
         self._offers.clear()
-        return framework_id
+        if before is not None and before is not listener:
+            before.closed("failed over")
+        self._allocate_soon()
+        return framework_id, self.stream
 
-    def unsubscribe(self) -> None:
-        self.subscribed = False
-        self._offers.clear()
+    def unsubscribe(self, stream: int) -> None:
+        if stream == self.stream:
+            self.stream, self._listener = 0, None
+            self._offers.clear()
+
+    def call(self, stream: int, name: str, arguments: tuple[object, ...]) -> bool:
+        """False: the call was refused, as it does not belong to the present subscription."""
+        if not stream or stream != self.stream:
+            return False
+        getattr(self, name)(*arguments)
+        return True
+
+    def _tell(self, message: tuple[str, object]) -> None:
+        if self._listener is not None:
+            self._listener.hear(self.stream, message)
 
     # --- offers
 
+    def _allocate_soon(self) -> None:
+        if not self._allocating:
+            self._allocating = True
+            self.world.after(ALLOCATION, self._allocate)
+
     def _allocate(self) -> None:
-        self.world.after(ALLOCATION, self._allocate)
-        if not self.subscribed or self.suppressed:
+        self._allocating = False
+        if not self.stream or self.suppressed:
             return
+        self._allocate_soon()
         offered = {offer[0] for offer in self._offers.values()}
         offers = []
         for agent in self.agents.values():
@@ -159,8 +191,8 @@ class SimMaster:
             if not agent.up or not agent.connected:
                 self._say(TaskStatus(task.id, "TASK_DROPPED", agent_id, "REASON_AGENT_DISCONNECTED"))
                 continue
-            agent.tasks[task.id] = sim
-            self.world.after(self.world.random.uniform(0.05, 3.0), lambda sim=sim: self._start(sim))  # type: ignore[misc]
+            agent.tasks[task.id] = self._tasks[task.id] = sim
+            self.world.after(self.world.between(0.05, 3.0), lambda sim=sim: self._start(sim))  # type: ignore[misc]
         if known is not None:
             self._refused[known[0]] = self.world.now + refuse
 
@@ -173,6 +205,7 @@ class SimMaster:
     def revive(self) -> None:
         self.suppressed = False
         self._refused.clear()
+        self._allocate_soon()
 
     def suppress(self) -> None:
         self.suppressed = True
@@ -184,7 +217,7 @@ class SimMaster:
             if task.updates:
                 self._send_update(task)
             elif not task.alive:
-                del self.agents[task.agent_id].tasks[task.id]
+                del self.agents[task.agent_id].tasks[task.id], self._tasks[task.id]
 
     def kill(self, task_id: str) -> None:
         task = self.task(task_id)
@@ -194,7 +227,7 @@ class SimMaster:
             return
         agent = self.agents[task.agent_id]
         if agent.connected and agent.up and task.alive:
-            self.world.after(self.world.random.uniform(0.05, 4.0), lambda: self.end(task, "TASK_KILLED", None))
+            self.world.after(self.world.between(0.05, 4.0), lambda: self.end(task, "TASK_KILLED", None))
 
     def reconcile(self, tasks: tuple[tuple[str, str | None], ...]) -> None:
         if not tasks:
@@ -226,7 +259,7 @@ class SimMaster:
     # --- tasks
 
     def task(self, task_id: str) -> SimTask | None:
-        return next((agent.tasks[task_id] for agent in self.agents.values() if task_id in agent.tasks), None)
+        return self._tasks.get(task_id)
 
     def live_tasks(self) -> list[SimTask]:
         return [task for agent in self.agents.values() if agent.up for task in agent.tasks.values() if task.alive]
@@ -311,12 +344,15 @@ class SimMaster:
     def fail_over(self) -> None:
         """Another master: it knows the framework by its subscription and the agents when they have come to it."""
         self.world.note("the master fails over")
-        self.unsubscribe()
+        listener = self._listener
+        self.unsubscribe(self.stream)
+        if listener is not None:
+            listener.closed("master failover")
         for agent in self.agents.values():
             if not agent.unreachable and agent.up:
                 agent.known = False
                 if agent.connected:
-                    delay = self.world.random.uniform(0.5, REREGISTER)
+                    delay = self.world.between(0.5, REREGISTER)
                     self.world.after(delay, lambda agent=agent: self._reregister(agent))  # type: ignore[misc]
 
     def _reregister(self, agent: SimAgent) -> None:

@@ -2,7 +2,7 @@
 
 import heapq
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -12,8 +12,22 @@ class Violation(BaseException):
     """An invariant does not hold. Not an Exception: the engine survives those."""
 
 
+class Wait:
+    """What a coroutine of the simulation awaits to let time pass."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __await__(self) -> Generator[float, None, None]:
+        yield self._seconds
+
+
+async def sleep(seconds: float) -> None:
+    await Wait(seconds)
+
+
 class World:
-    """`log` is the story of the run, shown with a violation."""
+    """`log` is the story of the run, shown with a violation. `news`: something happened that the invariants speak of."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -21,7 +35,8 @@ class World:
         self.now = 1_600_000_000.0
         self.started = self.now
         self.calm = False  # no more faults
-        self.log: list[str] = []
+        self.news = False
+        self._log: list[tuple[float, str]] = []
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -31,29 +46,43 @@ class World:
 
     def after(self, seconds: float, do: Callable[[], None]) -> None:
         self._count += 1
-        heapq.heappush(self._agenda, (self.now + max(0.0, seconds), self._count, do))
+        heapq.heappush(self._agenda, (self.now + seconds, self._count, do))
 
     def at(self, when: float, do: Callable[[], None]) -> None:
-        self.after(when - self.now, do)
+        self._count += 1
+        heapq.heappush(self._agenda, (when if when > self.now else self.now, self._count, do))
 
     def note(self, text: str) -> None:
-        self.log.append(f"{self.elapsed:9.3f} {text}")
+        self._log.append((self.now, text))
+
+    @property
+    def log(self) -> list[str]:
+        return [f"{at - self.started:9.3f} {text}" for at, text in self._log]
 
     def violated(self, what: str) -> Violation:
         story = "\n".join(self.log[-120:])
         return Violation(f"seed {self.seed}, after {self.elapsed:.3f} s: {what}\n{story}")
 
-    def run(self, seconds: float, after_each: Callable[[], None]) -> None:
+    def run(self, seconds: float, on_news: Callable[[], None]) -> None:
         end = self.now + seconds
-        while self._agenda and self._agenda[0][0] <= end:
-            self.now, _, do = heapq.heappop(self._agenda)
+        agenda = self._agenda
+        while agenda and agenda[0][0] <= end:
+            when, _, do = heapq.heappop(agenda)
+            # The clock may have been moved past it meanwhile.
+            if when > self.now:
+                self.now = when
             do()
-            after_each()
-        self.now = end
+            if self.news:
+                self.news = False
+                on_news()
+        self.now = max(self.now, end)
 
     def chance(self, probability: float) -> bool:
         """A fault's chance; none when all is calm."""
         return not self.calm and self.random.random() < probability
+
+    def between(self, least: float, most: float) -> float:
+        return least + (most - least) * self.random.random()
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:

@@ -1,0 +1,254 @@
+"""What must hold after every step, and what must have come right in the end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from framework.decide.advance_deployment import max_capacity, min_healthy
+from framework.engine import records
+from framework.engine.commands import Accepted, Killed
+from framework.engine.ledger import Ledger, Tally, load_ledger
+from framework.engine.loop import Engine
+from framework.model.app import App
+from framework.model.deployment import Deployment
+from framework.model.group import Declared
+from framework.model.instance import Condition, Instance
+from tests.simulation.ensemble import NodeStore
+from tests.simulation.node import Cluster, Node
+from tests.simulation.world import run_now
+
+Brief = tuple[int, str] | None  # count and command line of an app; None: not declared
+
+
+ANY: Brief = (-1, "anything")
+
+
+@dataclass
+class Ask:
+    """A user's command that is under way: what it would make of an app. `node` and its `life` are whom it was asked of."""
+
+    app_id: str
+    kind: str
+    expects: Brief
+    node: Node
+    life: int
+
+    @property
+    def is_relative(self) -> bool:
+        """What comes of it depends on what is declared when its turn comes."""
+        return self.kind == "kill and scale"
+
+
+def brief(app: object) -> Brief:
+    return (app.instances, app.cmd or "") if isinstance(app, App) else None
+
+
+class Invariants:
+    def __init__(self, cluster: Cluster, app_ids: Iterable[str]) -> None:
+        self._cluster, self._world = cluster, cluster.world
+        self._app_ids = tuple(app_ids)
+        self.asks: dict[int, Ask] = {}
+        self.user_kills: set[str] = set()
+        # What users were told is accepted, and what may have been accepted without their being told.
+        self.accepted: dict[str, Brief] = {}
+        self.possible: dict[str, set[Brief]] = {}
+        self._author: Engine | None = None  # who wrote last
+        self._before: dict[str, dict[str, Instance]] = {app_id: {} for app_id in self._app_ids}
+        self._present: dict[str, int] = {}
+
+    def check(self) -> None:
+        """After whatever may have changed something: only what was written is looked at."""
+        self._take_answers()
+        ensemble = self._cluster.ensemble
+        written, ensemble.written = ensemble.written, []
+        touched: set[str] = set()
+        for author, writes in written:
+            self._author = author
+            for write in writes:
+                if write.table == records.INSTANCES:
+                    touched.add(self._app_of(write.key))
+                elif write.table in (records.DECLARED, records.DEPLOYMENTS):
+                    touched.update(self._app_ids)
+        if self._author is None:
+            return
+        ledger = self._author.state.ledger
+        self._check_accepted(ledger.declared)
+        for app_id in self._app_ids:
+            if app_id in touched:
+                self._check_app(app_id, ledger)
+
+    def _app_of(self, instance_id: str) -> str:
+        return "/" + instance_id.partition(".instance-")[0].replace("_", "/")
+
+    # --- accepted changes
+
+    def _take_answers(self) -> None:
+        answered = self._cluster.answered
+        for ticket, answer in list(answered.items()):
+            del answered[ticket]
+            ask = self.asks.pop(ticket, None)
+            if ask is None or isinstance(answer, Exception):
+                continue
+            self._world.note(f"accepted: {ask.kind} {ask.app_id}")
+            expected = ask.expects
+            # Some are worked out on what was declared when their turn came.
+            if ask.kind == "roll back" and isinstance(answer, Accepted):
+                expected = self._rolled_back(ask, brief(answer.declared.apps.get(ask.app_id)))
+            if isinstance(answer, Killed):
+                if answer.deployment is None or ask.app_id not in answer.deployment.changes:
+                    continue  # they were gone already, or going
+                expected = brief(answer.deployment.changes[ask.app_id].after)
+            self.accepted[ask.app_id] = expected
+            self.possible.pop(ask.app_id, None)
+
+    def _rolled_back(self, ask: Ask, found: Brief) -> Brief:
+        """To what it was before the deployment; or not at all, where something newer has changed it since."""
+        known = {ask.expects, self.accepted.get(ask.app_id), *self.possible.get(ask.app_id, ())}
+        if found not in known and ANY not in known:
+            raise self._world.violated(f"{ask.app_id} is rolled back to {found}, was {ask.expects}")
+        return found
+
+    def _check_accepted(self, declared: Declared) -> None:
+        """Every change that was accepted is there; one that nobody was told about may be."""
+        for ask in self.asks.values():
+            self.possible.setdefault(ask.app_id, set()).add(ANY if ask.is_relative else ask.expects)
+        for app_id in self._app_ids:
+            found = brief(declared.apps.get(app_id))
+            known = self.accepted.get(app_id)
+            possible = self.possible.get(app_id, ())
+            if found != known and found not in possible and ANY not in possible:
+                raise self._world.violated(f"{app_id} is declared as {found}, accepted was {known}")
+
+    # --- instances
+
+    def _check_app(self, app_id: str, ledger: Ledger) -> None:
+        before = self._before[app_id]
+        instances = {instance.id: instance for instance in ledger.instances_of(app_id)}
+        self._before[app_id] = instances
+        for instance_id, instance in before.items():
+            if instance_id not in instances:
+                self._check_removal(instance)
+        specs = self._specs(ledger, app_id)
+        bounds = [
+            (min_healthy(s.instances, s.upgrade_strategy), max_capacity(s.instances, s.upgrade_strategy)) for s in specs
+        ]
+        self._check_capacity(app_id, instances, bounds)
+        if bounds and app_id in ledger.declared.apps:
+            self._check_health(app_id, instances, min(least for least, _ in bounds), before)
+
+    def _check_removal(self, instance: Instance) -> None:
+        """Only what has ended, or what its agent was given up with, is forgotten."""
+        task = self._cluster.master.task(instance.tasks[0].id)
+        if task is None or not task.alive:
+            return
+        given_up = self._cluster.master.agents[task.agent_id].given_up_at
+        if given_up is None or self._world.now - given_up > 300:
+            raise self._world.violated(f"{instance.id} runs and was forgotten")
+
+    def _check_capacity(self, app_id: str, instances: dict[str, Instance], bounds: list[tuple[int, int]]) -> None:
+        present = sum(i.condition is not Condition.UNREACHABLE_INACTIVE for i in instances.values())
+        if present > self._present.get(app_id, 0):
+            most = max((most for _, most in bounds), default=0) + any(least == most for least, most in bounds)
+            if present > most:
+                raise self._world.violated(f"{app_id} has {present} instances, {most} are allowed")
+        self._present[app_id] = len(instances)
+
+    def _check_health(
+        self, app_id: str, instances: dict[str, Instance], least: int, before: dict[str, Instance]
+    ) -> None:
+        """By our own doing there are never fewer healthy ones than the least of what is, was and shall be declared."""
+        ended = [
+            i
+            for i in instances.values()
+            if i.leaving and i.id in before and before[i.id].ok and not self._is_excused(i)
+        ]
+        if not ended:
+            return
+        ok = sum(i.ok for i in instances.values())
+        if ok < least:
+            raise self._world.violated(
+                f"{app_id}: {[(i.id, i.kill_reason) for i in ended]} were ended, {ok} are left, {least} are to stay"
+            )
+
+    def _is_excused(self, instance: Instance) -> bool:
+        """A user asked for it, or its health check has just failed."""
+        return instance.id in self.user_kills or (instance.checked and instance.healthy is False)
+
+    def _specs(self, ledger: Ledger, app_id: str) -> list[App]:
+        """What is declared of an app, and what its deployment comes from and goes to."""
+        found = [ledger.declared.apps.get(app_id)]
+        for deployment_id in ledger.locks(app_id):
+            change = ledger.deployments[deployment_id].changes[app_id]
+            found += [change.before, change.after]  # type: ignore[list-item]
+        return [spec for spec in found if spec is not None]
+
+    # --- the end
+
+    def open_question(self) -> str | None:
+        """What has not come right yet."""
+        leader = self._cluster.leader
+        if leader is None or leader.engine is None:
+            return "nobody leads"
+        others = [node.name for node in self._cluster.believers() if node is not leader]
+        if others:
+            return f"{others} believe that they lead"
+        state = leader.engine.state
+        ledger = state.ledger
+        if not state.core.connected:
+            return "the leader is not subscribed"
+        if ledger.deployments:
+            return f"deployments do not end: {[_story(d, ledger) for d in ledger.deployments.values()]}"
+        for app_id in self._app_ids:
+            app = ledger.declared.apps.get(app_id)
+            wanted = app.instances if app else 0
+            instances = list(ledger.instances_of(app_id))
+            if len(instances) != wanted or not all(i.ok for i in instances):
+                found = [(i.id, i.condition.value, i.healthy) for i in instances]
+                return f"{app_id} wants {wanted} and has {found}; queue {state.launcher.queue()}"
+        alive = {task.id for task in self._cluster.master.live_tasks()}
+        known = {task.id for i in ledger.instances.values() for task in i.tasks}
+        if alive != known:
+            return f"orphans {alive - known}, ghosts {known - alive}"
+        return None
+
+    def check_end(self) -> None:
+        problem = self.open_question()
+        if problem is not None:
+            raise self._world.violated(problem)
+        leader = self._cluster.leader
+        assert leader is not None and leader.engine is not None
+        ledger = leader.engine.state.ledger
+        self._check_indexes(ledger)
+        waiting = [ask for ask in self.asks.values() if ask.node.life == ask.life]
+        if waiting:
+            raise self._world.violated(f"somebody waits for an answer for ever: {waiting[0].kind} {waiting[0].app_id}")
+        stored = run_now(load_ledger(NodeStore(leader)))
+        for what in ("framework_id", "declared", "instances", "deployments", "versions", "history", "failures"):
+            if getattr(stored, what) != getattr(ledger, what):
+                raise self._world.violated(f"the store has other {what} than its leader")
+
+    def _check_indexes(self, ledger: Ledger) -> None:
+        fresh: dict[str, dict[str, Tally]] = {}
+        for instance in ledger.instances.values():
+            fresh.setdefault(instance.spec_id, {}).setdefault(instance.config_version, Tally()).count(instance, 1)
+
+        def plain(tallies: dict[str, dict[str, Tally]]) -> object:
+            return {
+                spec: {config: [getattr(t, name) for name in Tally.__slots__] for config, t in by.items()}
+                for spec, by in tallies.items()
+            }
+
+        if plain(fresh) != plain(ledger._tallies):
+            raise self._world.violated("the tallies do not add up")
+        tasks = {task.id: i.id for i in ledger.instances.values() for task in i.tasks}
+        if tasks != ledger._by_task:
+            raise self._world.violated("the index by task is wrong")
+
+
+def _story(deployment: Deployment, ledger: Ledger) -> str:
+    specs = {i: (c.before and c.before.instances, c.after and c.after.instances) for i, c in deployment.changes.items()}
+    found = [
+        (i.id, i.condition.value, i.healthy, i.config_version, i.goal.value)
+        for spec_id in deployment.changes
+        for i in ledger.instances_of(spec_id)
+    ]
+    return f"{deployment.steps} at {deployment.current_step}, {specs}, {found}, {deployment.progress}"

@@ -1,0 +1,126 @@
+"""The simulation can see: known bugs, planted through a mutated decision, performer or store, are each caught within 2,000 schedules."""
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+
+from framework.engine import deploying
+from framework.engine.actions import Action, Reply
+from framework.engine.events import Elected
+from framework.engine.ledger import load_ledger
+from framework.engine.reconciling import Reconciler
+from framework.engine.state import State
+from framework.model.run_spec import RunSpec
+from framework.store.base import StoreError
+from tests.simulation.ensemble import Ensemble
+from tests.simulation.node import Cluster, SimEngine
+from tests.simulation.run import Schedule, simulate
+from tests.simulation.world import Violation
+
+
+def caught(schedule: type[Schedule], first: int = 0, most: int = 2000) -> str:
+    """What the first schedule that fails says."""
+    for seed in range(first, first + most):
+        try:
+            simulate(seed, schedule)
+        except Violation as violation:
+            return str(violation).splitlines()[0]
+    raise AssertionError(f"{most} schedules saw nothing")
+
+
+def with_engine(engine: type[SimEngine]) -> type[Schedule]:
+    class OwnCluster(Cluster):
+        engine_class = engine
+
+    class OwnSchedule(Schedule):
+        cluster_class = OwnCluster
+
+    return OwnSchedule
+
+
+def test_persisting_after_the_launch_is_seen() -> None:
+    class LaunchesFirst(SimEngine):
+        async def _step(self) -> None:
+            actions, _ = await self._handle_batch()
+            writes = self.state.ledger.pending()
+            await self._perform(actions)
+            with contextlib.suppress(StoreError):
+                await self._store.commit(writes)
+            self.state.ledger.committed()
+
+    assert "launched before it is durable" in caught(with_engine(LaunchesFirst))
+
+
+def test_a_store_without_a_fence_is_seen() -> None:
+    class Unfenced(Ensemble):
+        fencing = False
+
+    class OwnCluster(Cluster):
+        ensemble_class = Unfenced
+
+    class OwnSchedule(Schedule):
+        cluster_class = OwnCluster
+
+    assert any(
+        what in caught(OwnSchedule) for what in ("accepted was", "is killed though", "was forgotten", "the store has")
+    )
+
+
+def test_killing_unknown_tasks_during_the_start_is_seen() -> None:
+    class ActsBeforeItKnows(SimEngine):
+        """Begins to lead before it has loaded its instances, and kills what it does not know."""
+
+        async def _lead(self, address: str, new_framework_id: bool) -> None:
+            await self._store.claim(address)
+            ledger = await load_ledger(self._store)
+            for instance in list(ledger.instances.values()):
+                ledger._index_instance(instance, None)
+            self.state = State(self._settings, ledger, self._ids)
+            self.view.show(self.state)
+            self.post(Elected(address))
+
+    what = caught(with_engine(ActsBeforeItKnows))
+    assert "killed though it is wanted" in what or "runs and was forgotten" in what
+
+
+def test_taking_silence_for_an_answer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Reconciler._ask
+
+    def impatient(self: Reconciler) -> None:
+        if self._wait > 4:
+            for task_id in sorted(self._open):
+                instance = self._core.ledger.instance_of_task(task_id)
+                if instance is not None:
+                    self._core.send_away(instance, "no answer")
+        ask(self)
+
+    monkeypatch.setattr(Reconciler, "_ask", impatient)
+    assert "was forgotten" in caught(Schedule)
+
+
+def test_a_roll_back_to_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored = deploying._restored
+
+    def to_nothing(spec: RunSpec, version: str) -> RunSpec:
+        return replace(restored(spec, version), instances=0)
+
+    monkeypatch.setattr(deploying, "_restored", to_nothing)
+    assert "is rolled back to (0," in caught(Schedule)
+
+
+def test_forgetting_an_accepted_change_is_seen() -> None:
+    class Forgetful(SimEngine):
+        """Answers before it persists."""
+
+        async def _handle_batch(self) -> tuple[list[Action], int]:
+            actions, handled = await super()._handle_batch()
+            await self._perform([action for action in actions if isinstance(action, Reply)])
+            return [action for action in actions if not isinstance(action, Reply)], handled
+
+    assert "accepted was" in caught(with_engine(Forgetful))
+
+
+def test_a_leader_that_kills_without_asking_the_store_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framework.engine.loop._needs_right", lambda action: False)
+    assert "killed though it is wanted" in caught(Schedule, first=100)
