@@ -8,6 +8,7 @@ ApiError                     status, body
 ├── NotFoundError            404
 ├── ConflictError            409
 ├── ForbiddenError           403
+├── PreconditionError        412: not the version that If-Match names
 ├── TooLargeError            413
 ├── TooManyError             429
 └── UnavailableError         503
@@ -53,6 +54,10 @@ class ConflictError(ApiError):
 
 class ForbiddenError(ApiError):
     status = 403
+
+
+class PreconditionError(ApiError):
+    status = 412
 
 
 class TooLargeError(ApiError):

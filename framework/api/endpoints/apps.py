@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from framework.api import label_selector
+from framework.api import autoscaled, label_selector
 from framework.api.answers.apps import ALWAYS, WHOLE, created_json, embedded, matching
 from framework.api.answers.cache import dumps, joined
 from framework.api.answers.slices import named_list
@@ -26,7 +26,7 @@ from framework.api.context import (
     version_of,
     visible,
 )
-from framework.api.errors import ConflictError, InvalidJsonError, NotFoundError, Violation
+from framework.api.errors import ConflictError, InvalidJsonError, NotFoundError, PreconditionError, Violation
 from framework.api.forms import app_form, shapes
 from framework.api.forms.app_form import Defaults
 from framework.model import path_id
@@ -149,10 +149,12 @@ async def _change_one(request: Request, *, partial: bool, may_create: bool) -> R
     api, app_id = api_of(request), id_in(request)
     draft = await _draft(api, app_id, await json_body(request), partial=partial, may_create=may_create)
     created = False
+    expected = request.headers.get("if-match")
 
     def edit(declared: Declared, defaults: Defaults) -> Change:
         nonlocal created
         created = app_id not in declared.apps
+        _require_version(declared.apps.get(app_id), expected, app_id)
         return draft(declared, defaults)
 
     accepted = await api.declare(request, edit, group=path_id.parent(app_id))
@@ -160,6 +162,16 @@ async def _change_one(request: Request, *, partial: bool, may_create: bool) -> R
     if created:
         return deployed(accepted.deployment, 201, {"Location": app_id})
     return deployed(accepted.deployment)
+
+
+def _require_version(current: App | None, expected: str | None, app_id: str) -> None:
+    """`If-Match: "VERSION"`: the change was decided on that version of the app. Marathon has no such thing."""
+    if expected is None or (current is not None and expected.strip() == "*"):
+        return
+    versions = {text.strip().removeprefix("W/").strip('"') for text in expected.split(",")}
+    if current is None or current.version not in versions:
+        now = f"is at version {current.version}" if current else "does not exist"
+        raise PreconditionError(f"App '{app_id}' {now}, not at {expected[:100]}")
 
 
 async def _change_many(request: Request, *, partial: bool, may_create: bool) -> Response:
@@ -197,10 +209,12 @@ async def _draft(api: Api, app_id: str, document: Any, *, partial: bool, may_cre
     def edit(declared: Declared, defaults: Defaults) -> Change:
         current = declared.apps.get(app_id)
         if current is not None and partial:
-            return Change(apps={app_id: app_form.changed_app(current, document, defaults)})
+            changed = app_form.changed_app(current, document, defaults)
+            return Change(apps={app_id: autoscaled.kept(current, changed, document)})
         if current is None and not may_create:
             raise NotFoundError.of("App", app_id)
-        return Change(apps={app_id: app_form.whole_app(app_id, document, defaults)})
+        whole = app_form.whole_app(app_id, document, defaults)
+        return Change(apps={app_id: autoscaled.kept(current, whole, document)})
 
     return edit
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
+from framework.api import autoscaled
 from framework.api.changes import DraftEdit, ids_below
 from framework.api.errors import ConflictError, InvalidObjectError, NotFoundError, Violation
 from framework.api.forms import app_form, pod_form, rules, shapes
@@ -164,7 +165,7 @@ def _collect(
     if "apps" in given:
         into.apps.update(dict.fromkeys(i for i in declared.apps if path_id.parent(i) == group_id))
         for index, app in enumerate(given["apps"]):
-            _app(app, group_id, defaults, into, f"{at}/apps({index})")
+            _app(app, group_id, declared, defaults, into, f"{at}/apps({index})")
     if "pods" in given:
         into.pods.update(dict.fromkeys(i for i in declared.pods if path_id.parent(i) == group_id))
         for index, pod in enumerate(given["pods"]):
@@ -206,7 +207,7 @@ def _group_itself(given: Document, group_id: str, declared: Declared, into: _Col
     into.under(at, found.violations)
 
 
-def _app(given: Document, group_id: str, defaults: Defaults, into: _Collected, at: str) -> None:
+def _app(given: Document, group_id: str, declared: Declared, defaults: Defaults, into: _Collected, at: str) -> None:
     if not given.get("id"):
         into.under(f"{at}/id", [Violation("/", "error.path.missing")])
         return
@@ -216,7 +217,8 @@ def _app(given: Document, group_id: str, defaults: Defaults, into: _Collected, a
         violations.append(Violation("/id", "Applications may not share the same id"))
     into.under(at, violations)
     if not violations:
-        into.apps[document["id"]] = from_json(App, document)
+        app = from_json(App, document)
+        into.apps[app.id] = autoscaled.kept(declared.apps.get(app.id), app, given)
 
 
 def _pod(given: Document, group_id: str, defaults: Defaults, into: _Collected, at: str) -> None:
