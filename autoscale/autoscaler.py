@@ -74,6 +74,7 @@ class Autoscaler:
         """Blocking; called from a thread. Errors of neighbours are told by /health and the journal, and end nothing."""
         began, now = time.perf_counter(), self.clock()
         LEADER.set(self.leads)
+        self.inputs.look_at_edge(now)
         try:
             apps = self.api.apps()
             self.health.ok("api")
@@ -82,7 +83,7 @@ class Autoscaler:
             return
         scaled = self._policies_of(apps, now)
         self.inputs.look([policy for _, policy in scaled], now)
-        self._forget_all_but({app.id for app, _ in scaled})
+        self._forget_all_but({app.id for app, _ in scaled}, {app.id for app in apps})
         acted = False
         for app, policy in scaled:
             acted |= self._decide_for(app, policy, now)
@@ -124,14 +125,16 @@ class Autoscaler:
             if signal.kind == "queue" and not signal.url.startswith(allowed or ("\0",)):
                 raise PolicyError(f"{PREFIX}QUEUE_URL is not below an address that --queue-urls allows")
 
-    def _forget_all_but(self, known: set[str]) -> None:
-        for app_id in self.series.keys() - known:
+    def _forget_all_but(self, scaled: set[str], known: set[str]) -> None:
+        """What is not scaled is not shown; what is gone is forgotten. An API that lists no app at all is not believed."""
+        for app_id in self.series.keys() - scaled if known else ():
             for gauge in (WANTED, NEEDED, RATE, LAG):
                 with contextlib.suppress(KeyError):
                     gauge.remove(app_id)
-        for kept in (self.pasts, self.series, self._counts, self._shown, self._starts):
-            for app_id in kept.keys() - known:
-                del kept[app_id]
+            for kept in (self.series, self._counts, self._shown, self._starts):
+                kept.pop(app_id, None)
+        for app_id in self.pasts.keys() - known if known else ():
+            del self.pasts[app_id]
 
     def _decide_for(self, app: App, policy: Policy, now: float) -> bool:
         """Whether something was done."""

@@ -51,14 +51,17 @@ class Inputs:
         self._asked: dict[Signal, Asked] = {}
         self._mesos_at = float("-inf")
 
-    def look(self, policies: Collection[Policy], now: float) -> None:
-        """Asks all that these policies need. Blocking; what does not answer is told by /health, and its samples grow stale."""
+    def look_at_edge(self, now: float) -> None:
+        """Asks the load balancers. Blocking; those that do not answer are told by /health."""
         self._balancers.look(now, self._settings.timeout)
         if self._balancers.has_quorum:
             self._health.ok("metrics")
         else:
             errors = self._balancers.errors
             self._health.failing("metrics", "; ".join(errors[:3]))
+
+    def look(self, policies: Collection[Policy], now: float) -> None:
+        """Asks what else these policies need. What does not answer is told by /health, and its samples grow stale."""
         signals = {signal for policy in policies for signal in policy.signals}
         if any(signal.kind in IN_MESOS for signal in signals):
             self._look_at_mesos(now)
