@@ -131,6 +131,7 @@ def policy_of(settings: EdgeSettings, layout: Layout) -> Policy:
         expose_all=settings.expose_all,
         stream_ports=settings.stream_range,
         authorities=frozenset(found),
+        one_authority=settings.target == "haproxy",
         unsupported=UNSUPPORTED if settings.target == "haproxy" else frozenset(),
     )
 

@@ -136,6 +136,7 @@ class _Writer:
                 *([f"{listen.grpc} http2{suffix}"] if listen.grpc else []),
             ],
             "names": names,
+            "default": default,
             "tls": bool(listen.tls),
             "certificate": self._certificate(names[0]),
             "client_ca": authorities[0] if authorities else "",

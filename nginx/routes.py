@@ -4,7 +4,8 @@ Which instance's labels speak for a service: those of the newest app version (`d
 new definition holds from its first healthy instance on.
 
 Who gets a host and path that two services want: the higher PRIORITY, then the one that had it before, then the first by name. The
-loser is reported.
+loser is reported. A client's certificate is checked before its request is known, so all routes of a host (with some proxies: of the edge)
+have the same authority: by the same order, those that name another one are closed.
 """
 
 from collections import defaultdict
@@ -19,6 +20,7 @@ from nginx.model import Canary, Endpoint, Instance, Model, Options, Refusal, Rou
 APP = "dromos-app"
 PORT_INDEX = "dromos-port-index"
 VERSION = "dromos-version"
+LABELS = (options.PREFIX, "HAPROXY_")  # what tags may say
 MAX_APP_ID = 256
 
 # What a route occupies: (host or "", path), or ("tcp"/"udp", port).
@@ -31,8 +33,8 @@ class Policy:
     """`groups`: only services of these groups (none: all). `expose_all`: route services without any label too, at `/` + name.
 
     `stream_ports`: the range of TCP and UDP ports that labels may open. `addresses`: host name -> IP address, as resolved.
-    `authorities`: the files of certificate authorities that there are for CLIENT_CA. `unsupported`: protocols, and keys of labels,
-    that the chosen proxy does not know.
+    `authorities`: the files of certificate authorities that there are for CLIENT_CA. `one_authority`: the chosen proxy has the same for
+    all hosts. `unsupported`: protocols, and keys of labels, that it does not know.
     """
 
     groups: frozenset[str] = frozenset()
@@ -40,6 +42,7 @@ class Policy:
     stream_ports: tuple[int, int] = (10000, 20000)
     addresses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     authorities: frozenset[str] = frozenset()
+    one_authority: bool = False
     unsupported: frozenset[str] = frozenset()
 
 
@@ -79,6 +82,7 @@ class Builder:
                 candidates.append(candidate)
         candidates = _merge_deployment_groups(candidates)
         candidates = _without_missing_references(candidates, policy, refusals)
+        candidates = _with_one_authority_each(candidates, policy, claims or {}, refusals)
         canaries = _canaries({candidate.name: candidate for candidate in candidates}, refusals)
         routes, streams = self._routes_of(candidates, claims or {}, refusals)
         built = {one.name: self._service(one, canaries.get(one.name, ())) for one in candidates}
@@ -152,16 +156,17 @@ def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusal
         refusals.append(Refusal(ascii(name)[:80], "name", str(refused)))
         return None
     spokesman = max(instances, key=lambda one: (one.healthy, one.meta.get(VERSION, ""), one.id))
-    asks = APP in spokesman.meta or options.speaks_to_the_edge(spokesman.meta)
+    labels = labels_of(spokesman)
+    asks = APP in labels or options.speaks_to_the_edge(labels)
     if not (asks or policy.expose_all):
         return None
     try:
-        index = names.integer(spokesman.meta.get(PORT_INDEX, "0"), 0, 10_000)
-        app = _app_id(spokesman.meta.get(APP, ""))
+        index = names.integer(labels.get(PORT_INDEX, "0"), 0, 10_000)
+        app = _app_id(labels.get(APP, ""))
     except RefusedError as refused:
         refusals.append(Refusal(name, "meta", str(refused)))
         return None
-    parsed = options.parse(spokesman.meta, index)
+    parsed = options.parse(labels, index)
     refusals += [Refusal(name, key, why) for key, why in parsed.problems]
     authority = parsed.options.access.client_ca
     unknown_authority = bool(authority) and authority not in policy.authorities
@@ -175,7 +180,13 @@ def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusal
         return None
     endpoints = _endpoints(name, instances, index, policy, refusals)
     wishes = tuple(_wishes(name, app, index, parsed.options, policy, refusals))
-    return _Candidate(name, app, index, spokesman.meta.get(VERSION, ""), parsed.options, endpoints, wishes)
+    return _Candidate(name, app, index, labels.get(VERSION, ""), parsed.options, endpoints, wishes)
+
+
+def labels_of(instance: Instance) -> Mapping[str, str]:
+    """Its meta, and tags such as `DROMOS_EDGE_HOSTS=shop.example.org`, for those who can set tags alone; meta wins."""
+    tagged = dict(tag.split("=", 1) for tag in instance.tags if "=" in tag and tag.startswith(LABELS))
+    return {**tagged, **instance.meta} if tagged else instance.meta
 
 
 def _app_id(value: str) -> str:
@@ -200,7 +211,7 @@ def _endpoints(
         except RefusedError as refused:
             refusals.append(Refusal(name, f"endpoint {ascii(instance.id)[:80]}", str(refused)))
             continue
-        weight = options.weight(instance.meta, index, min(max(instance.weight, 0), 1000))
+        weight = options.weight(labels_of(instance), index, min(max(instance.weight, 0), 1000))
         found.setdefault((address, port), Endpoint(address, port, weight, instance.id))
     return tuple(sorted(found.values()))
 
@@ -260,16 +271,42 @@ def _without_missing_references(
     return found
 
 
+def _with_one_authority_each(
+    candidates: Sequence[_Candidate], policy: Policy, claims: Claims, refusals: list[Refusal]
+) -> list[_Candidate]:
+    """Closes those whose clients would be checked against the authority of another."""
+    asking = [one for one in candidates if one.options.access.client_ca]
+    wishes = [(one, claimed) for one in asking for claimed in one.wishes]
+    owners: dict[str, _Candidate] = {}
+    for candidate, (host, _) in sorted(wishes, key=lambda wish: _rank(wish[0], wish[1], claims)):
+        owners.setdefault("" if policy.one_authority else host, candidate)
+    closed = set()
+    for candidate in asking:
+        places = {"" if policy.one_authority else host for host, _ in candidate.wishes}
+        others = [owners[place] for place in sorted(places) if not _same_authority(owners[place], candidate)]
+        if others:
+            owner = others[0]
+            why = f"is closed: clients there are checked against {owner.options.access.client_ca} of {owner.name}"
+            refusals.append(Refusal(candidate.name, "CLIENT_CA", why))
+            closed.add(candidate.name)
+    return [replace(one, wishes=()) if one.name in closed else one for one in candidates]
+
+
+def _same_authority(one: _Candidate, other: _Candidate) -> bool:
+    return one.options.access.client_ca == other.options.access.client_ca
+
+
+def _rank(candidate: _Candidate, claimed: Claim, claims: Claims) -> tuple[int, bool, str]:
+    """Who comes first. See the head of this file for the rule."""
+    return (-candidate.options.priority, claims.get(claimed) != candidate.name, candidate.name)
+
+
 def _grant(candidates: Sequence[_Candidate], claims: Claims, refusals: list[Refusal]) -> dict[str, list[Claim]]:
-    """Who gets what. See the head of this file for the rule; who goes away empty-handed is reported."""
-
-    def rank(candidate: _Candidate, claimed: Claim) -> tuple[int, bool, str]:
-        return (-candidate.options.priority, claims.get(claimed) != candidate.name, candidate.name)
-
+    """Who gets what; who goes away empty-handed is reported."""
     taken: dict[Claim, str] = {}
     granted: defaultdict[str, list[Claim]] = defaultdict(list)
     wishes = [(candidate, claimed) for candidate in candidates for claimed in candidate.wishes]
-    for candidate, claimed in sorted(wishes, key=lambda wish: rank(*wish)):
+    for candidate, claimed in sorted(wishes, key=lambda wish: _rank(wish[0], wish[1], claims)):
         owner = taken.setdefault(claimed, candidate.name)
         if owner == candidate.name:
             granted[owner].append(claimed)

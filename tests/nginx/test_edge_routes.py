@@ -1,5 +1,7 @@
 """Consul's services and their labels -> routes: who is reached where, whose labels count, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from nginx.model import Instance, Model
@@ -134,6 +136,31 @@ def test_a_label_that_limits_access_and_cannot_be_read_closes_the_route(labels: 
     model = model_of(task("web", HAPROXY_0_VHOST="a.test", **labels))
     assert routes(model) == set()
     assert ("web", "route") in refused(model)
+
+
+def test_clients_of_a_host_are_checked_against_one_authority_and_who_names_another_is_closed() -> None:
+    policy = Policy(authorities=frozenset({"a.pem", "b.pem"}))
+    one = task("one", HAPROXY_0_VHOST="a.test", DROMOS_EDGE_CLIENT_CA="a.pem")
+    two = task("two", HAPROXY_0_VHOST="a.test", HAPROXY_0_PATH="/two", DROMOS_EDGE_CLIENT_CA="b.pem")
+    elsewhere = task("elsewhere", HAPROXY_0_VHOST="b.test", DROMOS_EDGE_CLIENT_CA="b.pem")
+    model = model_of(one, two, elsewhere, policy=policy)
+    assert routes(model) == {("a.test", "/", "one"), ("b.test", "/", "elsewhere")}
+    assert refused(model) == {("two", "CLIENT_CA")}
+    had_it = model_of(one, two, policy=policy, claims={("a.test", "/two"): "two"})
+    assert routes(had_it) == {("a.test", "/two", "two")}
+    whole_edge = replace(policy, one_authority=True)
+    assert routes(model_of(one, two, elsewhere, policy=whole_edge)) == {
+        ("a.test", "/two", "two"),
+        ("b.test", "/", "elsewhere"),
+    }
+
+
+def test_tags_say_what_meta_does_not() -> None:
+    tags = ("DROMOS_EDGE_HOSTS=tagged.test", "DROMOS_EDGE_PATH=/tag", "dromos-app=/other", "HAPROXY_0_VHOST", "v1.2=x")
+    instance = Instance("web-1", "web", "10.0.0.1", 80, tags=tags, meta={"DROMOS_EDGE_PATH": "/meta"})
+    assert routes(model_of(instance)) == {("tagged.test", "/meta", "web")}
+    weighted = Instance("web-1", "web", "10.0.0.1", 80, tags=("DROMOS_EDGE_WEIGHT=7", "DROMOS_EDGE_PATH=/a"))
+    assert model_of(weighted).services["web"].endpoints[0].weight == 7
 
 
 def test_any_other_label_that_cannot_be_read_is_left_out_and_reported() -> None:

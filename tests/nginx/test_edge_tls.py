@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,14 +55,17 @@ def name_shown(port: int, host: str) -> str:
     return done.stdout.decode().rpartition("CN = ")[2].strip()
 
 
-def status_of(port: int, host: str, certificate: Path | None = None) -> tuple[int, str]:
-    """(status, all of the head) of a GET over TLS."""
+def status_of(port: int, host: str, certificate: Path | None = None, *, names_host: bool = True) -> tuple[int, str]:
+    """(status, all of the head) of a GET over TLS. `names_host`: in the handshake too."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if certificate:
         context.load_cert_chain(certificate)
-    with socket.create_connection(("127.0.0.1", port), 5) as raw, context.wrap_socket(raw, server_hostname=host) as tls:
+    with (
+        socket.create_connection(("127.0.0.1", port), 5) as raw,
+        context.wrap_socket(raw, server_hostname=host if names_host else None) as tls,
+    ):
         tls.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         found = b""
         with contextlib.suppress(OSError):
@@ -141,6 +145,28 @@ async def test_a_client_without_a_certificate_of_the_authority_stays_outside(edg
             status, _ = await asyncio.to_thread(status_of, edge.tls_port, "web.test", tmp_path / "stranger.pem")
             assert status in (400, 403)
         assert len(web.requests) == 1
+
+
+@with_targets(["nginx-lua", "nginx"])
+async def test_a_certificate_for_one_host_opens_no_other(edge: Rig, tmp_path: Path) -> None:
+    make_certificate(edge.layout.authorities / "guests.pem", "guests")
+    make_certificate(tmp_path / "guest.pem", "guest", ca=edge.layout.authorities / "guests.pem")
+    edge.policy = replace(edge.policy, authorities=frozenset({"staff.pem", "guests.pem"}))
+    async with backends("inside", "lobby") as (inside, lobby):
+        labels = {"DROMOS_EDGE_CLIENT_CA": "guests.pem", "DROMOS_EDGE_PATH": "/"}
+        await edge.show(
+            instance(inside, DROMOS_EDGE_CLIENT_CA="staff.pem"), instance(lobby, "any", plain="yes", **labels)
+        )
+
+        def status(host: str, **how: bool) -> int:
+            with contextlib.suppress(ssl.SSLError, IndexError, ConnectionError):
+                return status_of(edge.tls_port, host, tmp_path / "guest.pem", **how)[0]
+            return 0
+
+        assert await asyncio.to_thread(status, "lobby.test") == 200
+        assert await asyncio.to_thread(status, "web.test") != 200
+        assert await asyncio.to_thread(status, "web.test", names_host=False) == 421
+        assert inside.requests == []
 
 
 def test_a_certificate_without_its_key_is_left_out_and_named(tmp_path: Path) -> None:

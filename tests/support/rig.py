@@ -112,6 +112,7 @@ async def rig(
         proxy = Nginx(around, process.find_program(), soft_close=soft_close)
     policy = Policy(
         unsupported=UNSUPPORTED if target == "haproxy" else frozenset(),
+        one_authority=target == "haproxy",
         authorities=frozenset(path.name for path in layout.authorities.glob("*"))
         if layout.authorities.is_dir()
         else frozenset(),
