@@ -34,6 +34,10 @@ class _Seen:
     version: str
     busy: bool
     failure: Json | None = None
+    old: int = 0  # instances of an earlier configuration
+
+    def __str__(self) -> str:
+        return f"{self.ready}/{self.wanted}" + (f" ({self.old} old)" if self.old else "")
 
 
 class Waiting:
@@ -105,7 +109,7 @@ class Waiting:
                 f"  {failure.get('appId')} on {failure.get('host')}: {failure.get('state')}, {failure.get('message')}"
             )
         step = f"step {plan['currentStep']} of {plan['totalSteps']}: " if plan and plan.get("totalSteps", 1) > 1 else ""
-        progress = step + ", ".join(f"{spec_id} {f'{s.ready}/{s.wanted}' if s else 'gone'}" for spec_id, s in seen)
+        progress = step + ", ".join(f"{spec_id} {s or 'gone'}" for spec_id, s in seen)
         if progress != self._progress:
             self._say(progress)
             self._progress, self._progress_at = progress, self._clock()
@@ -175,8 +179,15 @@ def _app(api: Api, app_id: str) -> _Seen | None:
         return None
     app: dict[str, Any] = body["app"]
     ready = app["tasksHealthy"] if app.get("healthChecks") else app["tasksRunning"]
+    changed_at = str((app.get("versionInfo") or {}).get("lastConfigChangeAt", ""))
     return _Seen(
-        app_id, app["instances"], int(ready), app["version"], bool(app.get("deployments")), app.get("lastTaskFailure")
+        app_id,
+        app["instances"],
+        int(ready),
+        app["version"],
+        bool(app.get("deployments")),
+        app.get("lastTaskFailure"),
+        sum(str(task.get("version")) < changed_at for task in app.get("tasks") or []),
     )
 
 
