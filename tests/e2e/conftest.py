@@ -13,7 +13,8 @@ from tests.support.mesos import running_real_mesos
 from tests.support.platform import ROOT, Platform, platform
 from tests.support.processes import free_ports
 
-VHOST = "hello.localhost"
+# Rates are measured over a shorter time than by default, so that load and calm are seen sooner.
+QUICK = {"DROMOS_AUTOSCALE_INTERVAL": "0.5", "DROMOS_AUTOSCALE_WINDOW": "3"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Kind:
 
 @pytest.fixture(scope="module")
 def embedded_platform(tmp_path_factory: pytest.TempPathFactory, dockerd: Dockerd) -> Iterator[Platform]:
-    with platform(tmp_path_factory.mktemp("embedded"), DOCKER_HOST=dockerd.url) as one:
+    with platform(tmp_path_factory.mktemp("embedded"), DOCKER_HOST=dockerd.url, **QUICK) as one:
         yield one
 
 
@@ -55,7 +56,7 @@ def real_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform
     resources = f"cpus:8;mem:8192;disk:8192;ports:[{first}-{last}]"
     with running_real_mesos(directory, resources=resources) as mesos, running_real_consul(directory) as consul:
         neighbours = ("--mesos-master", mesos.address, "--consul-addr", f"127.0.0.1:{consul.port}")
-        with platform(directory / "state", *neighbours) as one:
+        with platform(directory / "state", *neighbours, **QUICK) as one:
             yield one
 
 

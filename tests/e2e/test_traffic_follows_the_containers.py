@@ -42,7 +42,7 @@ def test_a_killed_process_is_replaced_and_users_hardly_notice(kind):
 def test_load_raises_the_number_of_instances_and_calm_lowers_it(kind):
     platform, app_id = kind.platform, kind.id("scaled")
     host = kind.host(app_id)
-    bounds = {"TARGET": "20", "MIN": "2", "MAX": "6", "DOWN_AFTER": "15"}
+    bounds = {"TARGET": "20", "MIN": "2", "MAX": "6", "DOWN_AFTER": "4"}
     labels = {f"DROMOS_AUTOSCALE_{name}": value for name, value in bounds.items()}
     platform.deploy(kind.app(app_id, **labels), "--wait")
     eventually(lambda: len(platform.answers(host)) == 2, timeout=15)

@@ -114,7 +114,7 @@ class Platform:
         return pid
 
     def wait_until_healthy(self, timeout: float = 30) -> None:
-        eventually(lambda: self.run("status").returncode == 0, timeout, what="all daemons are healthy")
+        eventually(lambda: self.run("status").returncode == 0, timeout, interval=0.4, what="all daemons are healthy")
 
     def logs(self) -> str:
         """The end of every daemon's log, for a failure's report."""
