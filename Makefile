@@ -30,6 +30,9 @@ format: setup-test
 bench: setup-test  ## the benchmarks, each printing a table
 	$(PYTHON) -m bench $(ARGS)
 
+churn: setup-test  ## 30 simulated minutes of changes and faults, from the framework through Consul to the file
+	$(PYTHON) -m tests.churn $(ARGS)
+
 lock: setup-test  ## pin requirements*.txt to requirements*.lock
 	scripts/lock.sh
 

@@ -25,7 +25,7 @@ VERSION = "2024-01-01T00:00:00.000Z"
 
 class Marathon:
     """`apps` is what GET /v2/apps gives, each app with its `tasks`; `pods` what GET /v2/pods::status gives. `status` other than
-    200 is answered to every request."""
+    200 is answered to every request; `shown`, if it is set, in place of the apps."""
 
     def __init__(self, framework_id: str = "") -> None:
         self.framework_id = framework_id or f"{uuid.uuid4()}-0000"
@@ -33,6 +33,7 @@ class Marathon:
         self.pods: list[Json] = []
         self.versions: dict[tuple[str, str], Json] = {}
         self.status = 200
+        self.shown: dict[str, Json] | None = None
         self.asked: list[str] = []
         self.url = ""
         self._streams: set[asyncio.Queue[bytes]] = set()
@@ -120,7 +121,8 @@ class Marathon:
                 stream.put_nowait(b"")
 
     async def _apps(self, request: Request) -> Response:
-        return self._answer(request, {"apps": list(self.apps.values())})
+        shown = self.apps if self.shown is None else self.shown
+        return self._answer(request, {"apps": list(shown.values())})
 
     async def _pods(self, request: Request) -> Response:
         return self._answer(request, self.pods)

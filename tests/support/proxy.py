@@ -5,7 +5,7 @@ import contextlib
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -20,8 +20,16 @@ class Faults:
 
 
 class Proxy:
-    def __init__(self, host: str, port: int | None = None, *, seed: int = 0) -> None:
-        """In front of `host` and `port`, or of the UNIX socket at the path `host`."""
+    def __init__(
+        self,
+        host: str,
+        port: int | None = None,
+        *,
+        seed: int = 0,
+        on_sent: Callable[[bytes], None] = lambda data: None,
+    ) -> None:
+        """In front of `host` and `port`, or of the UNIX socket at the path `host`. `on_sent` sees what clients send through it."""
+        self._on_sent = on_sent
         self.upstream = (host, port)
         self.port = 0
         self._faults = Faults()
@@ -101,15 +109,20 @@ class Proxy:
         )
         self._open.add(upstream_writer)
 
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        async def pump(
+            source: asyncio.StreamReader, sink: asyncio.StreamWriter, on_data: Callable[[bytes], None]
+        ) -> None:
             with contextlib.suppress(OSError):
                 while data := await source.read(65536):
+                    on_data(data)
                     sink.write(data)
                     await sink.drain()
             sink.close()
 
         try:
-            await asyncio.gather(pump(reader, upstream_writer), pump(upstream_reader, writer))
+            await asyncio.gather(
+                pump(reader, upstream_writer, self._on_sent), pump(upstream_reader, writer, lambda data: None)
+            )
         finally:
             self._open.discard(upstream_writer)
             upstream_writer.close()
