@@ -51,6 +51,20 @@ class Api:
             raise ApiError(f"GET {self._url}/v2/tasks answers with no list of tasks") from None
         return found
 
+    def is_replaceable(self, app_id: str) -> bool:
+        """Whether what is under way for the app is about it alone and no canary or blue/green roll-out: a forced change of the count
+        carries such a deployment on, and would cut the others short. Raises ApiError."""
+        try:
+            running = [one for one in self._call("GET", "/v2/deployments") if app_id in one["affectedApps"]]
+            return all(
+                set(one["affectedApps"]) == {app_id}
+                and not one.get("affectedPods")
+                and not any("rollout" in action for action in one["currentActions"])
+                for one in running
+            )
+        except (KeyError, TypeError, AttributeError):
+            raise ApiError(f"GET {self._url}/v2/deployments answers with no list of deployments") from None
+
     def scale(self, app: App, instances: int, *, force: bool = False) -> None:
         """Asks for `instances` of the app as it was read: If-Match names the version that was decided on.
 

@@ -197,9 +197,9 @@ class Autoscaler:
             try:
                 self.api.scale(app, steered.instances)
             except BusyError:
-                if not (self.settings.force_up and steered.instances > current):
-                    raise
                 # Demand does not wait for a roll-out: the deployment that takes its place carries it on.
+                if not (self.settings.force_up and steered.instances > current and self.api.is_replaceable(app.id)):
+                    raise
                 self.api.scale(app, steered.instances, force=True)
         except ApiError as error:
             return "refused", str(error)

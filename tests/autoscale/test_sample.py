@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscale.sample import Quality, Reading, Readings
+from autoscale.sample import Quality, Reading, Readings, Sample, Traffic, together
 
 
 def readings(*entries: tuple[float, float, float], window: float = 10) -> Readings:
@@ -55,3 +56,84 @@ def test_a_rate_is_never_negative(entries):
         at += gap
         found = found.with_reading(Reading(at, 0, {"/a": total}))
     assert found.sample("/a", at, fresh_for=5).rate >= 0
+
+
+def edge(at: float, totals: dict[str, float], **more: float) -> Reading:
+    numbers = {name: {"/a": value} for name, value in more.items() if name != "beat"}
+    return Reading(at, 0, totals, beat=more.get("beat"), **numbers)
+
+
+def test_a_source_whose_clock_stands_still_is_a_frozen_picture():
+    found = Readings(10)
+    for at in (0, 3, 6):
+        found = found.with_reading(edge(at, {"/a": 50}, beat=1000))
+    assert found.sample("/a", 6, fresh_for=5).quality is Quality.STALE
+    alive = Readings(10)
+    for at in (0, 3, 6):
+        alive = alive.with_reading(edge(at, {"/a": 50}, beat=1000 + at))
+    assert alive.sample("/a", 6, fresh_for=5).quality is Quality.TRUE_ZERO
+
+
+def test_traffic_that_ends_for_all_apps_at_one_moment_is_no_true_zero_until_it_comes_back():
+    found = Readings(4)
+    for at in (0, 2, 4):
+        found = found.with_reading(Reading(at, 0, dict.fromkeys("abc", 10.0 * at) | {"/quiet": 5.0}))
+    for at in (6, 8, 10, 12):
+        found = found.with_reading(Reading(at, 0, dict.fromkeys("abc", 40.0) | {"/quiet": 5.0}))
+    assert {found.sample(app, 12, fresh_for=5).quality for app in (*"abc", "/quiet")} == {Quality.UNPROVEN_ZERO}
+    for at in (14, 16):
+        found = found.with_reading(Reading(at, 0, {"a": 40 + at, "b": 40.0, "c": 40.0}))
+    assert found.sample("a", 16, fresh_for=5).quality is Quality.FRESH
+    assert found.sample("b", 16, fresh_for=5).quality is Quality.TRUE_ZERO
+
+
+def test_one_app_that_ends_while_others_go_on_has_a_true_zero():
+    found = Readings(4)
+    for at in (0, 2, 4, 6, 8, 10):
+        found = found.with_reading(Reading(at, 0, {"a": min(at, 4) * 10.0, "b": at * 10.0, "c": at * 10.0}))
+    assert found.sample("a", 10, fresh_for=5).quality is Quality.TRUE_ZERO
+
+
+def test_latency_errors_and_what_is_under_way_are_those_of_the_window():
+    found = Readings(10)
+    found = found.with_reading(edge(0, {"/a": 100}, seconds=50, answered=100, errors=1, active=4, queued=9))
+    found = found.with_reading(edge(10, {"/a": 200}, seconds=55, answered=200, errors=6, active=6, queued=2))
+    traffic = found.traffic("/a", 10, fresh_for=5)
+    assert (traffic.sample.rate, traffic.latency, traffic.error_rate) == (10.0, 0.05, 0.5)
+    assert (traffic.active, traffic.queued) == (5.0, 2.0)
+
+
+def test_a_source_without_sums_tells_its_own_mean():
+    found = Readings(10).with_reading(edge(0, {"/a": 1}, mean=0.3)).with_reading(edge(5, {"/a": 9}, mean=0.2))
+    assert found.traffic("/a", 5, fresh_for=5).latency == 0.2
+
+
+def traffic(rate: float, quality: Quality, latency: float | None = None) -> Traffic:
+    return Traffic(Sample(0, rate, quality), 1, 0, 0, latency)
+
+
+GOOD, LOST = traffic(10, Quality.FRESH, 0.1), traffic(0, Quality.STALE)
+ZERO, DOUBTED = traffic(0, Quality.TRUE_ZERO), traffic(0, Quality.UNPROVEN_ZERO)
+
+
+@pytest.mark.parametrize(
+    ("parts", "quorum", "rate", "quality"),
+    [
+        ([GOOD, GOOD, GOOD], 2, 30, Quality.FRESH),
+        ([GOOD, GOOD, LOST], 2, 20, Quality.PARTIAL),
+        ([GOOD, LOST, LOST], 2, 0, Quality.STALE),
+        ([GOOD, ZERO], 2, 10, Quality.FRESH),
+        ([ZERO, ZERO], 2, 0, Quality.TRUE_ZERO),
+        ([ZERO, DOUBTED], 2, 0, Quality.UNPROVEN_ZERO),
+        ([ZERO, LOST], 1, 0, Quality.PARTIAL),
+        ([LOST], 1, 0, Quality.STALE),
+    ],
+)
+def test_several_load_balancers_are_added_up_as_far_as_they_answer(parts, quorum, rate, quality):
+    whole = together(parts, 0, quorum=quorum)
+    assert (whole.sample.rate, whole.sample.quality) == (rate, quality)
+
+
+def test_latencies_are_weighed_by_traffic():
+    whole = together([traffic(30, Quality.FRESH, 0.1), traffic(10, Quality.FRESH, 0.5)], 0, quorum=1)
+    assert whole.latency == pytest.approx(0.2)
