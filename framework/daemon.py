@@ -19,6 +19,7 @@ from framework.health.prober import HealthProber
 from framework.leader.single import SingleNode
 from framework.mesos.scheduler import MesosScheduler
 from framework.metrics import EngineMetrics
+from framework.secrets.keeper import Keeper
 from framework.settings import FrameworkSettings
 from framework.store.base import Store
 from framework.store.memory import MemoryStore
@@ -72,12 +73,14 @@ async def _engine(
     engine = Engine(
         store, settings.engine(), framework_name=settings.framework_name, bus=bus, loop_settings=settings.loop()
     )
+    secrets = Keeper(settings.secrets(), engine.post)
     mesos = MesosScheduler(
         framework_info(settings, address),
         settings.master,
         engine.post,
         credentials=settings.credentials,
         gpus=settings.gpu_scheduling,
+        secrets=secrets,
         on_removed=lambda message: give_up(OperatorError(_removed(message, settings))),
     )
     prober = HealthProber(engine.post, concurrency=settings.health_check_concurrency)
@@ -98,6 +101,7 @@ async def _engine(
             task.cancel()
         await asyncio.gather(*tasks[1:], return_exceptions=True)
         await mesos.close()
+        await secrets.close()
         await prober.close()
         await store.close()
         REGISTRY.unregister(metrics)

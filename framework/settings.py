@@ -11,12 +11,14 @@ from framework.api.settings import ApiSettings
 from framework.decide.placement import Strategy
 from framework.engine.loop import LoopSettings
 from framework.engine.settings import EngineSettings
+from framework.secrets.keeper import Places
+from framework.secrets.settings import SecretsSettings
 
 _ENGINE = EngineSettings()
 _LOOP = LoopSettings()
 
 
-class FrameworkSettings(ApiSettings):
+class FrameworkSettings(ApiSettings, SecretsSettings):
     master: str = Field("127.0.0.1:5050", description="the Mesos master: host:port, or zk://host:2181,…/mesos")
     http_address: str = Field("127.0.0.1", description="the address that the API listens on")
     http_port: int = Field(8080, ge=0, le=65535, description="the port of the API; 0 for any")
@@ -122,6 +124,25 @@ class FrameworkSettings(ApiSettings):
             mass_failure_share=self.mass_failure_share,
             mass_failure_least=self.mass_failure_least,
             health_kill_share=self.health_kill_share,
+            secret_seconds=self.secrets_ttl,
+            secret_retry=self.secrets_retry,
+        )
+
+    def secrets(self) -> Places:
+        return Places(
+            default=self.secrets_default,
+            directory=self.secrets_dir,
+            consul_address=self.secrets_consul_address,
+            consul_prefix=self.secrets_consul_prefix,
+            consul_token_file=self.secrets_consul_token_file,
+            vault_address=self.secrets_vault_address,
+            vault_mount=self.secrets_vault_mount,
+            vault_namespace=self.secrets_vault_namespace,
+            vault_token_file=self.secrets_vault_token_file,
+            ca=self.secrets_ca,
+            timeout=self.secrets_timeout,
+            most_bytes=self.max_secret_bytes,
+            keep_seconds=2 * self.secrets_ttl,  # longer than the engine counts on it
         )
 
     def loop(self) -> LoopSettings:

@@ -32,6 +32,7 @@ def complete(draft: DraftEdit, defaults: Defaults, ports: ServicePorts) -> Edit:
         drafted = draft(declared, replace(defaults, groups=declared.groups))
         change = ports.assigned(drafted, declared.apps)
         violations = root_rules.violations(declared, change.applied_to(declared), change.ids)
+        violations += root_rules.secret_violations(change, defaults.secrets_default, scoped=defaults.secrets_scoped)
         if violations:
             raise InvalidObjectError(violations)
         known = (declared, change)

@@ -79,6 +79,13 @@ class Reconcile:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchSecrets:
+    """Values for launches to come; SecretsResolved tells how it went."""
+
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StartProbing:
     """`readiness`: ask the readiness checks too, until the instance is ready."""
 
@@ -141,6 +148,7 @@ Action = (
     | Acknowledge
     | Kill
     | Reconcile
+    | FetchSecrets
     | StartProbing
     | StopProbing
     | Announce

@@ -1,7 +1,7 @@
 """What the parts of the state share: the ledger, the clock of the current event, the actions that are to leave, who is to be looked at.
 
-The parts (`deploying`, `launching`, `killing`, `observing`, `reconciling`, `probing`, `rollouts`) reach each other through the Core;
-none of them knows of I/O, clocks or randomness.
+The parts (`deploying`, `launching`, `killing`, `observing`, `reconciling`, `probing`, `rollouts`, `secrets`) reach each other through the
+Core; none of them knows of I/O, clocks or randomness.
 """
 
 from collections import deque
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from framework.engine.probing import Prober
     from framework.engine.reconciling import Reconciler
     from framework.engine.rollouts import Rollouts
+    from framework.engine.secrets import Secrets
 
 
 class Core:
@@ -34,6 +35,7 @@ class Core:
     prober: "Prober"
     reconciler: "Reconciler"
     rollouts: "Rollouts"
+    secrets: "Secrets"
 
     def __init__(self, settings: EngineSettings, ledger: Ledger, ids: Iterator[str]) -> None:
         self.settings, self.ledger, self.ids = settings, ledger, ids

@@ -102,6 +102,13 @@ class ReadinessProbed:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsResolved:
+    """By source, why a value could not be fetched, None where it could. The value itself goes nowhere but into the launch."""
+
+    problems: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Some deadline of `State.next_deadline` has come."""
 
@@ -125,6 +132,7 @@ Event = (
     | CommandReceived
     | Probed
     | ReadinessProbed
+    | SecretsResolved
     | TimePassed
     | BatchEnded
 )

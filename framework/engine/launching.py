@@ -65,26 +65,30 @@ class Launcher:
             return
         if entry is None:
             self._entries[spec.id] = Entry(spec, Requirement.of(spec), count, self._core.now)
-            self._wake(spec)
+            self.wake(spec)
             return
         if entry.spec is not spec:
             entry.spec, entry.requirement = spec, Requirement.of(spec)
-            self._wake(spec)
+            self.wake(spec)
         elif count > entry.count:
-            self._wake(spec)
+            self.wake(spec)
         entry.count = count
 
-    def _wake(self, spec: RunSpec) -> None:
+    def specs(self) -> list[RunSpec]:
+        """That wait."""
+        return [entry.spec for entry in self._entries.values()]
+
+    def wake(self, spec: RunSpec) -> None:
         delay = self._delay(spec)
         if delay is not None and delay.until > self._core.now:
             self._core.timers.set(RIPE, spec.id, delay.until)
-        else:
+        elif self._core.secrets.ready(spec):
             self._hungry = True
 
     def ripe(self, spec_id: str) -> None:
         self._core.stir(spec_id)  # of two versions of it that wait, the other one may have had the turn
         if spec_id in self._entries:
-            self._wake(self._entries[spec_id].spec)
+            self.wake(self._entries[spec_id].spec)
 
     def _delay(self, spec: RunSpec) -> Delay | None:
         key = (spec.id, spec.last_config_change_at)
@@ -108,7 +112,7 @@ class Launcher:
         if entry is None:
             raise NotFound("Queue entry", spec_id)
         self._delays.pop((spec_id, entry.spec.last_config_change_at), None)
-        self._wake(entry.spec)
+        self.wake(entry.spec)
 
     def clear(self) -> None:
         """Who waits is to be worked out anew."""
@@ -149,7 +153,7 @@ class Launcher:
             return
         core, settings = self._core, self._core.settings
         offers, self._offers = list(self._offers.values()), {}
-        ready = [entry for entry in self._entries.values() if self.is_ripe(entry.spec)]
+        ready = [entry for entry in self._entries.values() if self._can_launch(entry.spec)]
         rules = Rules(core.now, settings.maintenance_lead, settings.home_region, settings.reserve_gpu_agents)
         result = match_offers([self._want(entry) for entry in ready], offers, rules, lambda a: self._ports.get(a, 0))
         launches: dict[str, list[Launch]] = {}
@@ -179,6 +183,9 @@ class Launcher:
     def _strategy(self, spec: RunSpec) -> Strategy:
         named = spec.labels.get(LABEL)
         return next((strategy for strategy in STRATEGIES if strategy == named), self._core.settings.placement)
+
+    def _can_launch(self, spec: RunSpec) -> bool:
+        return self.is_ripe(spec) and self._core.secrets.ready(spec)
 
     def is_ripe(self, spec: RunSpec) -> bool:
         delay = self._delay(spec)
@@ -295,6 +302,7 @@ class Launcher:
             last_rejects=dict(entry.last_rejects),
             last_offers=entry.last_offers,
             launch_rejects=dict(entry.all_rejects),
+            problem=self._core.secrets.problem(entry.spec),
             unused=tuple((offer.raw, reasons) for offer, reasons in entry.unused_offers),
         )
 

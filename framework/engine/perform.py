@@ -13,6 +13,7 @@ from framework.engine.actions import (
     Action,
     Announce,
     Decline,
+    FetchSecrets,
     Kill,
     Launch,
     Measure,
@@ -58,6 +59,9 @@ class Mesos(Protocol):
     def kill(self, task_id: str, agent_id: str | None, grace_seconds: float | None) -> None: ...
 
     def reconcile(self, tasks: Sequence[tuple[str, str | None]]) -> None: ...
+
+    def fetch_secrets(self, sources: Sequence[str]) -> None:
+        """Gets values ready for launches to come; SecretsResolved tells how it went."""
 
 
 class Probes(Protocol):
@@ -116,6 +120,8 @@ class Performer:
                 mesos.suppress(roles)
             case Reconcile(tasks):
                 mesos.reconcile(tasks)
+            case FetchSecrets(sources):
+                mesos.fetch_secrets(sources)
             case Subscribe(framework_id, roles):
                 mesos.subscribe(framework_id, roles)
             case Unsubscribe():

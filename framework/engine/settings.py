@@ -32,6 +32,9 @@ class EngineSettings:
     versions_kept: int = 50
     history_kept: int = 500
     unused_offers_kept: int = 5
+    secret_seconds: float = 60.0  # so long a fetched secret is used for launches before it is fetched again
+    secret_retry: float = 10.0  # one that cannot be fetched is tried again so often
+    secret_patience: float = 30.0  # so long an answer is waited for
     stories_kept: int = 16
     mass_failure_share: float = 0.75  # of all probed instances failing at once: suspect the probes, kill nothing
     mass_failure_least: int = 4

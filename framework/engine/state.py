@@ -34,6 +34,7 @@ from framework.engine.events import (
     OffersReceived,
     Probed,
     ReadinessProbed,
+    SecretsResolved,
     StatusReceived,
     Subscribed,
     TimePassed,
@@ -45,6 +46,7 @@ from framework.engine.observing import Observer
 from framework.engine.probing import Prober
 from framework.engine.reconciling import Reconciler
 from framework.engine.rollouts import GIVE_UP, WELL, Rollouts
+from framework.engine.secrets import SECRETS, Secrets
 from framework.engine.settings import EngineSettings
 from framework.model.instance import Condition
 
@@ -60,6 +62,7 @@ class State:
         self.reconciler = core.reconciler = Reconciler(core)
         self.deployer = core.deployer = Deployer(core)
         core.rollouts = Rollouts(core)
+        core.secrets = Secrets(core)
         self.observer = Observer(core)
         self.leader: str | None = None
         self.master: str | None = None
@@ -80,6 +83,7 @@ class State:
             DEADLINE: self.deployer.deadline,
             WELL: core.rollouts.well,
             GIVE_UP: core.rollouts.give_up,
+            SECRETS: core.secrets.again,
             SCALE_CHECK: lambda _: self._check_all(),
         }
 
@@ -138,6 +142,8 @@ class State:
                 self.launcher.rescinded(offer_id)
             case ReadinessProbed():
                 self.prober.ready(event)
+            case SecretsResolved(problems):
+                self.core.secrets.resolved(problems)
             case Subscribed():
                 self._subscribed(event)
             case Disconnected(why):

@@ -57,6 +57,7 @@ class QueueItem:
     last_rejects: Mapping[str, int] | None = None
     last_offers: int = 0
     launch_rejects: Mapping[str, int] | None = None
+    problem: str | None = None  # what it waits for besides offers, one line
     unused: tuple[tuple[Mapping[str, object], tuple[str, ...]], ...] = ()  # (the offer as Mesos sent it, reasons)
 
 

@@ -8,8 +8,8 @@ import asyncio
 import base64
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from daemonkit.logs import get_logger
 from framework.decide.instance_state import TaskStatus
@@ -22,6 +22,7 @@ from framework.engine.events import (
     MessageReceived,
     OfferRescinded,
     OffersReceived,
+    SecretsResolved,
     StatusReceived,
     Subscribed,
 )
@@ -29,7 +30,7 @@ from framework.mesos.calls import Call
 from framework.mesos.driver import Driver
 from framework.mesos.offers import parse_offer, parse_status
 from framework.mesos.task_group import launch_group
-from framework.mesos.task_info import Resolve, SecretUnavailableError, no_secrets, task_info
+from framework.mesos.task_info import SecretUnavailableError, no_secrets, task_info
 from framework.model.offer import Offer
 from framework.model.pod import Pod
 
@@ -41,10 +42,21 @@ REMOVED = ("Framework has been removed", "Completed framework")
 FAILED_OVER = "Framework failed over"
 
 
+class Secrets(Protocol):
+    """Values that were fetched a short while ago."""
+
+    def fetch(self, sources: Iterable[str]) -> None:
+        """SecretsResolved tells how it went."""
+
+    def value(self, source: str) -> bytes:
+        """Raises an exception whose text says why there is none."""
+
+
 class MesosScheduler:
     """Implements `engine.perform.Mesos`. `info` is the FrameworkInfo without id and roles. `post` is the engine's.
 
-    `on_removed(message)`: the master has removed this framework for good, tasks and all.
+    `on_removed(message)`: the master has removed this framework for good, tasks and all. `on_failed_over()`: another scheduler has
+    subscribed with this framework's id, and this one has left: to come back by itself would be a quarrel, should the other one lead.
     """
 
     def __init__(
@@ -54,20 +66,24 @@ class MesosScheduler:
         post: Callable[[Event], None],
         *,
         credentials: tuple[str, str] | None = None,
-        resolve: Resolve = no_secrets,
+        secrets: Secrets | None = None,
         on_removed: Callable[[str], None] = lambda message: None,
+        on_failed_over: Callable[[], None] = lambda: None,
         bound: int = 20_000,
         gpus: bool = True,
         new_driver: Callable[..., Driver] = Driver,
     ) -> None:
         capabilities = [{"type": name} for name in (*CAPABILITIES, *(["GPU_RESOURCES"] if gpus else []))]
         self._info = {**info, "capabilities": capabilities}
-        self._post, self._resolve, self._on_removed = post, resolve, on_removed
+        self._post, self._secrets = post, secrets
+        self._on_removed, self._on_failed_over = on_removed, on_failed_over
         self._master, self._credentials, self._new_driver = master, credentials, new_driver
         self._driver: Driver | None = None
         self._known = False  # subscribed before with this id
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._messages: deque[tuple[str, Json]] = deque()
+        self._life = 0  # counts drivers, so that a message of one that was left is told from those of its successor
+        self._leaving: list[threading.Thread] = []
+        self._messages: deque[tuple[int, str, Json]] = deque()
         self._room = threading.Semaphore(bound)
         self._scheduled = False
         self._lock = threading.Lock()
@@ -81,20 +97,29 @@ class MesosScheduler:
         if framework_id:
             framework["id"] = {"value": framework_id}
         self._known = framework_id is not None
+        life = self._life
         self._driver = self._new_driver(
-            framework, self._master, self._told, self._failed_call, credentials=self._credentials
+            framework,
+            self._master,
+            lambda kind, content: self._told(life, kind, content),
+            lambda call, status, text: self._failed_call(life, call, status, text),
+            credentials=self._credentials,
         )
         self._driver.start()
 
     def unsubscribe(self) -> None:
+        """At once: what the driver still says is not heard any more, and it ends by itself."""
+        self._life += 1
         if self._driver is not None:
             driver, self._driver = self._driver, None
-            driver.stop()
+            self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+            self._leaving.append(threading.Thread(target=driver.stop, name="mesos-leaving", daemon=True))
+            self._leaving[-1].start()
 
     async def close(self) -> None:
-        if self._driver is not None:
-            driver, self._driver = self._driver, None
-            await asyncio.to_thread(driver.stop)
+        self.unsubscribe()
+        for thread in self._leaving:
+            await asyncio.to_thread(thread.join)
 
     def accept(self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float) -> None:
         infos: list[Json] = []
@@ -127,6 +152,20 @@ class MesosScheduler:
         for task in launch.instance.tasks:
             status = TaskStatus(task.id, "TASK_ERROR", launch.instance.agent.id, "REASON_TASK_INVALID", message=why)
             self._post(StatusReceived(status))
+
+    def fetch_secrets(self, sources: Sequence[str]) -> None:
+        if self._secrets is not None:
+            self._secrets.fetch(sources)
+        else:
+            self._post(SecretsResolved(dict.fromkeys(sources, "no store of secrets is configured")))
+
+    def _resolve(self, source: str) -> bytes:
+        if self._secrets is None:
+            return no_secrets(source)
+        try:
+            return self._secrets.value(source)
+        except Exception as error:
+            raise SecretUnavailableError(str(error)) from None
 
     def decline(self, offer_ids: Sequence[str], refuse_seconds: float) -> None:
         decline = {"offer_ids": [{"value": i} for i in offer_ids], "filters": {"refuse_seconds": refuse_seconds}}
@@ -171,12 +210,12 @@ class MesosScheduler:
 
     # --- in the driver's threads
 
-    def _told(self, kind: str, content: Json) -> None:
+    def _told(self, life: int, kind: str, content: Json) -> None:
         while not self._room.acquire(timeout=1.0):
-            if self._loop is None or self._loop.is_closed():
+            if self._loop is None or self._loop.is_closed() or life != self._life:
                 return
         with self._lock:
-            self._messages.append((kind, content))
+            self._messages.append((life, kind, content))
             wake = not self._scheduled
             self._scheduled = True
         if wake and self._loop is not None:
@@ -185,12 +224,13 @@ class MesosScheduler:
             except RuntimeError:
                 log.debug("the loop has ended; an event of the master is dropped", kind=kind)
 
-    def _failed_call(self, call: Call, status: int, text: str) -> None:
+    def _failed_call(self, life: int, call: Call, status: int, text: str) -> None:
         if call.type == "ACCEPT" and call.about:
-            self._told("LAUNCH_UNCERTAIN", {"instance_ids": call.about, "why": f"{status} {text}"})
-        if call.type in ("ACCEPT", "DECLINE") and status == 0 and self._driver is not None:
+            self._told(life, "LAUNCH_UNCERTAIN", {"instance_ids": call.about, "why": f"{status} {text}"})
+        driver = self._driver
+        if call.type in ("ACCEPT", "DECLINE") and status == 0 and driver is not None:
             # The master may go on holding these offers for us; only a new subscription frees them for certain.
-            self._driver.reconnect_from(call.stream_id)
+            driver.reconnect_from(call.stream_id)
 
     # --- in the loop
 
@@ -198,8 +238,10 @@ class MesosScheduler:
         with self._lock:
             messages, self._messages = self._messages, deque()
             self._scheduled = False
-        for kind, content in messages:
+        for life, kind, content in messages:
             self._room.release()
+            if life != self._life:
+                continue
             try:
                 event = self._event(kind, content)
             except (KeyError, TypeError, ValueError) as error:
@@ -235,7 +277,11 @@ class MesosScheduler:
         return None
 
     def _error(self, message: str) -> None:
-        if any(text in message for text in REMOVED):
+        if FAILED_OVER in message:
+            self.unsubscribe()
+            self._post(Disconnected(message))
+            self._on_failed_over()
+        elif any(text in message for text in REMOVED):
             # The tasks are gone with it, but what is declared is not: it takes a new registration to run it again.
             self.unsubscribe()
             self._on_removed(message)

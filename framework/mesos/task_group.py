@@ -11,6 +11,7 @@ from framework.mesos.task_info import (
     labels,
     no_secrets,
     resources,
+    secret_json,
     variable_name,
     variables,
 )
@@ -80,7 +81,7 @@ def _task(
         "discovery": _discovery(pod, instance, task, container),
         "command": _command(pod, instance, task, container, resolve),
     }
-    described = _container(pod, container)
+    described = _container(pod, container, resolve)
     if described:
         info["container"] = described
     if container.lifecycle and container.lifecycle.kill_grace_period_seconds is not None:
@@ -202,11 +203,15 @@ def _executor_container(pod: Pod, instance: Instance) -> Json | None:
     return {"type": "MESOS", **found} if found else None
 
 
-def _container(pod: Pod, container: PodContainer) -> Json | None:
+def _container(pod: Pod, container: PodContainer, resolve: Resolve) -> Json | None:
     found: Json = {}
+    sources = {name: secret.source for name, secret in pod.secrets.items()}
     if container.image:
         if container.image.kind == "DOCKER":
-            image: Json = {"type": "DOCKER", "docker": {"name": container.image.id}}
+            docker: Json = {"name": container.image.id}
+            if container.image.pull_config is not None:
+                docker["config"] = secret_json(container.image.pull_config.secret, sources, resolve)
+            image: Json = {"type": "DOCKER", "docker": docker}
         else:
             image = {"type": "APPC", "appc": {"name": container.image.id}}
         found["mesos"] = {"image": {**image, "cached": not container.image.force_pull}}
@@ -220,7 +225,7 @@ def _container(pod: Pod, container: PodContainer) -> Json | None:
         if volume.host is not None:
             entry["source"] = {"type": "HOST_PATH", "host_path": {"path": volume.host}}
         elif volume.secret is not None:
-            secret = {"type": "REFERENCE", "reference": {"name": volume.secret}}
+            secret = secret_json(volume.secret, sources, resolve)
             entry = {**entry, "mode": "RO", "source": {"type": "SECRET", "secret": secret}}
         else:
             path = {"type": "PARENT", "path": volume.name}

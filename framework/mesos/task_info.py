@@ -1,5 +1,6 @@
 """An app and what was taken of an offer -> the TaskInfo that Mesos launches."""
 
+import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from framework.model.offer import SCALE, Take
 from framework.model.volume import ExternalVolume, HostVolume, SecretVolume, Volume
 
 Json = dict[str, Any]
-Resolve = Callable[[str], str]  # a secret's source -> its value
+Resolve = Callable[[str], bytes]  # a secret's source -> its value
 
 MAX_LABEL_LENGTH = 512  # longer label values are left out of the environment
 
@@ -24,7 +25,7 @@ class SecretUnavailableError(Exception):
     """`source` could not be read; the launch cannot be made."""
 
 
-def no_secrets(source: str) -> str:
+def no_secrets(source: str) -> bytes:
     raise SecretUnavailableError(f"secret {source!r}: no secret store is configured")
 
 
@@ -43,7 +44,7 @@ def task_info(launch: Launch, resolve: Resolve = no_secrets) -> Json:
         "discovery": discovery(app, ports),
         "command": _command(app, instance, ports, resolve),
     }
-    container = _container(app, ports)
+    container = _container(app, ports, resolve)
     if container:
         info["container"] = container
     if app.task_kill_grace_period_seconds is not None:
@@ -205,9 +206,27 @@ def variables(
 def _value(value: EnvValue, sources: Mapping[str, str], resolve: Resolve) -> str:
     if not isinstance(value, SecretRef):
         return value
-    if value.secret not in sources:
-        raise SecretUnavailableError(f"secret {value.secret!r} is not among the definition's secrets")
-    return resolve(sources[value.secret])
+    data = secret_value(value.secret, sources, resolve)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise SecretUnavailableError(f"secret '{value.secret}' is no text, as a variable has to be; mount it as a file")
+    return text
+
+
+def secret_value(name: str, sources: Mapping[str, str], resolve: Resolve) -> bytes:
+    """Of an entry of the definition's `secrets`. Raises SecretUnavailableError."""
+    if name not in sources:
+        raise SecretUnavailableError(f"secret '{name}' is not among the definition's secrets")
+    return resolve(sources[name])
+
+
+def secret_json(name: str, sources: Mapping[str, str], resolve: Resolve) -> Json:
+    """Mesos' Secret, with the value: no agent needs a way to the store."""
+    data = secret_value(name, sources, resolve)
+    return {"type": "VALUE", "value": {"data": base64.b64encode(data).decode()}}
 
 
 def task_environment(app: App, instance: Instance) -> dict[str, str]:
@@ -253,15 +272,16 @@ def port_environment(ports: Sequence[AssignedPort]) -> dict[str, str]:
 # --- container
 
 
-def _container(app: App, ports: Sequence[AssignedPort]) -> Json | None:
+def _container(app: App, ports: Sequence[AssignedPort], resolve: Resolve) -> Json | None:
     container = app.container
+    sources = {name: secret.source for name, secret in app.secrets.items()}
     joined = [_network_info(network, ports) for network in app.networks if network.mode != "host"]
     if container is None and not joined and not app.tty:
         return None
     kind = container.type if container else "MESOS"
     info: Json = {"type": kind}
     if container and container.volumes:
-        info["volumes"] = [volume for v in container.volumes for volume in _volume(v)]
+        info["volumes"] = [volume for v in container.volumes for volume in _volume(v, sources, resolve)]
     if kind == "DOCKER" and container:
         info["docker"] = _docker(container, app.networks, ports)
         if app.networks and app.networks[0].mode == "container":
@@ -270,7 +290,7 @@ def _container(app: App, ports: Sequence[AssignedPort]) -> Json | None:
         if joined:
             info["network_infos"] = joined
         if container and container.docker:
-            info["mesos"] = {"image": _image(container)}
+            info["mesos"] = {"image": _image(container, sources, resolve)}
     if app.tty:
         info["tty_info"] = {}
     return info
@@ -297,10 +317,13 @@ def _docker(container: Container, networks: Sequence[Network], ports: Sequence[A
     return info
 
 
-def _image(container: Container) -> Json:
+def _image(container: Container, sources: Mapping[str, str], resolve: Resolve) -> Json:
     docker = container.docker
     assert docker is not None
-    return {"type": "DOCKER", "docker": {"name": docker.image}, "cached": not docker.force_pull_image}
+    image: Json = {"name": docker.image}
+    if docker.pull_config is not None:
+        image["config"] = secret_json(docker.pull_config.secret, sources, resolve)
+    return {"type": "DOCKER", "docker": image, "cached": not docker.force_pull_image}
 
 
 def _network_info(network: Network, ports: Sequence[AssignedPort]) -> Json:
@@ -321,7 +344,7 @@ def _network_info(network: Network, ports: Sequence[AssignedPort]) -> Json:
     return info
 
 
-def _volume(volume: Volume) -> list[Json]:
+def _volume(volume: Volume, sources: Mapping[str, str], resolve: Resolve) -> list[Json]:
     if isinstance(volume, HostVolume):
         return [{"container_path": volume.container_path, "host_path": volume.host_path, "mode": volume.mode}]
     if isinstance(volume, ExternalVolume):
@@ -345,7 +368,7 @@ def _volume(volume: Volume) -> list[Json]:
         }
         return [{"container_path": volume.container_path, "mode": volume.mode, "source": source}]
     if isinstance(volume, SecretVolume):
-        source = {"type": "SECRET", "secret": {"type": "REFERENCE", "reference": {"name": volume.secret}}}
+        source = {"type": "SECRET", "secret": secret_json(volume.secret, sources, resolve)}
         return [{"container_path": volume.container_path, "mode": "RO", "source": source}]
     return []  # persistent volumes are part of the disk resource
 

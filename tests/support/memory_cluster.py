@@ -19,7 +19,7 @@ from framework.api.server import make_app
 from framework.api.settings import ApiSettings
 from framework.decide.instance_state import TaskStatus
 from framework.engine.actions import Launch
-from framework.engine.events import OffersReceived, Probed, StatusReceived, Subscribed
+from framework.engine.events import OffersReceived, Probed, SecretsResolved, StatusReceived, Subscribed
 from framework.engine.loop import Engine
 from framework.engine.settings import EngineSettings
 from framework.model.instance import Agent, Instance
@@ -38,6 +38,7 @@ class Cluster:
     failing: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
     running: dict[str, str] = field(default_factory=dict)  # task id -> agent id
+    secret_problems: dict[str, str] = field(default_factory=dict)  # source -> why it cannot be read; all others can
     offering: bool = True
     _offers: int = 0
     _port: int = 30000
@@ -83,6 +84,9 @@ class Cluster:
         for task_id, agent_id in tasks or list(self.running.items()):
             state = "TASK_RUNNING" if task_id in self.running else "TASK_GONE"
             self._status(task_id, state, self.running.get(task_id, agent_id or "agent-1"))
+
+    def fetch_secrets(self, sources: Sequence[str]) -> None:
+        self._post(SecretsResolved({source: self.secret_problems.get(source) for source in sources}))
 
     # --- the engine's probes: every health check finds a healthy instance
 

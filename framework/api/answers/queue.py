@@ -34,6 +34,8 @@ def _item(item: QueueItem, *, offers: bool) -> Document:
         "since": to_text(item.since),
         "processedOffersSummary": summary,
     }
+    if item.problem is not None:
+        document["waitsFor"] = item.problem
     if offers:
         document["lastUnusedOffers"] = [{"offer": offer, "reason": list(why)} for offer, why in item.unused]
     return document

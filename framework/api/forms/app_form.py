@@ -16,6 +16,7 @@ from typing import Any
 
 from framework.api.errors import InvalidObjectError, Violation
 from framework.api.forms import app_rules, shapes
+from framework.decide.secret_source import StoreName
 from framework.model import path_id
 from framework.model.app import DEFAULT_ROLE, SINGLE_INSTANCE_LABEL, App
 from framework.model.codec import from_json, to_json
@@ -38,6 +39,8 @@ class Defaults:
     accepted_resource_roles: tuple[str, ...] = ()
     role: str = DEFAULT_ROLE
     groups: Mapping[str, Group] = field(default_factory=dict)
+    secrets_default: StoreName | None = None
+    secrets_scoped: bool = False
 
     def role_of(self, spec_id: str) -> str:
         """The role of a definition that names none."""

@@ -6,8 +6,10 @@ Looks only at what a change touches, so that its cost does not grow with the num
 from collections.abc import Iterable, Iterator, Mapping
 
 from framework.api.errors import Violation
+from framework.decide.secret_source import SecretError, StoreName, may_use, parse_source
 from framework.model import path_id
 from framework.model.app import App
+from framework.model.change import Change
 from framework.model.group import Declared
 
 
@@ -22,6 +24,30 @@ def violations(before: Declared, after: Declared, changed: Iterable[str]) -> lis
     if _has_cycle(after, ids):
         found.append(Violation("/", "Dependency graph has cyclic dependencies."))
     return found
+
+
+def secret_violations(change: Change, default: StoreName | None, *, scoped: bool) -> list[Violation]:
+    """Sources that cannot be one, and, `scoped`, those that belong to others."""
+    found = []
+    for part in (change.apps, change.pods):
+        for spec_id, spec in part.items():
+            for name, secret in (spec.secrets if spec else {}).items():
+                problem = _problem_of_source(spec_id, secret.source, default, scoped)
+                if problem is not None:
+                    found.append(Violation(f"/secrets/{name}/source", problem))
+    return found
+
+
+def _problem_of_source(spec_id: str, text: str, default: StoreName | None, scoped: bool) -> str | None:
+    if ":" not in text and default is None and not scoped:
+        return None  # known when it is fetched: the store may be settled later
+    try:
+        source = parse_source(text, default)
+    except SecretError as error:
+        return str(error)
+    if scoped and not may_use(spec_id, source):
+        return f"'{source.path[:100]}' is not in a folder that encloses {spec_id}"
+    return None
 
 
 def _clashes(after: Declared, changed: Iterable[str]) -> Iterator[Violation]:

@@ -301,3 +301,26 @@ async def test_labels_of_a_strategy_that_cannot_be_are_refused(framework: Framew
     )
     assert refused.status == 422
     assert {detail["path"] for detail in refused.json["details"]} == {f"/labels/{name}" for name in wrong}
+
+
+async def test_the_queue_says_which_secret_an_app_waits_for(framework: Framework) -> None:
+    framework.cluster.secret_problems["vault:db"] = "Vault's secret secret/db: there is no such secret"
+    app = {"id": "/a", "cmd": "x", "secrets": {"db": {"source": "vault:db"}}, "env": {"DB": {"secret": "db"}}}
+    assert (await framework.call("POST", "/v2/apps", app)).status == 201
+    await eventually_async(lambda: framework.engine.view.queue("/a")[0].problem)
+    [item] = (await framework.get("/v2/queue"))["queue"]
+    assert item["waitsFor"] == "secret 'db': Vault's secret secret/db: there is no such secret"
+    shown = (await framework.get("/v2/apps/a"))["app"]
+    assert (shown["secrets"], shown["env"]) == (app["secrets"], app["env"]), "as it was declared, without the value"
+
+
+async def test_sources_of_secrets_are_checked_and_may_be_bound_to_folders() -> None:
+    async with running_framework(ApiSettings(secrets_scoped=True, secrets_default="file")) as framework:
+        for source, status in (("prod/db", 201), ("dev/db", 422), ("vault:prod/web/db#x", 201), ("../db", 422)):
+            app = {"id": "/prod/web", "cmd": "x", "secrets": {"db": {"source": source}}}
+            answer = await framework.call("POST", "/v2/apps", app)
+            assert answer.status == status, source
+            if status == 422:
+                assert answer.json["details"][0]["path"] == "/secrets/db/source"
+            await framework.call("DELETE", "/v2/apps/prod/web")
+            await framework.settled()
