@@ -78,7 +78,7 @@ def test_up_stabilisation_waits_until_more_was_needed_all_the_time():
     app = App(policy, 2).lives(55, 400)
     assert set(app.counts) == {2} and "not yet for 60 s" in app.reason
     assert app.lives(15, 400).instances > 10
-    blip = App(policy, 2).lives(STEP, 400).lives(300, 30)
+    blip = App(policy, 2).lives(300, 30).lives(STEP, 400).lives(300, 30)
     assert set(blip.counts) == {2}
 
 
