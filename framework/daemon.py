@@ -10,8 +10,10 @@ from prometheus_client import REGISTRY
 
 from daemonkit import lifecycle, logs
 from daemonkit.errors import OperatorError
+from daemonkit.garbage import SWEEP_SECONDS, Garbage
 from daemonkit.health import Health
 from daemonkit.http import bind, serving
+from daemonkit.stalls import StallWatch
 from framework.api.server import make_app
 from framework.engine.bus import Bus
 from framework.engine.loop import Engine
@@ -89,7 +91,9 @@ async def _engine(
     engine.connect(mesos, prober, metrics.measure)
     node = SingleNode(engine, address, new_framework_id=settings.new_framework_id)
     ended = asyncio.Event()
-    tasks = [asyncio.create_task(engine.run(ended)), asyncio.create_task(watch.run())]
+    stalls = StallWatch("dromos_framework", REGISTRY)
+    garbage = Garbage(idle=lambda: not engine.view.deployments() and not engine.waiting)
+    tasks = [asyncio.create_task(job) for job in (engine.run(ended), watch.run(), stalls.run(), _sweep(garbage))]
     try:
         await node.start()
         tasks.append(asyncio.create_task(node.run()))
@@ -104,6 +108,7 @@ async def _engine(
         await secrets.close()
         await prober.close()
         await store.close()
+        stalls.close()
         REGISTRY.unregister(metrics)
         REGISTRY.unregister(metrics.launch_seconds)
 
@@ -134,6 +139,16 @@ def _removed(message: str, settings: FrameworkSettings) -> str:
         f" failover_timeout ({settings.failover_timeout:.0f} s), and its tasks are gone; all apps are kept."
         " Start once with --new-framework-id to register afresh and start them again"
     )
+
+
+async def _sweep(garbage: Garbage) -> None:
+    garbage.start()
+    try:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            garbage.sweep()
+    finally:
+        garbage.stop()
 
 
 class _Watch:
