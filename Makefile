@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 JOBS ?= 3
 
 .NOTPARALLEL:
-.PHONY: ui up down test simulate lint format bench lock setup setup-test clean
+.PHONY: ui up down test simulate lint format bench edge-load lock setup setup-test clean
 
 up: setup ui  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
 	.venv/bin/dromos up $(ARGS)
@@ -26,6 +26,9 @@ lint: setup-test  ## style, types, layers
 format: setup-test
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+edge-load: setup-test  ## load on the whole platform while everything changes; ARGS='--targets haproxy --requests 200000'
+	$(PYTHON) -m bench.edge_load $(ARGS)
 
 bench: setup-test  ## the benchmarks, each printing a table
 	$(PYTHON) -m bench $(ARGS)

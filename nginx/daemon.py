@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -33,6 +34,7 @@ from nginx.standby import Switchboard
 from nginx.targets.base import Proxy
 from nginx.targets.haproxy import Haproxy
 from nginx.targets.nginx import Nginx
+from nginx.traffic import Traffic
 
 
 @click.group(invoke_without_command=True)
@@ -75,7 +77,12 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     )
     if settings.tls_port:
         edge.chores.append(Watch(layout.certificates, edge.take))
-    app = status_app(health, *status.routes(edge, switchboard, layout.token), registry=collect(edge))
+    routes = status.routes(edge, switchboard, layout.token)
+    if settings.target == "nginx" and layout.access_log:
+        traffic = Traffic(layout.access_log)
+        edge.chores.append(partial(status.look_at, traffic, edge))
+        routes += status.traffic_routes(traffic)
+    app = status_app(health, *routes, registry=collect(edge))
     async with serving(app, sock), Watcher(consul_of(settings)) as watcher:
         await edge.run(Catalog(watcher, forget_after=settings.forget_after, on_change=edge.dirty.set), stop)
 
@@ -107,6 +114,9 @@ def proxy_of(settings: EdgeSettings, layout: Layout) -> Proxy:
         grpc=listen_address(settings.host, settings.grpc_port) if settings.grpc_port else "",
         stream_host=settings.host,
         trusted=tuple(_network(value) for value in settings.trusted_proxies),
+        numbers=listen_address(_local(settings.daemon_host or settings.host), settings.daemon_port)
+        if settings.access_log
+        else "",
     )
     tuning = Tuning(
         workers=settings.workers,
@@ -177,8 +187,7 @@ def routes(settings: EdgeSettings) -> None:
 @click.pass_obj
 def print_keepalived(settings: EdgeSettings, /, **pair: Any) -> None:
     """Prints keepalived.conf for one of two edges that share an address."""
-    host = settings.status_host or settings.host
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    local = _local(settings.status_host or settings.host)
     try:
         print(keepalived.render(keepalived.Pair(**pair, status_host=local, status_port=settings.status_port)), end="")
     except EdgeError as error:
@@ -203,6 +212,11 @@ def _ask(settings: EdgeSettings, method: str, path: str, body: object = None) ->
         failure = EdgeError(str(error))
     print(f"error: {failure}", file=sys.stderr)
     sys.exit(failure.exit_code)
+
+
+def _local(host: str) -> str:
+    """Where this machine reaches what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def _network(value: str) -> str:

@@ -122,7 +122,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Listen:
-    """Addresses as Nginx writes them (`127.0.0.1:8000`, `[::]:8000`). `tls` and `grpc` are "" where there is no such port."""
+    """Addresses as Nginx writes them (`127.0.0.1:8000`, `[::]:8000`). `tls` and `grpc` are "" where there is no such port.
+
+    `numbers` is where plain Nginx asks for the numbers of its traffic, "" for nowhere.
+    """
 
     http: str = "127.0.0.1:8000"
     status: str = "127.0.0.1:8001"
@@ -130,6 +133,7 @@ class Listen:
     grpc: str = ""
     stream_host: str = "127.0.0.1"
     trusted: tuple[str, ...] = ()
+    numbers: str = ""
 
 
 @dataclass(frozen=True)

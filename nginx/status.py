@@ -1,11 +1,13 @@
 """What the edge daemon says of itself: /status, and the commands that change who answers."""
 
+import asyncio
 import hmac
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast, get_args
 
 import orjson
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
@@ -15,6 +17,7 @@ from nginx.edge import Edge
 from nginx.errors import EdgeError
 from nginx.model import Model
 from nginx.standby import Position, Switchboard
+from nginx.traffic import Traffic
 
 MAX_BODY = 4096
 
@@ -44,6 +47,24 @@ def routes(edge: Edge, switchboard: Switchboard, token: Path) -> list[HttpRoute]
         return Json({"service": service, "position": position})
 
     return [HttpRoute("/status", status), HttpRoute("/switch", switch, methods=["POST"])]
+
+
+def traffic_routes(traffic: Traffic) -> list[HttpRoute]:
+    """GET /traffic (Prometheus text) and /traffic.json: what plain Nginx passes on from its status port."""
+
+    async def text(_request: Request) -> Response:
+        return Response(traffic.prometheus(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def json(_request: Request) -> Response:
+        return Json(traffic.json())
+
+    return [HttpRoute("/traffic", text), HttpRoute("/traffic.json", json)]
+
+
+async def look_at(traffic: Traffic, edge: Edge) -> None:
+    """Once a second."""
+    traffic.services = edge.model.services
+    await asyncio.to_thread(traffic.look)
 
 
 def service_behind(model: Model, name: str) -> str:
