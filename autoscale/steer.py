@@ -6,8 +6,7 @@
 import math
 from dataclasses import dataclass, field, replace
 
-from autoscale.decide import Decision as Decided
-from autoscale.decide import History, Situation, decide
+from autoscale.decide import START, History, Situation, decide
 from autoscale.policy import Behaviour, Policy
 from autoscale.sample import Quality, Sample
 
@@ -71,7 +70,9 @@ def steer(
     past = _pruned(_with_idleness(past, sample, now), policy, now)
     # Nothing but proof of idleness takes the last instance.
     floor = max(1, policy.min) if current > 0 else policy.min
-    decided = decide(replace(policy, min=floor), situation, _believable(policy, situation, sample), past.history, now)
+    believed = _believable(policy, situation, sample)
+    lag = START if past.lag is None else past.lag
+    decided = decide(replace(policy, min=floor), situation, believed, past.history, now, lag=lag)
     wanted, reason = decided.instances, decided.reason
     if sample.quality is Quality.PARTIAL:
         reason = f"partial data may raise, not lower; {reason}"
@@ -82,15 +83,15 @@ def steer(
     if saturation and saturation.raises and wanted <= current < policy.max and current > 0:
         wanted = min(policy.max, current + max(1, math.ceil(current * SATURATED_STEP)))
         reason = f"{saturation.why}; {reason}"
-    past = replace(past, asked=_with_asked(past.asked, now, wanted, _longest(policy)))
+    past = replace(past, asked=_with_asked(past.asked, now, _least(policy, sample, wanted), wanted, _longest(policy)))
     outside = not policy.min <= current <= policy.max
     wanted, held = _bent(policy, situation, sample, past, wanted, now, saturation, outside=outside)
     reason = "; ".join(part for part in (held, reason, why) if part)
     return Steered(
         wanted,
         reason,
-        replace(past, history=_moved(decided, past.history, wanted - current)),
-        replace(past, history=_moved(decided, past.history, 0)),
+        replace(past, history=decided.history if wanted != current else decided.history.without_change(past.history)),
+        replace(past, history=decided.history.without_change(past.history)),
     )
 
 
@@ -209,20 +210,27 @@ def _with_idleness(past: Past, sample: Sample, now: float) -> Past:
     return past if past.idle_since is not None else replace(past, idle_since=now)
 
 
+def _least(policy: Policy, sample: Sample, wanted: int) -> int:
+    """What this moment alone asks for, where that is less than what the moments before it ask for: a burst is over when it is over."""
+    if not sample.quality.may_lower:
+        return wanted
+    return min(wanted, math.ceil(sample.rate / (policy.target * (1 + policy.tolerance)) - 1e-9))
+
+
 def _longest(policy: Policy) -> float:
     return max(policy.up.stabilisation, policy.down.stabilisation)
 
 
 def _with_asked(
-    asked: tuple[tuple[float, int, int], ...], now: float, wanted: int, keep: float
+    asked: tuple[tuple[float, int, int], ...], now: float, least: int, most: int, keep: float
 ) -> tuple[tuple[float, int, int], ...]:
     if keep <= 0:
         return ()
     if asked and now - asked[-1][0] < keep / PARTS:
-        at, least, most = asked[-1]
-        return (*asked[:-1], (at, min(least, wanted), max(most, wanted)))
+        at, least_before, most_before = asked[-1]
+        return (*asked[:-1], (at, min(least_before, least), max(most_before, most)))
     kept = tuple(entry for entry in asked if entry[0] >= now - 1.5 * keep)
-    return (*kept, (now, wanted, wanted))
+    return (*kept, (now, least, most))
 
 
 def _pruned(past: Past, policy: Policy, now: float) -> Past:
@@ -233,10 +241,3 @@ def _pruned(past: Past, policy: Policy, now: float) -> Past:
     if past.changes[0][0] >= oldest:
         return past
     return replace(past, changes=tuple(change for change in past.changes if change[0] >= oldest))
-
-
-def _moved(decided: Decided, before: History, change: int) -> History:
-    """What was measured is kept in any case; a change of direction only where there was one."""
-    if change != 0:
-        return decided.history
-    return replace(decided.history, direction=before.direction, reversals=before.reversals)
