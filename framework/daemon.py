@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import click
@@ -19,6 +19,7 @@ from framework.engine.bus import Bus
 from framework.engine.loop import Engine
 from framework.health.prober import HealthProber
 from framework.leader.single import SingleNode
+from framework.leader.zookeeper import ElectedNode
 from framework.mesos.scheduler import MesosScheduler
 from framework.metrics import EngineMetrics
 from framework.secrets.keeper import Keeper
@@ -26,6 +27,8 @@ from framework.settings import FrameworkSettings
 from framework.store.base import Store
 from framework.store.memory import MemoryStore
 from framework.store.sqlite import SqliteStore
+from framework.store.zookeeper import ZooKeeperStore
+from framework.store.zookeeper_client import make_client
 
 log = logs.get_logger(__name__)
 
@@ -51,7 +54,7 @@ async def serve(settings: FrameworkSettings, stop: asyncio.Event) -> None:
         failure.append(error)
         stop.set()
 
-    async with _engine(settings, address, health, give_up, stop) as engine:
+    async with _engine(settings, address, health, give_up) as engine:
         app = make_app(engine, settings, health, address=address)
         async with serving(app, sock, certificate=settings.tls_certificate, key=settings.tls_key):
             log.info("serving", api=f"http://{address}/v2", master=settings.master)
@@ -66,10 +69,9 @@ async def _engine(
     settings: FrameworkSettings,
     address: str,
     health: Health,
-    give_up: Any,
-    stop: asyncio.Event,
+    give_up: Callable[[OperatorError], None],
 ) -> AsyncIterator[Engine]:
-    store = _store(settings)
+    store = open_store(settings)
     await store.open()
     bus = Bus(history=settings.event_history, buffer=settings.event_stream_max_outstanding_messages)
     engine = Engine(
@@ -84,19 +86,20 @@ async def _engine(
         gpus=settings.gpu_scheduling,
         secrets=secrets,
         on_removed=lambda message: give_up(OperatorError(_removed(message, settings))),
+        on_failed_over=engine.doubt,
     )
     prober = HealthProber(engine.post, concurrency=settings.health_check_concurrency)
     watch = _Watch(engine, health)
     metrics = EngineMetrics(engine, REGISTRY, waiting_calls=lambda: mesos.waiting_calls, lag=lambda: watch.lag)
     engine.connect(mesos, prober, metrics.measure)
-    node = SingleNode(engine, address, new_framework_id=settings.new_framework_id)
+    node = _node(settings, engine, store, address)
     ended = asyncio.Event()
     stalls = StallWatch("dromos_framework", REGISTRY)
     garbage = Garbage(idle=lambda: not engine.view.deployments() and not engine.waiting)
     tasks = [asyncio.create_task(job) for job in (engine.run(ended), watch.run(), stalls.run(), _sweep(garbage))]
     try:
         await node.start()
-        tasks.append(asyncio.create_task(node.run()))
+        tasks.append(asyncio.create_task(_run(node, give_up)))
         yield engine
     finally:
         ended.set()
@@ -107,16 +110,39 @@ async def _engine(
         await mesos.close()
         await secrets.close()
         await prober.close()
+        await node.stop()
         await store.close()
         stalls.close()
         REGISTRY.unregister(metrics)
         REGISTRY.unregister(metrics.launch_seconds)
 
 
-def _store(settings: FrameworkSettings) -> Store:
+def open_store(settings: FrameworkSettings) -> Store:
+    """Where the settings say that the state is; not opened."""
+    directory = settings.state_dir.expanduser()
+    zookeeper = settings.zookeeper
+    if zookeeper is not None:
+        client = make_client(zookeeper, session_timeout=settings.zk_session_timeout)
+        return ZooKeeperStore(client, zookeeper.path, backups=directory, patience=settings.zk_timeout)
     if settings.store == "memory":
         return MemoryStore()
-    return SqliteStore(settings.state_dir.expanduser() / "state.db")
+    return SqliteStore(directory / "state.db")
+
+
+def _node(settings: FrameworkSettings, engine: Engine, store: Store, address: str) -> SingleNode | ElectedNode:
+    if isinstance(store, ZooKeeperStore):
+        return ElectedNode(
+            engine, store.client, store.path, address,
+            patience=settings.zk_timeout, new_framework_id=settings.new_framework_id,
+        )  # fmt: skip
+    return SingleNode(engine, address, new_framework_id=settings.new_framework_id)
+
+
+async def _run(node: SingleNode | ElectedNode, give_up: Callable[[OperatorError], None]) -> None:
+    try:
+        await node.run()
+    except OperatorError as error:
+        give_up(error)
 
 
 def framework_info(settings: FrameworkSettings, address: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from framework.engine.loop import LoopSettings
 from framework.engine.settings import EngineSettings
 from framework.secrets.keeper import Places
 from framework.secrets.settings import SecretsSettings
+from framework.store.zookeeper_client import ZooKeeperAddress, parse_address
 
 _ENGINE = EngineSettings()
 _LOOP = LoopSettings()
@@ -25,7 +26,17 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
     hostname: str | None = Field(None, description="the name under which others reach this node")
     state_dir: Path = Field(Path("~/.dromos/framework"), description="where the state is kept")
     store: Literal["sqlite", "memory"] = Field(
-        "sqlite", description="how the state is kept; memory forgets it at the end"
+        "sqlite", description="how the state of a single node is kept; memory forgets it at the end"
+    )
+    zk: SecretStr | None = Field(
+        None,
+        description="several nodes, of which one leads: zk://[user:password@]host:2181,…/path, where the state is kept",
+    )
+    zk_session_timeout: Seconds = Field(
+        5.0, ge=1, le=60, description="a leader that ZooKeeper hears nothing of for so long is replaced"
+    )
+    zk_timeout: Seconds = Field(
+        6.0, ge=0.1, description="a leader that cannot reach ZooKeeper for so long stops leading"
     )
     log_level: str = Field("info", description="debug, info, warning or error")
 
@@ -147,6 +158,11 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
 
     def loop(self) -> LoopSettings:
         return LoopSettings(queue=self.max_queued_commands, batch=self.max_batch)
+
+    @property
+    def zookeeper(self) -> ZooKeeperAddress | None:
+        """Raises OperatorError."""
+        return parse_address(self.zk.get_secret_value()) if self.zk else None
 
     @property
     def credentials(self) -> tuple[str, str] | None:

@@ -1,16 +1,18 @@
 """On a node that does not lead: hands requests on to the one that does, so that a client may talk to any node.
 
-Event streams are redirected instead, since they last. What concerns this node alone is answered here.
+Event streams too: they end when the leader changes, and their client comes back with `Last-Event-ID` to wherever it was. What concerns
+this node alone is answered here. A request under way when the leader changes is made again at the new one, if reading is all that it does;
+else its outcome is not known, and the answer says so.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daemonkit.logs import get_logger
@@ -22,8 +24,9 @@ log = get_logger(__name__)
 
 VIA = "X-Marathon-Via"
 _LOCAL = ("/ping", "/health", "/metrics", "/logging", "/help", "/config", "/v2/openapi.json")
-_EVENTS = "/v2/events"
-_TRIES, _PAUSE = 10, 0.25
+_READS = ("GET", "HEAD")
+_TRIES, _PAUSE = 10, 0.25  # Marathon's
+_LEADERS = 5  # that one request is handed on to, one after the other
 # Of one connection, not of the message (RFC 9110, 7.6.1); the length is the sender's to say.
 _HOP_BY_HOP = frozenset(
     {
@@ -50,11 +53,16 @@ class LeaderProxy:
         if scope["type"] != "http" or self._view.is_leader or _is_local(scope["path"]):
             await self._app(scope, receive, send)
             return
-        leader = await self._consistent_leader()
-        if self._view.is_leader:
-            await self._app(scope, receive, send)
-            return
-        answer = await self._answer(leader, Request(scope, receive))
+        for _ in range(_LEADERS):
+            leader = await self._consistent_leader()
+            if self._view.is_leader:
+                await self._app(scope, receive, send)
+                return
+            answer = await self._answer(leader, Request(scope, receive))
+            if answer is not None:
+                break
+        else:
+            answer = _unavailable("The leader changes too often")
         await answer(scope, receive, send)
 
     async def _consistent_leader(self) -> str | None:
@@ -66,28 +74,44 @@ class LeaderProxy:
             await asyncio.sleep(_PAUSE)
         return None
 
-    async def _answer(self, leader: str | None, request: Request) -> Response:
+    async def _answer(self, leader: str | None, request: Request) -> Response | None:
+        """None: another node leads by now, and nothing is lost by asking it."""
         if leader is None:
-            return json_response({"message": "Could not determine the current leader"}, 503, {"Retry-After": "1"})
+            return _unavailable("Could not determine the current leader")
         vias = [via.strip() for via in request.headers.get(VIA, "").split(",") if via.strip()]
         if self._address in vias:
             return json_response({"message": "Detected proxying loop."}, 502)
         query = f"?{request.url.query}" if request.url.query else ""
         scheme = "https" if self._settings.tls_certificate else "http"
         url = f"{scheme}://{leader}{request.scope.get('raw_path', b'').decode('ascii', 'replace') or request.url.path}{query}"
-        if request.url.path == _EVENTS:
-            return RedirectResponse(url, 302)
+        asking = asyncio.create_task(self._forwarded(leader, url, request, [*vias, self._address]))
         try:
-            return await self._forwarded(url, request, [*vias, self._address])
+            while not asking.done() and self._view.leader == leader:
+                await asyncio.wait({asking}, timeout=_PAUSE)
+            if not asking.done():
+                if request.method in _READS:
+                    return None
+                return json_response(
+                    {"message": f"The leader {leader} is none any more; the outcome is not known"}, 502
+                )
+            return await asking
         except TimeoutError:
             return json_response({"message": f"The leader {leader} did not answer in time"}, 504)
+        except aiohttp.ClientConnectorError:
+            return _unavailable(f"Could not connect to the leader {leader}")
         except (aiohttp.ClientError, OSError) as error:
             log.warning("the leader cannot be reached", leader=leader, error=str(error))
-            return json_response({"message": f"Could not connect to the leader {leader}"}, 502)
+            return json_response(
+                {"message": f"The leader {leader} ended the connection; the outcome is not known"}, 502
+            )
         except ClientDisconnect:
             return json_response({"message": "The client went away"}, 400)
+        finally:
+            if not asking.done():
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
 
-    async def _forwarded(self, url: str, request: Request, vias: list[str]) -> Response:
+    async def _forwarded(self, leader: str, url: str, request: Request, vias: list[str]) -> Response:
         headers = [(k, v) for k, v in request.headers.items() if k.lower() not in {*_HOP_BY_HOP, VIA.lower()}]
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
         session = self._session()
@@ -103,7 +127,8 @@ class LeaderProxy:
             await session.close()
             raise
         passed = {k: v for k, v in response.headers.items() if k.lower() not in _HOP_BY_HOP}
-        streaming = StreamingResponse(_body(response, session), response.status)
+        body = _body(response, session, lambda: self._view.leader == leader)
+        streaming = StreamingResponse(body, response.status)
         streaming.raw_headers = Headers({**passed, VIA: self._address}).raw
         return streaming
 
@@ -113,7 +138,7 @@ class LeaderProxy:
         context = ssl.create_default_context(cafile=settings.leader_proxy_ca) if settings.leader_proxy_ca else True
         return aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(
-                connect=settings.leader_proxy_connection_timeout, sock_read=settings.leader_proxy_read_timeout
+                sock_connect=settings.leader_proxy_connection_timeout, sock_read=settings.leader_proxy_read_timeout
             ),
             connector=aiohttp.TCPConnector(ssl=context),
             auto_decompress=False,
@@ -124,10 +149,30 @@ def _is_local(path: str) -> bool:
     return path.startswith(("/ui/", "/metrics/")) or path in ("/", "/ui", *_LOCAL)
 
 
-async def _body(response: aiohttp.ClientResponse, session: aiohttp.ClientSession) -> AsyncIterator[bytes]:
+def _unavailable(message: str) -> Response:
+    return json_response({"message": message}, 503, {"Retry-After": "1"})
+
+
+async def _body(
+    response: aiohttp.ClientResponse, session: aiohttp.ClientSession, still_leads: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    """Ends early where the other node leads no more: it may be paused, or cut off, and never say another word."""
+    pieces = response.content.iter_any()
+    upcoming: asyncio.Task[bytes] | None = None
     try:
-        async for chunk in response.content.iter_any():
-            yield chunk
+        while True:
+            upcoming = upcoming or asyncio.ensure_future(anext(pieces, b""))
+            done, _ = await asyncio.wait({upcoming}, timeout=_PAUSE * 4)
+            if done:
+                piece, upcoming = upcoming.result(), None
+                if not piece:
+                    return
+                yield piece
+            elif not still_leads():
+                return
     finally:
+        if upcoming is not None:
+            upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)
         response.release()
         await session.close()

@@ -43,6 +43,7 @@ from framework.store.base import Store, StoreError, StoreFenced, Write
 log = get_logger(__name__)
 
 PROBE_TABLE = "probe"  # of what is written only to learn whether the store takes it from this leader
+RESUBSCRIBE_PAUSE = 1.0  # seconds; two that both insist do not wear the master out
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Engine:
         self.store_problem: str | None = None
         self.resigned = asyncio.Event()
         self.fenced: str | None = None  # why the store refused this leader for good
+        self._in_doubt = False  # whether this one still leads
         self._turn = asyncio.Lock()  # a batch and a change of the leader exclude each other
         self.state = State(self._settings, Ledger(), self._ids)
         self.view = StateView(self.state, store, framework_name=framework_name)
@@ -173,6 +175,7 @@ class Engine:
         self.state = State(self._settings, ledger, self._ids)
         self.view.show(self.state)
         self.fenced = self.store_problem = None
+        self._in_doubt = False
         self.bus.begin(epoch)
         self._forget_events()
         log.info(
@@ -196,6 +199,17 @@ class Engine:
     def follow(self, leader: str | None) -> None:
         """Stops leading, if it led: leaves Mesos (the tasks go on), ends the probes and the event streams."""
         self.post(Deposed(leader))
+
+    def doubt(self) -> None:
+        """Another scheduler subscribed as this framework. Leads on only if the store still takes this leader's writes; then it subscribes
+        anew."""
+        self._in_doubt = True
+        self.post(BatchEnded())
+
+    def _subscribe_again(self) -> None:
+        if self.view.is_leader and self._performer is not None:
+            again = Subscribe(self.state.ledger.framework_id, self.state.launcher.roles)
+            self._performer.perform(again, self._clock())
 
     # --- the loop
 
@@ -248,7 +262,8 @@ class Engine:
     async def _step(self) -> None:
         actions, handled = await self._handle_batch()
         writes = self.state.ledger.pending()
-        if not writes and self.view.is_leader and (self.store_problem is not None or any(map(_needs_right, actions))):
+        asks = self._in_doubt or self.store_problem is not None or any(map(_needs_right, actions))
+        if not writes and asks and self.view.is_leader:
             writes = [Write(PROBE_TABLE, "writable", b"1")]
         if writes:
             try:
@@ -264,6 +279,9 @@ class Engine:
             if self.store_problem is not None:
                 log.info("the store can be written again")
                 self.store_problem = None
+        if self._in_doubt and self.view.is_leader:
+            self._in_doubt = False
+            asyncio.get_running_loop().call_later(RESUBSCRIBE_PAUSE, self._subscribe_again)
         self.state.ledger.committed()
         self.figures.batches += 1
         self.figures.events += handled

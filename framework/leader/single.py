@@ -3,6 +3,7 @@
 The seam that an election fills as well: `start` returns when the first decision is made, `run` carries later ones out.
 """
 
+from daemonkit.errors import OperatorError
 from framework.engine.loop import Engine
 
 
@@ -17,9 +18,19 @@ class SingleNode:
         await self._engine.lead(self._address, new_framework_id=self._new_framework_id)
 
     async def run(self) -> None:
+        """Raises OperatorError where another process has taken the state over."""
         while True:
             await self._engine.resigned.wait()
             self._engine.resigned.clear()
+            if self._engine.fenced is not None:
+                # To take it back would be a quarrel without end.
+                raise OperatorError(
+                    f"{self._engine.fenced}; one process at a time runs on a state file:"
+                    " stop one of them, or run several nodes on ZooKeeper with --zk"
+                )
             # As with several nodes, everything in memory is given up and read again; here by the same node.
             self._engine.follow(None)
             await self._engine.lead(self._address)
+
+    async def stop(self) -> None:
+        """There is nobody to make way for."""

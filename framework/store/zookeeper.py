@@ -73,7 +73,8 @@ class ZooKeeperStore:
         piece: int = PIECE,
         start_timeout: float = 15.0,
     ) -> None:
-        self._client, self._path, self._backups, self._patience = client, path, backups, patience
+        self.client, self.path = client, path
+        self._backups, self._patience = backups, patience
         self._schema, self._most_entries, self._piece = schema, most_entries, piece
         self._start_timeout = start_timeout
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -118,8 +119,8 @@ class ZooKeeperStore:
 
     async def close(self) -> None:
         def close() -> None:
-            self._client.stop()
-            self._client.close()
+            self.client.stop()
+            self.client.close()
 
         await self._in_thread(close)
         self._thread.shutdown(wait=True)
@@ -131,13 +132,13 @@ class ZooKeeperStore:
 
     @property
     def _name(self) -> str:
-        return f"ZooKeeper at {','.join(f'{host}:{port}' for host, port in self._client.hosts)}{self._path}"
+        return f"ZooKeeper at {','.join(f'{host}:{port}' for host, port in self.client.hosts)}{self.path}"
 
     def _open(self) -> None:
         try:
-            self._client.start(timeout=self._start_timeout)
+            self.client.start(timeout=self._start_timeout)
             for node in ("epoch", "log", "blobs"):
-                self._client.ensure_path(f"{self._path}/{node}")
+                self.client.ensure_path(f"{self.path}/{node}")
         except KazooTimeoutError:
             raise StoreUnusable(
                 f"{self._name} does not answer: check setting zk, and that a majority of it runs"
@@ -150,11 +151,11 @@ class ZooKeeperStore:
 
     def _claim(self, owner: str) -> int:
         self._epoch = None
-        node = f"{self._path}/epoch"
+        node = f"{self.path}/epoch"
 
         def begin() -> int | None:
             try:
-                return int(self._client.set(node, owner.encode(), version=self._client.get(node)[1].version).version)
+                return int(self.client.set(node, owner.encode(), version=self.client.get(node)[1].version).version)
             except BadVersionError:
                 return None  # another one was faster; the later one has it
 
@@ -183,13 +184,13 @@ class ZooKeeperStore:
             self._write_blob(mark.hex(), pieces)
             entry = mark + _PIECES + struct.pack(">I", len(pieces))
             self._spent += [_piece(mark.hex(), number) for number in range(len(pieces))]
-        place = f"{self._path}/log/{self._last + 1:010d}"
+        place = f"{self.path}/log/{self._last + 1:010d}"
 
         def append() -> None:
             try:
                 self._fenced(lambda transaction: transaction.create(place, entry))
             except NodeExistsError:
-                if self._client.get(place)[0][:_MARK] != mark:
+                if self.client.get(place)[0][:_MARK] != mark:
                     raise StoreFenced(f"{self._name}: entry {place} was written by another") from None
 
         self._patiently(append)
@@ -201,8 +202,8 @@ class ZooKeeperStore:
         """One transaction that holds only in this object's epoch. Raises StoreFenced, or what the first failed operation failed with."""
         if self._epoch is None:
             raise StoreFenced(f"{self._name} refuses the write: it was not claimed")
-        transaction = self._client.transaction()
-        transaction.check(f"{self._path}/epoch", version=self._epoch)
+        transaction = self.client.transaction()
+        transaction.check(f"{self.path}/epoch", version=self._epoch)
         for operation in operations:
             operation(transaction)
         outcomes = transaction.commit_async().get(timeout=self._patience)
@@ -246,8 +247,8 @@ class ZooKeeperStore:
         pieces, blob = log_format.cut(data, self._piece), os.urandom(_MARK).hex()
         self._write_blob(blob, pieces)
         manifest = {"schema": self._schema.version, "upto": self._last, "blob": blob, "pieces": len(pieces)}
-        node, content = f"{self._path}/snapshot", orjson.dumps(manifest)
-        if not self._patiently(lambda: self._client.exists(node)):
+        node, content = f"{self.path}/snapshot", orjson.dumps(manifest)
+        if not self._patiently(lambda: self.client.exists(node)):
             self._patiently(lambda: self._create_once(node, content))
         self._patiently(lambda: self._fenced(lambda transaction: transaction.set_data(node, content)))
         old_log = [f"log/{number:010d}" for number in range(self._upto + 1, self._last + 1)]
@@ -256,7 +257,7 @@ class ZooKeeperStore:
         self._upto, self._blob, self._spent = self._last, (blob, len(pieces)), []
         self._snapshot_bytes, self._log_bytes = len(data), 0
         # What the snapshot replaces; whoever leads, nobody reads it any more.
-        deletes = (self._client.delete_async(f"{self._path}/{name}") for name in [*old_log, *old])
+        deletes = (self.client.delete_async(f"{self.path}/{name}") for name in [*old_log, *old])
         self._gather(deletes, gone_is_fine=True)
 
     def _create_once(self, node: str, content: bytes) -> None:
@@ -265,19 +266,19 @@ class ZooKeeperStore:
 
     def _write_blob(self, name: str, pieces: Sequence[bytes]) -> None:
         for number, piece in enumerate(pieces):
-            place = f"{self._path}/blobs/{_piece(name, number)}"
+            place = f"{self.path}/blobs/{_piece(name, number)}"
             self._patiently(lambda place=place, piece=piece: self._create_once(place, piece))  # type: ignore[misc]
 
     def _sweep(self) -> None:
         """Pieces that no entry and no snapshot names: of batches and snapshots that were not finished."""
         used = {_piece(self._blob[0], number) for number in range(self._blob[1])} | set(self._spent)
-        for name in self._patiently(lambda: self._client.get_children(f"{self._path}/blobs")):
+        for name in self._patiently(lambda: self.client.get_children(f"{self.path}/blobs")):
             if name not in used:
-                place = f"{self._path}/blobs/{name}"
+                place = f"{self.path}/blobs/{name}"
                 self._patiently(lambda place=place: self._delete(place))  # type: ignore[misc]
-        entries = self._patiently(lambda: self._client.get_children(f"{self._path}/log"))
+        entries = self._patiently(lambda: self.client.get_children(f"{self.path}/log"))
         stale = [name for name in entries if int(name) <= self._upto]
-        self._gather((self._client.delete_async(f"{self._path}/log/{name}") for name in stale), gone_is_fine=True)
+        self._gather((self.client.delete_async(f"{self.path}/log/{name}") for name in stale), gone_is_fine=True)
 
     def _delete(self, place: str) -> None:
         with contextlib.suppress(NoNodeError):
@@ -297,7 +298,7 @@ class ZooKeeperStore:
         """As of now, whoever leads; what this object wrote or claimed is left as it is."""
         if self._epoch is not None:
             return Snapshot(self._schema.version, {table: dict(rows) for table, rows in self._tables.items() if rows})
-        self._patiently(lambda: self._client.sync(self._path))
+        self._patiently(lambda: self.client.sync(self.path))
         deadline = time.monotonic() + self._patience
         while True:
             before = self._manifest()
@@ -317,7 +318,7 @@ class ZooKeeperStore:
     def _manifest(self) -> dict[str, Any]:
         def read() -> dict[str, Any]:
             try:
-                found: dict[str, Any] = orjson.loads(self._client.get(f"{self._path}/snapshot")[0])
+                found: dict[str, Any] = orjson.loads(self.client.get(f"{self.path}/snapshot")[0])
                 return found
             except NoNodeError:
                 return {}
@@ -331,11 +332,11 @@ class ZooKeeperStore:
         tables: dict[str, dict[str, bytes]] = {}
         spent: list[str] = []
         data = b"".join(self._pieces(blob, pieces))
-        numbers = sorted(int(name) for name in self._patiently(lambda: self._client.get_children(f"{self._path}/log")))
+        numbers = sorted(int(name) for name in self._patiently(lambda: self.client.get_children(f"{self.path}/log")))
         numbers = [number for number in numbers if number > upto]
         if numbers != list(range(upto + 1, upto + 1 + len(numbers))):
             raise StoreUnusable(f"{self._name} lacks entries of its log after {upto}: restore a backup")
-        entries = self._gather(self._client.get_async(f"{self._path}/log/{number:010d}") for number in numbers)
+        entries = self._gather(self.client.get_async(f"{self.path}/log/{number:010d}") for number in numbers)
         log_bytes = 0
         try:
             if data:
@@ -358,8 +359,8 @@ class ZooKeeperStore:
         return manifest
 
     def _pieces(self, blob: str, count: int) -> list[bytes]:
-        places = (f"{self._path}/blobs/{_piece(blob, number)}" for number in range(count))
-        return [data for data, _ in self._gather(self._client.get_async(place) for place in places)]
+        places = (f"{self.path}/blobs/{_piece(blob, number)}" for number in range(count))
+        return [data for data, _ in self._gather(self.client.get_async(place) for place in places)]
 
     def _gather(self, requests: Iterable[Any], *, gone_is_fine: bool = False) -> list[Any]:
         """The results, in order, with a bounded number of requests on their way."""

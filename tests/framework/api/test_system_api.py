@@ -192,20 +192,24 @@ async def test_a_standby_hands_requests_on_to_the_leader(framework: Framework) -
         assert (await standby.call("GET", "/v2/apps/nope")).status == 404
         assert (await standby.call("GET", "/ping")).body == b"pong"
         assert (await standby.get("/v2/leader")) == {"leader": leader}
-        stream = await standby.call("GET", "/v2/events?event_type=x", allow_redirects=False)
-        assert (stream.status, stream.headers["Location"]) == (302, f"{framework.url}/v2/events?event_type=x")
+        async with standby.http.get(f"{standby.url}/v2/events?event_type=group_change_success") as stream:
+            assert await stream.content.readuntil(b"\n\n") == b":\n\n"
+            await framework.app("/streamed")
+            assert b"event: group_change_success" in await stream.content.readuntil(b"\n\n")
 
 
 async def test_a_standby_without_a_leader_says_so() -> None:
     async with running_framework(leads=False, leader=None) as standby:
         answer = await standby.call("GET", "/v2/apps")
         assert (answer.status, answer.json["message"]) == (503, "Could not determine the current leader")
+        assert answer.headers["Retry-After"] == "1"
 
 
 async def test_a_standby_whose_leader_is_gone_says_so() -> None:
     async with running_framework(leads=False, leader="127.0.0.1:1") as standby:
         answer = await standby.call("GET", "/v2/apps")
-        assert (answer.status, answer.json["message"]) == (502, "Could not connect to the leader 127.0.0.1:1")
+        assert (answer.status, answer.json["message"]) == (503, "Could not connect to the leader 127.0.0.1:1")
+        assert answer.headers["Retry-After"] == "1"
 
 
 async def test_standbys_that_take_each_other_for_the_leader_end_the_loop(framework: Framework) -> None:

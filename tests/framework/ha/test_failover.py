@@ -1,0 +1,166 @@
+"""One of several nodes leads; when it goes, in whatever way, another one takes over and nothing is lost."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from tests.framework.ha.conftest import StartNodes
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(180)]
+APP = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1}
+
+
+def test_a_killed_leader_is_replaced_in_under_ten_seconds_while_apps_are_deployed(start_nodes: StartNodes) -> None:
+    nodes = start_nodes(2)
+    leader, (standby,) = nodes.leader(), nodes.standbys()
+    leader.deploy({"id": "/steady", **APP, "instances": 5})
+    steady = set(nodes.running())
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def deploy() -> None:
+        """As a client behind a load balancer that knows the standby alone."""
+        number = 0
+        while not stop.is_set():
+            number += 1
+            body = {"id": f"/app-{number}", **APP, "instances": 2}
+            try:
+                answer = standby.request("POST", "/v2/apps", json=body)
+            except requests.RequestException:
+                continue
+            if answer.status_code == 201:
+                acknowledged.append(f"/app-{number}")
+            else:
+                assert answer.status_code in (502, 503), answer.text
+                assert answer.status_code != 503 or "Retry-After" in answer.headers
+                time.sleep(0.1)
+
+    with ThreadPoolExecutor(1) as thread:
+        deploying = thread.submit(deploy)
+        eventually(lambda: len(acknowledged) >= 5, timeout=60)
+        killed = time.monotonic()
+        leader.kill()
+        before = len(acknowledged)
+        assert nodes.leader() is standby
+        took = time.monotonic() - killed
+        eventually(lambda: len(acknowledged) >= before + 3, timeout=60)
+        stop.set()
+        deploying.result()
+    print(f"a leader after {took:.1f} s")
+    assert took < 10
+    standby.settled(60)
+    assert {app["id"] for app in standby.get("/v2/apps")["apps"]} >= {"/steady", *acknowledged}
+    running = nodes.running()
+    assert steady <= set(running), "a task that was wanted was killed"
+    for app_id in acknowledged:
+        assert list(running.values()).count(app_id.strip("/")) == 2
+
+
+def test_a_paused_leader_finds_itself_replaced_and_its_late_change_is_refused(start_nodes: StartNodes) -> None:
+    nodes = start_nodes(2)
+    old = nodes.leader()
+    old.deploy({"id": "/web", **APP, "instances": 2})
+    tasks = set(nodes.running())
+    assert old.process is not None
+    os.kill(old.process.pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            # The request is in the paused node's socket before another one leads.
+            late = thread.submit(old.request, "PUT", "/v2/apps/web?force=true", json={"instances": 9})
+            new = nodes.leader(other_than=old)
+            os.kill(old.process.pid, signal.SIGCONT)
+            answer = late.result()
+    finally:
+        os.kill(old.process.pid, signal.SIGCONT)
+    # Refused, or handed on to the node that leads now: never written by the one that was deposed.
+    assert answer.status_code in (200, 503), answer.text
+    eventually(lambda: old.get("/v2/leader") == new.get("/v2/leader"), timeout=60)
+    assert old.process.poll() is None and old.health()["healthy"]
+    new.settled(60)
+    assert new.app("/web")["instances"] == (9 if answer.ok else 2)
+    assert tasks <= set(nodes.running())
+
+
+def test_a_leader_that_is_asked_to_hands_over_at_once_and_no_task_ends(start_nodes: StartNodes) -> None:
+    nodes = start_nodes(2)
+    leader, (standby,) = nodes.leader(), nodes.standbys()
+    leader.deploy({"id": "/web", **APP, "instances": 3})
+    tasks = set(nodes.running())
+    framework_id = leader.get("/v2/info")["frameworkId"]
+    started = time.monotonic()
+    assert standby.request("DELETE", "/v2/leader").json() == {"message": "Leadership abdicated"}
+    assert nodes.leader(other_than=leader) is standby
+    assert time.monotonic() - started < 10
+    for node in nodes.all:
+        eventually(
+            lambda node=node: node.get("/v2/leader")["leader"] == standby.url.removeprefix("http://"), timeout=30
+        )
+        info = node.get("/v2/info")
+        assert info["frameworkId"] == framework_id and info["leader"] == standby.url.removeprefix("http://")
+        assert node.request("GET", "/v2/apps").headers["X-Marathon-Leader"] == standby.url
+    assert set(nodes.running()) == tasks and len(nodes.mesos.get("/frameworks")["frameworks"]) == 1
+
+
+def test_a_stopped_leader_makes_way_at_once(start_nodes: StartNodes) -> None:
+    nodes = start_nodes(2)
+    leader, (standby,) = nodes.leader(), nodes.standbys()
+    started = time.monotonic()
+    assert leader.stop() == 0
+    assert nodes.leader() is standby
+    assert time.monotonic() - started < 8  # no session has to run out
+
+
+def test_a_node_alone_leads_again_after_it_gave_leadership_up(start_nodes: StartNodes) -> None:
+    (node,) = start_nodes(1).all
+    node.deploy({"id": "/web", **APP})
+    node.change("DELETE", "/v2/leader")
+    eventually(lambda: node.app("/web")["tasksRunning"] == 1 and node.health()["healthy"], timeout=30)
+
+
+def test_event_streams_move_to_the_new_leader(start_nodes: StartNodes) -> None:
+    nodes = start_nodes(2)
+    leader, (standby,) = nodes.leader(), nodes.standbys()
+    seen: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def listen() -> None:
+        """As an EventSource does: it comes back with the last id that it saw, always to the same node."""
+        while not stop.is_set():
+            headers = {"Last-Event-ID": str(seen[-1][0])} if seen else {}
+            try:
+                stream = requests.get(f"{standby.url}/v2/events", headers=headers, stream=True, timeout=5)
+                number = 0
+                for line in stream.iter_lines(chunk_size=1, decode_unicode=True):
+                    name, _, value = line.partition(": ")
+                    if name == "id":
+                        number = int(value)
+                    elif name == "event":
+                        seen.append((number, value))
+                    if stop.is_set():
+                        return
+            except requests.RequestException:
+                continue
+
+    def succeeded() -> int:
+        return [kind for _, kind in seen].count("deployment_success")
+
+    with ThreadPoolExecutor(1) as thread:
+        listening = thread.submit(listen)
+        eventually(lambda: seen, timeout=30)
+        leader.deploy({"id": "/one", **APP})
+        eventually(lambda: succeeded() == 1, timeout=30)
+        leader.change("DELETE", "/v2/leader")
+        assert nodes.leader(other_than=leader) is standby
+        standby.deploy({"id": "/two", **APP})
+        eventually(lambda: succeeded() == 2, timeout=30)
+        stop.set()
+        standby.deploy({"id": "/three", **APP})  # something for the listener to wake up by
+        listening.result(timeout=60)
+    numbers = [number for number, _ in seen]
+    assert numbers == sorted(set(numbers)), "an event came twice, or out of order"
