@@ -83,6 +83,7 @@ class Runner:
             on_given_up=self._give_up,
         )
         self.memory = Memory(self._watcher, self._heard, guards=_guards(config))
+        metrics.HELD_BACK.set_function(lambda: len(self.memory.holds))
         engines = Engines(os.environ, folders=config.template_folders)
         self.units = make_units(config, engines, self.memory)
         self.groups = self._make_groups()
