@@ -44,9 +44,16 @@ class Suppress:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Subscribes, with the framework id if there is one; once more if the roles have changed."""
+    """Subscribes, with the framework id if there is one."""
 
     framework_id: str | None
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRoles:
+    """The roles of the present subscription, and of those to come. None of them is suppressed after it."""
+
     roles: tuple[str, ...]
 
 
@@ -144,6 +151,7 @@ Action = (
     | Revive
     | Suppress
     | Subscribe
+    | UpdateRoles
     | Unsubscribe
     | Acknowledge
     | Kill

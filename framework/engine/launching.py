@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from framework.decide.backoff import Delay, forgotten, longer
 from framework.decide.match_offers import Placement, Requirement, Round, Rules, Want, match_offers
 from framework.decide.placement import LABEL, STRATEGIES, Strategy
-from framework.engine.actions import Accept, Decline, Launch, Reconcile, Revive, Suppress
+from framework.engine.actions import Accept, Decline, Launch, Reconcile, Revive, Suppress, UpdateRoles
 from framework.engine.core import Core, instance_id_of, task_id_of
 from framework.engine.errors import NotFound
 from framework.engine.view import QueueItem
@@ -52,6 +52,7 @@ class Launcher:
         self._last_revive = float("-inf")
         self._attempts: dict[str, int] = {}  # a launched instance without any status -> how often it was asked for
         self.roles: tuple[str, ...] = (core.settings.role,)
+        self._told_roles: tuple[str, ...] = self.roles  # as the master knows them
         self.offers_received = self.offers_used = self.launched = 0
 
     # --- demand
@@ -63,6 +64,7 @@ class Launcher:
             if entry is not None:
                 del self._entries[spec.id]
             return
+        self._take_role(spec.role)
         if entry is None:
             self._entries[spec.id] = Entry(spec, Requirement.of(spec), count, self._core.now)
             self.wake(spec)
@@ -73,6 +75,19 @@ class Launcher:
         elif count > entry.count:
             self.wake(spec)
         entry.count = count
+
+    def adopt_roles(self) -> None:
+        """Those of all that is declared and runs, for a new subscription."""
+        declared = self._core.ledger.declared
+        roles = {app.role for app in declared.apps.values()} | {pod.role for pod in declared.pods.values()}
+        roles |= {instance.role for instance in self._core.ledger.instances.values()}
+        for role in sorted(roles):
+            self._take_role(role)
+        self._told_roles = self.roles
+
+    def _take_role(self, role: str) -> None:
+        if role not in self.roles:
+            self.roles = tuple(sorted((*self.roles, role)))
 
     def specs(self) -> list[RunSpec]:
         """That wait."""
@@ -117,6 +132,7 @@ class Launcher:
     def clear(self) -> None:
         """Who waits is to be worked out anew."""
         self._entries.clear()
+        self._told_roles = (self._core.settings.role,)  # what was to be told may have been dropped
 
     def forget(self, spec_id: str) -> None:
         """The spec is gone."""
@@ -243,6 +259,9 @@ class Launcher:
         core = self._core
         if not core.connected:
             return
+        if self.roles != self._told_roles:
+            self._told_roles, self._suppressed = self.roles, frozenset()
+            core.act(UpdateRoles(self.roles))
         waiting = {entry.spec.role for entry in self._entries.values()}
         idle = frozenset(self.roles) - waiting
         quiet = idle - self._suppressed

@@ -27,6 +27,7 @@ from framework.engine.actions import (
     Subscribe,
     Suppress,
     Unsubscribe,
+    UpdateRoles,
     Warn,
 )
 from framework.engine.bus import Bus
@@ -45,6 +46,9 @@ class Mesos(Protocol):
 
     def unsubscribe(self) -> None:
         """Leaves; the tasks go on."""
+
+    def update_roles(self, roles: Sequence[str]) -> None:
+        """For the present subscription, of which none are suppressed any more, and for those to come."""
 
     def accept(self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float) -> None: ...
 
@@ -124,6 +128,8 @@ class Performer:
                 mesos.fetch_secrets(sources)
             case Subscribe(framework_id, roles):
                 mesos.subscribe(framework_id, roles)
+            case UpdateRoles(roles):
+                mesos.update_roles(roles)
             case Unsubscribe():
                 mesos.unsubscribe()
             case Resign():

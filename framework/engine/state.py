@@ -167,6 +167,7 @@ class State:
         core.leading = True
         self._adopt_all()
         core.timers.set(SCALE_CHECK, "", core.now + core.settings.scale_check_interval)
+        self.launcher.adopt_roles()
         core.act(Subscribe(core.ledger.framework_id, self.launcher.roles))
 
     def _deposed(self, leader: str | None) -> None:

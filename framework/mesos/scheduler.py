@@ -107,6 +107,15 @@ class MesosScheduler:
         )
         self._driver.start()
 
+    def update_roles(self, roles: Sequence[str]) -> None:
+        if self._driver is None:
+            return
+        framework: Json = {**self._info, "roles": list(roles)}
+        self._driver.update_framework(framework)
+        # A master that refuses this call (older than 1.9) makes the driver subscribe anew, which has the same effect.
+        framework["id"] = {"value": self._framework_id}
+        self._call({"type": "UPDATE_FRAMEWORK", "update_framework": {"framework_info": framework}}, "offers")
+
     def unsubscribe(self) -> None:
         """At once: what the driver still says is not heard any more, and it ends by itself."""
         self._life += 1

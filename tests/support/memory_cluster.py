@@ -40,14 +40,19 @@ class Cluster:
     running: dict[str, str] = field(default_factory=dict)  # task id -> agent id
     secret_problems: dict[str, str] = field(default_factory=dict)  # source -> why it cannot be read; all others can
     offering: bool = True
+    roles: tuple[str, ...] = ()
     _offers: int = 0
     _port: int = 30000
 
     # --- the engine's Mesos
 
     def subscribe(self, framework_id: str | None, roles: Sequence[str]) -> None:
+        self.roles = tuple(roles)
         self._post(Subscribed(framework_id or "framework-1", "127.0.0.1:5050"))
         self._offer()
+
+    def update_roles(self, roles: Sequence[str]) -> None:
+        self.roles = tuple(roles)
 
     def unsubscribe(self) -> None:
         pass

@@ -159,3 +159,10 @@ def test_a_master_that_is_away_costs_time_and_nothing_else(tmp_path: Path) -> No
             assert len(framework.tasks("/shop/web")) == 3
     finally:
         framework.kill()
+
+
+def test_an_app_of_another_role_gets_offers_of_that_role(framework: Framework, mesos_tasks: MesosTasks) -> None:
+    framework.deploy({**APP, "id": "/prod/web", "role": "prod", "instances": 2})
+    framework.deploy({**APP, "id": "/web", "instances": 1})
+    assert sorted(task["role"] for task in framework.get("/v2/tasks")["tasks"]) == ["*", "prod", "prod"]
+    assert len(mesos_tasks()) == 3
