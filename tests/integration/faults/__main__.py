@@ -1,0 +1,161 @@
+"""make faults: breaks the real daemons in every way of the catalogue, under load, and prints what came of it.
+
+As root. `--mesos real` for an Apache Mesos; `--only TEXT` for the faults whose names hold it; `--write` keeps the table in
+docs/reliability.md; `--json` prints rows for a program.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import requests
+
+from tests.integration.faults.catalogue import FAULTS, Fault
+from tests.integration.faults.cluster import HOST, ROOT, Cluster, MesosKind, cluster
+from tests.integration.faults.network import network
+from tests.integration.faults.report import Row, table, write
+from tests.integration.faults.stream import COMMON, STEADY, Stream, Watch, in_thread
+from tests.support.load import load_in_thread
+from tests.support.waiting import eventually
+
+QUIET = 4.0  # before something breaks
+CONVERGE = 180.0
+EDGE_RATE = 20.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    parser.add_argument("--mesos", choices=["embedded", "real"], action="append")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    kinds: list[MesosKind] = options.mesos or ["embedded", "real"]
+    rows: list[Row] = []
+    for kind in kinds:
+        chosen = [fault for fault in FAULTS if kind in fault.of and _is_chosen(fault, options.only)]
+        rows += measure(kind, chosen)
+    if options.write:
+        write(ROOT / "docs" / "reliability.md", rows)
+    print(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
+    sys.exit(0 if all(row.is_good for row in rows) else 1)
+
+
+def _is_chosen(fault: Fault, only: list[str]) -> bool:
+    return not only or any(text in fault.name for text in only)
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def measure(kind: MesosKind, faults: list[Fault]) -> list[Row]:
+    """All faults, one after the other, on one cluster. The first that does not converge keeps the logs and ends it."""
+    directory = Path(tempfile.mkdtemp(prefix="dromos-faults-"))
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="m-", ignore_cleanup_errors=True) as work, network() as net:
+        net.enter()
+        with cluster(net, directory, Path(work), kind, say) as one:
+            prepare(one)
+            for fault in faults:
+                say(f"{kind}: {fault.name}")
+                row = try_out(one, fault)
+                say(f"    {row}")
+                rows.append(row)
+                if row.converged is None:
+                    say(f"it did not converge; see {directory}")
+                    return rows
+    shutil.rmtree(directory, ignore_errors=True)
+    return rows
+
+
+def prepare(one: Cluster) -> None:
+    for app_id, app in STEADY.items():
+
+        def put(app_id: str = app_id, app: dict[str, object] = app) -> bool:
+            leader = one.api(one.leader())
+            return requests.put(f"{leader}/v2/apps{app_id}?force=true", json={**COMMON, **app}, timeout=5).ok
+
+        eventually(put, timeout=60, interval=0.5)
+    settle(one, {app_id: app["instances"] for app_id, app in STEADY.items()}, CONVERGE)
+    eventually(lambda: requests.get(one.edge_url, headers={"Host": HOST}, timeout=2).ok, timeout=60, interval=0.2)
+
+
+def settle(one: Cluster, wanted: dict[str, int], seconds: float) -> None:
+    eventually(lambda: one.is_converged(wanted), timeout=seconds, interval=0.25, what=f"converges to {wanted}")
+
+
+def try_out(one: Cluster, fault: Fault) -> Row:
+    steady = {app_id: app["instances"] for app_id, app in STEADY.items()}
+    own = frozenset(task for task, app_id in one.mesos_tasks().items() if app_id in STEADY)
+    stream, watch = Stream(one), Watch(one, own)
+    with load_in_thread(one.edge_url, rate=EDGE_RATE, connections=4, headers={"Host": HOST}) as load, in_thread(watch):
+        with in_thread(stream):
+            time.sleep(QUIET)
+            broken_at = time.monotonic()
+            mend = fault.inject(one)
+            time.sleep(fault.seconds)
+            mended_at = time.monotonic()
+            mend()
+            one.restart_what_is_dead()
+            _wait_for_writes(stream, mended_at)
+        converged = _converge(stream, steady, mended_at)
+        lost = stream.lost() if converged is not None else []
+        killed = watch.killed() if converged is not None else set()
+    answered = [answered for sent, answered in stream.acknowledged if sent >= broken_at]
+    row = Row(
+        mesos=one.mesos_kind,
+        fault=fault.name,
+        leader=min(answered) - broken_at if answered else None,
+        converged=converged,
+        acknowledged=len(stream.acknowledged),
+        lost=lost,
+        killed=sorted(killed),
+        doubles=dict(watch.doubles),
+        requests=load.requests,
+        failed=load.failed,
+    )
+    clean_up(one, stream, steady)
+    return row
+
+
+def _wait_for_writes(stream: Stream, mended_at: float) -> None:
+    """The stream goes on for a while after everything is mended."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and sum(sent >= mended_at for sent, _ in stream.acknowledged) < 5:
+        time.sleep(0.2)
+
+
+def _converge(stream: Stream, steady: dict[str, int], mended_at: float) -> float | None:
+    """Seconds after the mending until every app is as it is to be; None: not in time."""
+    one = stream.cluster
+
+    def is_converged() -> bool:
+        declared = {app["id"]: app["instances"] for app in one.get("/v2/apps")["apps"]}
+        return one.is_converged({**declared, **steady})
+
+    try:
+        eventually(is_converged, timeout=CONVERGE, interval=0.25)
+    except AssertionError as error:
+        say(str(error))
+        return None
+    return time.monotonic() - mended_at
+
+
+def clean_up(one: Cluster, stream: Stream, steady: dict[str, int]) -> None:
+    for app_id in stream.possible:
+
+        def delete(app_id: str = app_id) -> bool:
+            url = f"{one.api(one.leader())}/v2/apps{app_id}?force=true"
+            return requests.delete(url, timeout=5).status_code in (200, 404)
+
+        eventually(delete, timeout=60, interval=0.3)
+    settle(one, steady, CONVERGE)
+
+
+if __name__ == "__main__":
+    main()
