@@ -1,6 +1,7 @@
 """What tasks use of their CPU and memory, as the agents of a Mesos cluster tell it.
 
-Source: Mesos' endpoints `/slaves` of a master and `/monitor/statistics` of an agent. `cpus_*_time_secs` are counters.
+Source: Mesos' endpoints `/slaves` of a master and `/monitor/statistics` of an agent. `cpus_*_time_secs` are counters; the soft
+limits are what the task asked for, which is what a share in use is measured by.
 """
 
 from collections.abc import Iterable, Mapping
@@ -121,9 +122,9 @@ def usages(document: Any) -> dict[str, Usage]:
             usage = Usage(
                 at=float(statistics["timestamp"]),
                 cpu_seconds=statistics.get("cpus_user_time_secs", 0.0) + statistics.get("cpus_system_time_secs", 0.0),
-                cpus=statistics.get("cpus_limit", 0.0),
+                cpus=statistics.get("cpus_soft_limit") or statistics.get("cpus_limit", 0.0),
                 memory=statistics.get("mem_rss_bytes", statistics.get("mem_total_bytes", 0.0)),
-                memory_limit=statistics.get("mem_limit_bytes", 0.0),
+                memory_limit=statistics.get("mem_soft_limit_bytes") or statistics.get("mem_limit_bytes", 0.0),
             )
             for task in {executor.get("source"), executor.get("executor_id")} - {None, ""}:
                 found[task] = usage

@@ -1,0 +1,79 @@
+"""What tasks use, as the embedded Mesos' agents and those of Apache Mesos tell it."""
+
+import asyncio
+
+import pytest
+
+from autoscale.errors import MetricsError
+from autoscale.metrics.mesos import Mesos, agents, usages
+from autoscale.sample import Quality
+from tests.support.answering import answering
+from tests.support.mesos import MesosFactory
+from tests.support.scheduler import scheduling, task
+from tests.support.waiting import eventually_async
+
+BUSY = "n=0; while [ $n -lt 400000 ]; do n=$((n+1)); done; sleep 1000"
+
+
+@pytest.fixture(params=["embedded_mesos", "real_mesos"])
+def mesos_factory(request: pytest.FixtureRequest) -> MesosFactory:
+    found: MesosFactory = request.getfixturevalue(request.param)
+    return found
+
+
+async def test_cpu_and_memory_are_told_in_instances(mesos_factory: MesosFactory) -> None:
+    server = await asyncio.to_thread(mesos_factory)
+    mesos = Mesos(server.url, timeout=10)
+    async with scheduling(server.url) as scheduler:
+        offer = await scheduler.offer()
+        busy = task(offer, command=BUSY, cpus=0.1, mem=64.0)
+        calm = task(offer, command="sleep 1000", cpus=0.1, mem=64.0)
+        await scheduler.launch(offer, busy, calm)
+        ids = [one["task_id"]["value"] for one in (busy, calm)]
+
+        async def used(of: list[str]) -> float:
+            await asyncio.to_thread(mesos.look)
+            sample = mesos.cpu(of, 0)
+            return sample.rate if sample.quality in (Quality.FRESH, Quality.TRUE_ZERO) else -1.0
+
+        async def busy_is_busy() -> bool:
+            return await used(ids[:1]) > 0.2
+
+        await eventually_async(busy_is_busy, 30)
+        await eventually_async(lambda: mesos.memory(ids, 0).quality is Quality.FRESH, 30)
+        assert 0 < mesos.memory(ids, 0).rate < 2
+        assert mesos.memory([*ids, "unknown"], 0).quality is Quality.PARTIAL
+        assert mesos.cpu(["unknown"], 0).quality is Quality.STALE
+        assert mesos.errors == []
+    mesos.close()
+
+
+def test_user_and_system_time_are_added_up() -> None:
+    statistics = {"timestamp": 10, "cpus_user_time_secs": 4, "cpus_system_time_secs": 1, "cpus_limit": 0.5}
+    found = usages([{"executor_id": "x", "source": "web.1", "statistics": statistics}])
+    assert found["web.1"] == found["x"] and found["web.1"].cpu_seconds == 5
+
+
+def test_agents_are_found_by_their_pids() -> None:
+    document = {
+        "slaves": [
+            {"pid": "slave(1)@10.0.0.1:5051", "active": True},
+            {"pid": "slave(2)@10.0.0.2:5051", "active": False},
+            {"pid": "broken"},
+        ]
+    }
+    assert agents(document) == ["http://10.0.0.1:5051/slave(1)"]
+    with pytest.raises(MetricsError):
+        agents({"nodes": []})
+    with pytest.raises(MetricsError):
+        usages([{"statistics": {}}])
+
+
+def test_an_agent_that_is_away_is_told_and_leaves_its_tasks_unknown() -> None:
+    with answering() as master:
+        master.body = '{"slaves": [{"pid": "slave(1)@127.0.0.1:1", "active": true}]}'
+        mesos = Mesos(master.url, timeout=2)
+        mesos.look()
+        assert "127.0.0.1:1" in mesos.errors[0]
+        assert mesos.cpu(["a"], 0).quality is Quality.STALE
+        mesos.close()
