@@ -29,6 +29,7 @@ from registrator.sources.base import Source
 from registrator.sources.docker import DockerSource
 from registrator.sources.framework import FrameworkSource
 from registrator.sources.mesos import MesosSource
+from registrator.sources.mesos_agent import MesosAgentSource
 from registrator.sync import Sync
 
 
@@ -86,7 +87,16 @@ async def run(settings: RegistratorSettings, stop: asyncio.Event) -> None:
 
 
 def sources_of(settings: RegistratorSettings, consul: Consul) -> Iterator[Source]:
-    if "mesos" in settings.used_sources:
+    if "mesos" in settings.used_sources and settings.mesos_agent:
+        yield MesosAgentSource(
+            settings.mesos_agent,
+            timeout=settings.timeout,
+            poll=settings.poll,
+            most_ended=settings.remembered,
+            max_bytes=settings.max_answer_bytes,
+            auth=_auth(settings.mesos_credentials),
+        )
+    elif "mesos" in settings.used_sources:
         yield MesosSource(
             settings.mesos,
             timeout=settings.timeout,

@@ -27,7 +27,10 @@ class RegistratorSettings(Settings):
     mesos: tuple[str, ...] = Field(
         ("http://127.0.0.1:5050",), description="URLs of the Mesos masters, or zk://HOSTS/PATH; repeatable"
     )
-    mesos_credentials: SecretStr | None = Field(None, description="principal:secret for the masters")
+    mesos_agent: str = Field(
+        "", description="URL of this host's Mesos agent: its tasks alone, asked of it in place of the masters"
+    )
+    mesos_credentials: SecretStr | None = Field(None, description="principal:secret for the masters, or the agent")
     marathon: tuple[str, ...] = Field(
         ("http://127.0.0.1:8080",), description="URLs of the framework's Marathon API; repeatable"
     )
@@ -60,7 +63,9 @@ class RegistratorSettings(Settings):
     resync: Seconds = Field(60.0, gt=0, description="how often everything is looked at without any hint")
     verify: Seconds = Field(10.0, gt=0, description="how often Consul's own list is read again")
     debounce: Seconds = Field(0.05, ge=0, description="the least time between two looks that hints cause")
-    poll: Seconds = Field(1.0, gt=0, description="how often a Mesos master without an event stream is asked")
+    poll: Seconds = Field(
+        1.0, gt=0, description="how often a Mesos agent, or a master without an event stream, is asked"
+    )
     timeout: Seconds = Field(10.0, gt=0, description="how long one request may take")
 
     confirm_after: Seconds = Field(
@@ -109,10 +114,10 @@ class RegistratorSettings(Settings):
             ipaddress.ip_address(value)
         return value
 
-    @field_validator("consul")
+    @field_validator("consul", "mesos_agent")
     @classmethod
-    def _consul_is_a_url(cls, value: str) -> str:
-        return _url(value)
+    def _is_a_url(cls, value: str, info: ValidationInfo) -> str:
+        return _url(value) if value or info.field_name == "consul" else ""
 
     @field_validator("mesos", "marathon")
     @classmethod

@@ -33,8 +33,9 @@ _MOST_PORTS = 64  # of a task that declares none and holds a range of port resou
 class MesosState:
     """The tasks, agents and frameworks of one cluster. `most_ended` bounds how many ended tasks are remembered."""
 
-    def __init__(self, state: Json, *, most_ended: int) -> None:
-        """`state` is the body of GET_STATE. Raises SourceError if it is not."""
+    def __init__(self, state: Json, *, most_ended: int, of_agent: bool = False) -> None:
+        """`state` is the body of GET_STATE; an agent's (`of_agent`) is complete whatever is in it. Raises SourceError if it is not."""
+        self._of_agent = of_agent
         self._agents: dict[str, Json] = {}
         self._tasks: dict[str, Json] = {}
         self._frameworks: dict[str, bool] = {}
@@ -78,6 +79,8 @@ class MesosState:
         )
 
     def _why_incomplete(self) -> str:
+        if self._of_agent:
+            return ""
         if self._recovered:
             return f"{len(self._recovered)} agents have not come back to the master yet"
         if not self._agents:
@@ -316,6 +319,31 @@ def state_of_v0(state: Json) -> Json:
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SourceError(f"the master's /state is not one: {error!r}") from None
+
+
+def state_of_agent(state: Json) -> Json:
+    """An agent's `/state` in the shape of GET_STATE. Raises SourceError if it is not one."""
+    try:
+        frameworks = [*state["frameworks"], *state.get("completed_frameworks", [])]
+        executors = [
+            executor
+            for framework in frameworks
+            for kind in ("executors", "completed_executors")
+            for executor in framework.get(kind, [])
+        ]
+        agent = {"agent_info": {"id": {"value": state["id"]}, "hostname": state["hostname"]}, "pid": state["pid"]}
+        return {
+            "get_agents": {"agents": [agent]},
+            "get_frameworks": {
+                "frameworks": [{"framework_info": {"id": {"value": framework["id"]}}} for framework in frameworks]
+            },
+            "get_tasks": {
+                kind: [_v1_task(task) for executor in executors for task in executor.get(kind, [])]
+                for kind in ("tasks", "completed_tasks")
+            },
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise SourceError(f"the agent's /state is not one: {error!r}") from None
 
 
 def _v1_task(task: Json) -> Json:
