@@ -51,6 +51,46 @@ def test_after_a_crowd_has_gone_it_goes_down_step_by_step_to_what_is_needed():
     assert counts[120 + 10] == 5, "ten seconds of calm are not enough"
 
 
+def test_going_on_in_a_direction_needs_less_than_turning_round():
+    def after(direction: int, rate: float, seconds: int = 2400) -> int:
+        history = History(direction=direction, raised_at=0.0 if direction > 0 else None)
+        for second in range(seconds):
+            decision = decide(POLICY, Situation(6, False), fresh(rate), history, float(second))
+            history = decision.history
+            if decision.instances != 6:
+                break
+        return decision.instances
+
+    serves = 20 * 1.1
+    assert after(-1, 5 * serves * 0.96) == 5, "on the way down"
+    assert after(1, 5 * serves * 0.96) == 6, "not enough to turn round"
+    assert after(1, 5 * serves * 0.85) == 5
+    assert after(1, 6 * serves * 1.04) == 7, "on the way up"
+    assert after(-1, 6 * serves * 1.04) == 6, "not enough to turn round"
+    assert after(-1, 6 * serves * 1.07) == 7
+
+
+def test_after_a_rise_it_does_not_turn_down_for_a_while_that_grows_with_the_calm_asked_for():
+    def seconds_until_down(down_after: float) -> float:
+        policy = Policy(target=20, min=2, max=10, down_after=down_after)
+        history, now, instances = History(), 0.0, 2
+        while now < 10_000:
+            decision = decide(policy, Situation(instances, False), fresh(150 if now == 0 else 20), history, now)
+            if decision.instances < instances:
+                return now
+            history, now, instances = decision.history, now + 5, decision.instances
+        raise AssertionError("never")
+
+    assert seconds_until_down(10) == 60
+    assert 1800 <= seconds_until_down(600) <= 3600
+
+
+def test_few_instances_are_to_serve_less_above_the_target_than_many():
+    assert decide(POLICY, Situation(1, False), fresh(21.5), History(), 0).instances == 2
+    assert decide(POLICY, Situation(2, False), fresh(42), History(), 0).instances == 2
+    assert decide(POLICY, Situation(2, False), fresh(43), History(), 0).instances == 3
+
+
 def test_an_app_that_swings_is_left_with_more_instead_of_being_started_and_stopped():
     def reversals(decided: list[int]) -> int:
         steps = [after - before for before, after in itertools.pairwise(decided) if after != before]

@@ -214,3 +214,13 @@ def test_what_cannot_be_replayed_is_said(tmp_path, monkeypatch, args, message):
     done = replayed(str(write(tmp_path, "0,1\n60,1\n")), *args)
     assert done.exit_code != 0
     assert message in done.output + str(done.exception)
+
+
+@pytest.mark.parametrize("demand", [trace.diurnal(days=7), trace.walk()], ids=lambda demand: demand.name)
+def test_it_is_as_good_as_the_best_at_no_higher_cost_and_a_third_of_the_turns(demand):
+    """The goals of the benchmark, on two of its traces."""
+    scores = {name: score(simulate(demand, CLUSTER, SCALERS[name]()), CLUSTER) for name in ("dromos", "hpa", "nomad")}
+    ours = scores.pop("dromos")
+    assert ours.lost_pct <= min(other.lost_pct for other in scores.values()) + 0.0005
+    assert ours.instance_hours <= min(other.instance_hours for other in scores.values())
+    assert 3 * ours.reversals_per_day <= scores["hpa"].reversals_per_day
