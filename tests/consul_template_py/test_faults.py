@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from consul_template_py.query import KeyQuery, ServiceQuery, ServicesQuery
 from consul_template_py.runner import Runner
 from consul_template_py.sources.consul import ConsulSettings
 from consul_template_py.watch import Watcher
-from tests.real_consul.install import real_consul_program
-from tests.support.consul import ConsulServer, OwnConsul, running_real_consul
-from tests.support.processes import free_port, running
+from tests.support.consul import ConsulServer, running_real_consul, two_real_servers
 from tests.support.proxy import Faults, Proxy
 from tests.support.waiting import eventually, eventually_async
 
@@ -68,27 +65,8 @@ async def test_an_index_that_goes_backwards_does_not_stop_a_watch(tmp_path: Path
             await eventually_async(lambda: watch.state.value == "new", timeout=15)
 
 
-@contextlib.contextmanager
-def two_servers(folder: Path) -> Iterator[tuple[OwnConsul, "subprocess.Popen[bytes]"]]:
-    """A cluster of two, which has no leader as soon as one of them is gone: the first, and the process of the second."""
-    program, ports = str(real_consul_program()), [[free_port() for _ in range(3)] for _ in range(2)]
-
-    def command(number: int) -> list[str]:
-        http, server, serf = ports[number]
-        words = [program, "agent", "-server", "-bootstrap-expect=2", "-bind=127.0.0.1", "-client=127.0.0.1"]
-        words += [f"-node=n{number}", f"-data-dir={folder / str(number)}", "-dns-port=-1", "-grpc-port=-1"]
-        words += [f"-http-port={http}", f"-server-port={server}", f"-serf-lan-port={serf}", "-serf-wan-port=-1"]
-        words += [f"-retry-join=127.0.0.1:{ports[0][2]}", "-retry-interval=1s", "-disable-host-node-id"]
-        return [*words, "-hcl=performance { raft_multiplier = 1 }", "-hcl=disable_update_check = true"]
-
-    with running(command(0), log=folder / "0.log"), running(command(1), log=folder / "1.log") as second:
-        first = OwnConsul("127.0.0.1", ports[0][0], "real")
-        eventually(first.is_ready, 60)
-        yield first, second
-
-
 async def test_a_server_without_a_leader_is_not_believed(tmp_path: Path) -> None:
-    with two_servers(tmp_path) as (consul, second):
+    with two_real_servers(tmp_path) as (consul, second):
         consul.put("k", "1")
         eventually(lambda: consul.http.get("kv/k", stale="").ok)  # it has come to this server
         errors: list[str] = []
@@ -100,6 +78,9 @@ async def test_a_server_without_a_leader_is_not_believed(tmp_path: Path) -> None
             await eventually_async(lambda: "no leader" in watch.state.error.lower(), timeout=30)
             await eventually_async(lambda: len(errors) >= 6, timeout=30)  # and it stays so, however often it is asked
             assert watch.state.value == "1" and watch.state.error and watch.state.version == 1
+            await asyncio.to_thread(second.start, 60)  # and a leader is elected
+            consul.put("k", "2")
+            await eventually_async(lambda: watch.state.value == "2" and watch.state.fresh, timeout=30)
 
 
 # Churn

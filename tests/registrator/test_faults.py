@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.consul import ConsulServer, OwnConsul
+from tests.support.consul import ConsulServer, OwnConsul, running_real_consul, two_real_servers
 from tests.support.marathon import Marathon
 from tests.support.proxy import Faults, Proxy
 from tests.support.registrator import Registrator, running_registrator
@@ -98,6 +98,54 @@ def test_a_registrator_that_is_killed_takes_nothing_away_and_comes_back_without_
     daemon = registrator(**settings)
     eventually(lambda: [service["Meta"]["dromos-task"] for service in ours(real_consul).values()] == [kept])
     assert daemon.writes() == 1
+
+
+def test_while_consul_has_no_leader_nothing_is_lost_and_all_of_it_is_in_the_catalog_when_one_is_elected(
+    marathon, registrator: Start, tmp_path
+) -> None:
+    marathon.put_app("/web")
+    kept, gone = (marathon.put_task("/web", ports=[port]) for port in (31001, 31002))
+    with two_real_servers(tmp_path) as (consul, second):
+        daemon = registrator(
+            sources=["framework"], marathon=[marathon.url], consul=consul.url, tcp_check_interval=0, verify=1, timeout=2
+        )
+
+        def catalog() -> set[str]:
+            found = consul.http.get("catalog/service/web", stale="").json()
+            return {service["ServiceMeta"]["dromos-task"] for service in found}
+
+        eventually(lambda: catalog() == {kept, gone}, 30)
+        writes = daemon.writes()
+        second.kill()
+        eventually(lambda: consul.http.get("catalog/nodes").status_code == 500, 30, what="no leader")
+        marathon.drop_task("/web", gone)
+        marathon.announce("status_update_event", taskId=gone, taskStatus="TASK_KILLED")
+        new = marathon.put_task("/web", ports=[31003])
+        marathon.announce("status_update_event", taskId=new, taskStatus="TASK_RUNNING")
+        # The agent takes it all the same; the catalog cannot.
+        eventually(lambda: {str(s["Meta"]["dromos-task"]) for s in ours(consul).values()} == {kept, new}, 30)
+        assert catalog() == {kept, gone}
+        second.start(60)
+        eventually(lambda: catalog() == {kept, new}, 60)
+        assert daemon.writes() - writes == 2
+
+
+def test_a_consul_that_starts_over_with_its_index_at_the_beginning_gets_all_of_it_again(
+    marathon, registrator: Start, tmp_path
+) -> None:
+    """A dev agent keeps nothing: its services are gone, and its index is lower than any that was seen."""
+    marathon.put_app("/web")
+    task = marathon.put_task("/web", ports=[31001])
+    with running_real_consul(tmp_path) as consul:
+        for number in range(50):
+            consul.put("k", str(number))
+        registrator(sources=["framework"], marathon=[marathon.url], consul=consul.url, tcp_check_interval=0, verify=1)
+        eventually(lambda: [s["Meta"]["dromos-task"] for s in ours(consul).values()] == [task])
+        before = int(consul.http.get("catalog/services").headers["X-Consul-Index"])
+        consul.kill()
+        consul.start()
+        eventually(lambda: [s["Meta"]["dromos-task"] for s in ours(consul).values()] == [task], 30)
+        assert int(consul.http.get("catalog/service/web").headers["X-Consul-Index"]) < before
 
 
 def test_a_service_that_consul_refuses_hinders_no_other(marathon, real_consul, registrator: Start) -> None:

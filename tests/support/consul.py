@@ -222,6 +222,33 @@ def running_real_consul(
 
 
 @contextlib.contextmanager
+def two_real_servers(directory: Path) -> Iterator[tuple[OwnConsul, OwnConsul]]:
+    """A cluster of two real servers, which has no leader as soon as one of them is killed, and elects one when it is started again."""
+    program, ports = str(real_consul_program()), [[free_port() for _ in range(3)] for _ in range(2)]
+
+    def server(number: int) -> OwnConsul:
+        http, rpc, serf = ports[number]
+        words = [program, "agent", "-server", "-bootstrap-expect=2", "-bind=127.0.0.1", "-client=127.0.0.1"]
+        words += [f"-node=n{number}", f"-data-dir={directory / str(number)}", "-dns-port=-1", "-grpc-port=-1"]
+        words += [f"-http-port={http}", f"-server-port={rpc}", f"-serf-lan-port={serf}", "-serf-wan-port=-1"]
+        words += [f"-retry-join=127.0.0.1:{ports[1 - number][2]}", "-retry-interval=1s", "-disable-host-node-id"]
+        words += ["-hcl=performance { raft_multiplier = 1 }", "-hcl=disable_update_check = true"]
+        return OwnConsul("127.0.0.1", http, "real", command=tuple(words), log=directory / f"{number}.log")
+
+    one, two = server(0), server(1)
+    starting = threading.Thread(target=one.start, args=(60,))
+    starting.start()
+    try:
+        two.start(60)
+        starting.join()
+        yield one, two
+    finally:
+        starting.join()
+        one.kill()
+        two.kill()
+
+
+@contextlib.contextmanager
 def running_embedded_consul(directory: Path, **settings: Any) -> Iterator[ConsulServer]:
     """An embedded Consul in a thread of this process, with its state below `directory`."""
     started: list[ConsulServer | BaseException] = []
