@@ -13,8 +13,8 @@ from daemonkit.logs import get_logger
 
 log = get_logger(__name__)
 
-# Small steps: a full collection comes after some 40,000 new objects, and takes as many microseconds' halves.
-THRESHOLDS = (2000, 10, 2)
+# Small steps: a full collection comes after some 20,000 new objects, and takes about 10 ms.
+THRESHOLDS = (1000, 10, 2)
 SWEEP_SECONDS = 3600.0
 _GROWTH = 2.0  # of what is set aside, before a look at all of it is worth its time
 

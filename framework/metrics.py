@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -9,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from framework.engine.loop import Engine
 
+_CONDITION = attrgetter("condition._value_")  # a tenth of the time that `.value` takes, and there may be many
 _LAUNCH_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -53,7 +55,7 @@ class EngineMetrics(Collector):
             _gauge("loop_lag_seconds", "how late the event loop runs", self._lag()),
         )
         conditions = GaugeMetricFamily("dromos_framework_instances", "instances by condition", labels=["condition"])
-        for condition, count in Counter(i.condition.value for i in ledger.instances.values()).items():
+        for condition, count in Counter(map(_CONDITION, ledger.instances.values())).items():
             conditions.add_metric([condition], count)
         yield conditions
         yield from (

@@ -12,7 +12,7 @@ from framework.model.timestamp import to_text
 
 Document = dict[str, Any]
 
-_STAGING = frozenset({Condition.PROVISIONED, Condition.STAGING, Condition.STARTING})
+STAGING = frozenset({Condition.PROVISIONED, Condition.STAGING, Condition.STARTING})
 _MOST_CACHED = 200_000
 
 
@@ -87,7 +87,7 @@ def health_json(result: HealthResult) -> Document:
 
 
 def is_staging(instance: Instance) -> bool:
-    return instance.condition in _STAGING
+    return instance.condition in STAGING
 
 
 def is_running(instance: Instance) -> bool:
