@@ -25,10 +25,8 @@ from framework.metrics import EngineMetrics
 from framework.secrets.keeper import Keeper
 from framework.settings import FrameworkSettings
 from framework.store.base import Store
-from framework.store.memory import MemoryStore
-from framework.store.sqlite import SqliteStore
+from framework.store.opening import open_store
 from framework.store.zookeeper import ZooKeeperStore
-from framework.store.zookeeper_client import make_client
 
 log = logs.get_logger(__name__)
 
@@ -115,18 +113,6 @@ async def _engine(
         stalls.close()
         REGISTRY.unregister(metrics)
         REGISTRY.unregister(metrics.launch_seconds)
-
-
-def open_store(settings: FrameworkSettings) -> Store:
-    """Where the settings say that the state is; not opened."""
-    directory = settings.state_dir.expanduser()
-    zookeeper = settings.zookeeper
-    if zookeeper is not None:
-        client = make_client(zookeeper, session_timeout=settings.zk_session_timeout)
-        return ZooKeeperStore(client, zookeeper.path, backups=directory, patience=settings.zk_timeout)
-    if settings.store == "memory":
-        return MemoryStore()
-    return SqliteStore(directory / "state.db")
 
 
 def _node(settings: FrameworkSettings, engine: Engine, store: Store, address: str) -> SingleNode | ElectedNode:

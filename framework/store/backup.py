@@ -7,6 +7,7 @@ The checksum is of the compressed part. The file appears under its name only whe
 """
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import os
@@ -48,7 +49,8 @@ def write_backup(path: Path, snapshot: Snapshot, *, origin: str, now: float | No
         unfinished.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise StoreUnusable(f"backup {path} cannot be written: {error}; give a place with space") from None
     return len(lines)
 
