@@ -9,7 +9,7 @@ from autoscale.policy import Policy
 from autoscale.replay import trace
 from autoscale.replay.dromos import Dromos
 from autoscale.replay.others import AwsTargetTracking, HorizontalPodAutoscaler, MarathonLbAutoscale, NomadAutoscaler
-from autoscale.replay.score import removed_during, score, seconds_to
+from autoscale.replay.score import Score, removed_during, score, seconds_to
 from autoscale.replay.simulate import Cluster, Outage, simulate
 from autoscale.replay.trace import Trace, step_up
 
@@ -30,9 +30,10 @@ def main() -> None:
     columns = ("policy", "θU %", "θO %", "τU %", "lost %", "instance-hours", "actions/day", "reversals/day", "seconds")
     for demand in TRACES:
         table = Table(*columns, title=f"{demand.name}: {len(demand.times):,} samples", box=None, title_justify="left")
+        scores: dict[str, Score] = {}
         for name, make in POLICIES.items():
             began = time.perf_counter()
-            result = score(simulate(demand, CLUSTER, make()), CLUSTER)
+            result = scores[name] = score(simulate(demand, CLUSTER, make()), CLUSTER)
             spent = time.perf_counter() - began
             table.add_row(
                 name,
@@ -43,8 +44,30 @@ def main() -> None:
                 f"{result.reversals_per_day:.1f}",
                 f"{spent:.2f}",
             )
-        console.print(table, "")
+        console.print(table, _goals(scores), "")
     console.print(_sudden(), "")
+
+
+def _goals(scores: dict[str, Score]) -> str:
+    """Whether we lose no more than the best, cost no more than the cheapest that hardly loses, and turn a third as often as HPA."""
+    ours = scores["dromos"]
+    others = [result for name, result in scores.items() if name != "dromos"]
+    least_lost = min(result.lost_pct for result in others)
+    cheapest = min((result.instance_hours for result in others if result.lost_pct < 0.05), default=None)
+    goals = [
+        ("lost", round(ours.lost_pct, 4) <= round(least_lost, 4), f"{least_lost:.4f} %"),
+        (
+            "instance-hours",
+            cheapest is None or ours.instance_hours <= cheapest,
+            f"{cheapest:,.0f}" if cheapest else "any",
+        ),
+        (
+            "reversals",
+            ours.reversals_per_day <= scores["hpa"].reversals_per_day / 3,
+            f"{scores['hpa'].reversals_per_day / 3:.1f} a day",
+        ),
+    ]
+    return " goals: " + ", ".join(f"{name} at most {most}: {'met' if met else 'MISSED'}" for name, met, most in goals)
 
 
 def _sudden() -> Table:
