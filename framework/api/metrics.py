@@ -24,7 +24,9 @@ class Metrics:
     def __init__(self, view: View, bus: Bus) -> None:
         self._view, self._bus, self._started = view, bus, time.monotonic()
         self.registry = CollectorRegistry()
-        self.requests = Counter("dromos_http_requests", "requests answered", ("method", "code"), registry=self.registry)
+        self.requests = CounterMetric(
+            "dromos_http_requests", "requests answered", ("method", "code"), registry=self.registry
+        )
         self.seconds = Histogram(
             "dromos_http_request_seconds",
             "time to the end of an answer, event streams aside",
