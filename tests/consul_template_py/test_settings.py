@@ -1,0 +1,179 @@
+"""What single settings do, on a runner in this process or in a daemon where it takes one."""
+
+import asyncio
+import json
+import os
+import pty
+import random
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consul_template_py import commands
+from consul_template_py.commands import ChildEnvironment, Command
+from consul_template_py.config import Config
+from consul_template_py.errors import TargetError, TemplateError
+from consul_template_py.query import KeyQuery
+from consul_template_py.runner import Runner
+from consul_template_py.sources.consul import ConsulSettings
+from consul_template_py.watch import Watcher
+from tests.support.consul import ConsulServer
+from tests.support.processes import free_port, running
+from tests.support.waiting import eventually
+
+PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+
+
+async def once(**config: Any) -> None:
+    runner = Runner(Config.model_validate({"consul": {"address": "127.0.0.1:1"}, **config}), once=True)
+    async with asyncio.timeout(60):
+        await runner.run(asyncio.Event())
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (ChildEnvironment(), {"A": "1", "B": "2", "AB": "3"}),
+        (ChildEnvironment(pristine=True), {}),
+        (ChildEnvironment(pristine=True, custom=(("X", "y"),)), {"X": "y"}),
+        (ChildEnvironment(custom=(("A", "own"),)), {"A": "own", "B": "2", "AB": "3"}),
+        (ChildEnvironment(allow=("A*",)), {"A": "1", "AB": "3"}),
+        (ChildEnvironment(deny=("A*",)), {"B": "2"}),
+        (ChildEnvironment(allow=("A*",), deny=("AB",), custom=(("AB", "own"),)), {"A": "1", "AB": "own"}),
+    ],
+)
+def test_the_environment_of_a_child(settings: ChildEnvironment, expected: dict[str, str]) -> None:
+    assert settings.build({"A": "1", "B": "2", "AB": "3"}) == expected
+
+
+async def test_a_splay_is_a_random_wait_before_the_command() -> None:
+    random.seed(7)
+    expected = random.uniform(0, 0.5)
+    random.seed(7)
+    began = time.monotonic()
+    assert (await commands.run(Command.parse("true", splay=0.5))).ok
+    assert time.monotonic() - began >= expected > 0.1
+
+
+async def test_a_folder_that_is_missing_is_made_or_not(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    template = {"contents": "x", "destination": str(out)}
+    with pytest.raises(TargetError, match="No such file"):
+        await once(template=[{**template, "create_dest_dirs": False}])
+    assert not out.parent.exists()
+    await once(template=[template])
+    assert out.read_text() == "x" and stat.S_IMODE(out.stat().st_mode) == 0o644
+
+
+async def test_delimiters_and_missing_keys_of_a_go_template(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    source = '<< with parseJSON `{"b": 1}` >>[<< .a >>]<< end >> {{ x }}'
+    template = {"contents": source, "language": "go", "left_delimiter": "<<", "right_delimiter": ">>"}
+    await once(template=[{**template, "destination": str(out)}])
+    assert out.read_text() == "[<no value>] {{ x }}"
+    with pytest.raises(TemplateError, match="no entry"):
+        await once(template=[{**template, "destination": str(out), "error_on_missing_key": True}])
+    assert out.read_text() == "[<no value>] {{ x }}"
+
+
+async def test_a_missing_attribute_of_a_jinja_template_is_empty_or_an_error(tmp_path: Path) -> None:
+    template = {"contents": "[{{ {}.a }}]", "destination": str(tmp_path / "out")}
+    await once(template=[template])
+    assert (tmp_path / "out").read_text() == "[]"
+    with pytest.raises(TemplateError, match="has no attribute 'a'"):
+        await once(template=[{**template, "error_on_missing_key": True}])
+
+
+async def test_templates_include_from_their_own_folder_and_from_the_configured_ones(tmp_path: Path) -> None:
+    for folder, text in (("own", "a"), ("shared", "b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{text}.j2").write_text(text)
+    (tmp_path / "own" / "t.j2").write_text("{% include 'a.j2' %}{% include 'b.j2' %}")
+    template = {"source": str(tmp_path / "own" / "t.j2"), "destination": str(tmp_path / "out")}
+    await once(template=[template], template_folders=[str(tmp_path / "shared")])
+    assert (tmp_path / "out").read_text() == "ab"
+
+
+async def test_a_template_s_own_wait_goes_before_the_common_one(embedded_consul: ConsulServer, tmp_path: Path) -> None:
+    embedded_consul.put("k", "1")
+    quick, slow = tmp_path / "quick", tmp_path / "slow"
+    templates = [
+        {"contents": "{{ key('k') }}", "destination": str(quick), "wait": "10ms"},
+        {"contents": "{{ key('k') }}", "destination": str(slow)},
+    ]
+    config = {"consul": {"address": embedded_consul.url}, "wait": {"min": "1h", "max": "2h"}, "template": templates}
+    runner, stop = Runner(Config.model_validate(config)), asyncio.Event()
+    task = asyncio.create_task(runner.run(stop))
+    await asyncio.wait_for(runner.settled(), 30)
+    await asyncio.to_thread(embedded_consul.put, "k", "2")
+    await asyncio.to_thread(eventually, lambda: quick.read_text() == "2", 30)
+    assert slow.read_text() == "1"
+    stop.set()
+    await task
+
+
+async def test_consul_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = (await reader.readuntil(b"\r\n\r\n")).decode()
+        body = json.dumps([{"Key": "k", "Value": "MQ==", "CreateIndex": 1, "ModifyIndex": 1, "Flags": 0}]).encode()
+        found = b"200 OK" if asked.startswith("GET /v1/kv/k") else b"400 Bad Request"
+        writer.write(b"HTTP/1.1 %s\r\nX-Consul-Index: 5\r\nContent-Length: %d\r\n\r\n%s" % (found, len(body), body))
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, tmp_path / "consul.sock"):
+        async with Watcher(ConsulSettings(address=f"unix://{tmp_path}/consul.sock")) as watcher:
+            assert await watcher.read(KeyQuery("k")) == "1"
+
+
+def test_signals_a_log_file_and_a_rate_of_reloads(real_consul: ConsulServer, tmp_path: Path) -> None:
+    real_consul.put("k", "1")
+    out, log, reloads = tmp_path / "out", tmp_path / "own.log", tmp_path / "reloads"
+    config = {
+        "consul": {"address": real_consul.address},
+        "kill_signal": "SIGQUIT",
+        "reload_signal": "SIGUSR1",
+        "log_file": str(log),
+        "template": [{"contents": "{{ key('k') }}", "destination": str(out), "target": "slow"}],
+        "target": [
+            {"name": "slow", "reload": f"echo x >> {reloads}", "reloads_per_second": 0.01, "reload_burst": 1},
+        ],
+    }
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps(config))
+    status = f"127.0.0.1:{free_port()}"
+    command = [*PROGRAM, "-config", str(path), "-status", status]
+    with running(command, log=tmp_path / "daemon.log") as process:
+        eventually(lambda: reloads.read_text() == "x\n", 30)
+        real_consul.put("k", "2")
+        config["template"] = [{"contents": "new {{ key('k') }}", "destination": str(out)}]  # without the slow target
+        path.write_text(json.dumps(config))
+        assert out.read_text() == "1"  # throttled
+        process.send_signal(signal.SIGUSR1)
+        eventually(lambda: out.read_text() == "new 2", 30)
+        process.send_signal(signal.SIGQUIT)
+        assert process.wait(30) == 0
+    assert "configuration read again" in log.read_text() and reloads.read_text() == "x\n"
+
+
+def test_a_dry_run_is_coloured_on_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("old\n")
+    (tmp_path / "t.j2").write_text("new\n")
+    here, there = pty.openpty()
+    words = ["-dry", "-once", "-log-level", "error", "-template", f"{tmp_path / 't.j2'}:{tmp_path / 'out'}"]
+    done = subprocess.run([*PROGRAM, *words], stdout=there, timeout=60, check=True)
+    shown = os.read(here, 65536).decode()
+    os.close(there)
+    os.close(here)
+    assert (
+        done.returncode == 0
+        and re.search(r"\x1b\[31m\S*-old\x1b", shown)
+        and re.search(r"\x1b\[32m\S*\+new\x1b", shown)
+    )
+    assert (tmp_path / "out").read_text() == "old\n"
