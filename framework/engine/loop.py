@@ -206,6 +206,9 @@ class Engine:
         self._in_doubt = True
         self.post(BatchEnded())
 
+    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, do)
+
     def _subscribe_again(self) -> None:
         if self.view.is_leader and self._performer is not None:
             again = Subscribe(self.state.ledger.framework_id, self.state.launcher.roles)
@@ -281,7 +284,7 @@ class Engine:
                 self.store_problem = None
         if self._in_doubt and self.view.is_leader:
             self._in_doubt = False
-            asyncio.get_running_loop().call_later(RESUBSCRIBE_PAUSE, self._subscribe_again)
+            self._later(RESUBSCRIBE_PAUSE, self._subscribe_again)
         self.state.ledger.committed()
         self.figures.batches += 1
         self.figures.events += handled

@@ -204,7 +204,8 @@ class MesosScheduler:
             {"task_id": {"value": task_id}, **({"agent_id": {"value": agent_id}} if agent_id else {})}
             for task_id, agent_id in tasks
         ]
-        self._call({"type": "RECONCILE", "reconcile": {"tasks": asked}}, "reconcile")
+        # In the lane of the launches too: of a task that it asks about before its launch has arrived the master says that it is gone.
+        self._call({"type": "RECONCILE", "reconcile": {"tasks": asked}}, "offers")
 
     def _call(self, body: Json, key: str, about: tuple[str, ...] = ()) -> bool:
         return self._driver is not None and self._driver.call(body, key, about)
