@@ -57,6 +57,8 @@ class Listener(Protocol):
 
     def closed(self, why: str) -> None: ...
 
+    def failed_over(self) -> None: ...
+
 
 class SimMaster:
     def __init__(self, world: World, agents: int) -> None:
@@ -102,7 +104,7 @@ class SimMaster:
         self._refused.clear()
         self._offers.clear()
         if before is not None and before is not listener:
-            before.closed("failed over")
+            before.failed_over()
         self._allocate_soon()
         return framework_id, self.stream
 

@@ -1,6 +1,6 @@
 """The framework under simulation: the real engine, loop and performer, on a simulated clock, Mesos and store, that may crash anywhere."""
 
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from framework.engine.actions import Launch
@@ -33,6 +33,9 @@ CALL_TIMEOUT = 5.0
 class SimEngine(Engine):
     world: World
     answered: dict[int, object]
+
+    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+        self.world.after(seconds, do)
 
     def reply(self, ticket: int, answer: Answer) -> None:
         self.answered[ticket] = answer
@@ -359,6 +362,18 @@ class Link:
             self.stream = 0
             self.break_off(why)
 
+    def failed_over(self) -> None:
+        """Another scheduler has subscribed as this framework, and the master says so before it closes the stream."""
+        engine = self._node.engine
+        if engine is None or not self.stream or self.cut_in or self._node.paused:
+            self.closed("failed over")
+            return
+        self.stream = 0
+        self.leave()
+        self._node.post(Disconnected("failed over"))
+        engine.doubt()
+        self._node.wake()
+
     # --- messages of the master
 
     def hear(self, stream: int, message: tuple[str, object]) -> None:
@@ -416,7 +431,7 @@ class Link:
             world.after(seconds, lambda: self._lost(stream, name, arguments))
             return
         when = world.now + world.between(0.001, 0.05)
-        if name in ("accept", "decline", "revive", "suppress", "kill"):
+        if name in ("accept", "decline", "revive", "suppress", "kill", "reconcile"):
             # These go by one connection, in order.
             when = self._lane = max(when, self._lane)
         again = name != "accept" and world.chance(0.005)
@@ -485,7 +500,9 @@ class SimHand:
     def unsubscribe(self) -> None:
         self._node.link.leave()
 
-    def accept(self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float) -> None:
+    def accept(
+        self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float, releases: Sequence[object] = ()
+    ) -> None:
         node = self._node
         node.acted()
         for launch in launches:
