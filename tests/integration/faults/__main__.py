@@ -18,7 +18,7 @@ from tests.integration.faults.catalogue import FAULTS, Fault
 from tests.integration.faults.cluster import HOST, ROOT, Cluster, MesosKind, cluster
 from tests.integration.faults.network import network
 from tests.integration.faults.report import Row, table, write
-from tests.integration.faults.stream import COMMON, STEADY, Stream, Watch, in_thread
+from tests.integration.faults.stream import COMMON, STEADY, Stream, Succession, Watch, in_thread
 from tests.support.load import load_in_thread
 from tests.support.waiting import eventually
 
@@ -65,6 +65,7 @@ def measure(kind: MesosKind, faults: list[Fault]) -> list[Row]:
                 say(f"{kind}: {fault.name}")
                 row = try_out(one, fault)
                 say(f"    {row}")
+                say("    " + " ".join(f"{name} {shutil.disk_usage(one.disk(name)).used // 2**20} MB" for name in ("zookeeper1", "zookeeper2", "zookeeper3")))
                 rows.append(row)
                 if row.converged is None:
                     say(f"it did not converge; see {directory}")
@@ -92,9 +93,9 @@ def settle(one: Cluster, wanted: dict[str, int], seconds: float) -> None:
 def try_out(one: Cluster, fault: Fault) -> Row:
     steady = {app_id: app["instances"] for app_id, app in STEADY.items()}
     own = frozenset(task for task, app_id in one.mesos_tasks().items() if app_id in STEADY)
-    stream, watch = Stream(one), Watch(one, own)
+    stream, watch, succession = Stream(one), Watch(one, own), Succession(one, one.leader())
     with load_in_thread(one.edge_url, rate=EDGE_RATE, connections=4, headers={"Host": HOST}) as load, in_thread(watch):
-        with in_thread(stream):
+        with in_thread(stream), in_thread(succession):
             time.sleep(QUIET)
             broken_at = time.monotonic()
             mend = fault.inject(one)
@@ -110,7 +111,8 @@ def try_out(one: Cluster, fault: Fault) -> Row:
     row = Row(
         mesos=one.mesos_kind,
         fault=fault.name,
-        leader=min(answered) - broken_at if answered else None,
+        leader=succession.since - broken_at if succession.since else None,
+        write=min(answered) - broken_at if answered else None,
         converged=converged,
         acknowledged=len(stream.acknowledged),
         lost=lost,

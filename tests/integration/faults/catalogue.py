@@ -1,5 +1,6 @@
 """What is done to the cluster: each fault breaks something and says how it is mended."""
 
+import contextlib
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,13 +62,9 @@ def _fill_disks(names: tuple[str, ...]) -> Callable[[Cluster], Mend]:
     def inject(cluster: Cluster) -> Mend:
         fillers = [cluster.disk(name) / "filler" for name in names]
         for filler in fillers:
-            with filler.open("wb") as file:
-                try:
-                    while True:
-                        file.write(b"\0" * 4096)
-                        file.flush()
-                except OSError:
-                    pass
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"\0" * 4096)
 
         def mend() -> None:
             for filler in fillers:

@@ -163,7 +163,7 @@ class Cluster:
         for n, address in enumerate(addresses, 1):
             own = self.disk(f"zookeeper{n}")
             own.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(own)], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(own)], check=True)
             (own / "myid").write_text(str(n))
             settings = ["tickTime=2000", "initLimit=10", "syncLimit=5", "maxClientCnxns=0", f"dataDir={own}"]
             lines = [*settings, "clientPort=2181", f"clientPortAddress={address}", *servers, ""]

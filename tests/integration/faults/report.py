@@ -8,6 +8,7 @@ BEGIN, END = "<!-- measured by make faults -->", "<!-- end of what make faults m
 HEAD = (
     "Fault",
     "Mesos",
+    "New leader after",
     "First write acknowledged after",
     "Converged after the mend",
     "Writes acknowledged",
@@ -20,11 +21,13 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Row:
-    """`leader`: seconds from the fault to the first write that a user sent after it and that was acknowledged."""
+    """Seconds from the fault: `leader` until another node says that it leads (None: none did), `write` until the first write was
+    acknowledged that a user sent after it. `converged` from the end of the fault."""
 
     mesos: str
     fault: str
     leader: float | None
+    write: float | None
     converged: float | None
     acknowledged: int
     lost: list[str]
@@ -44,7 +47,8 @@ class Row:
         return (
             self.fault,
             self.mesos,
-            _seconds(self.leader),
+            "–" if self.leader is None else _seconds(self.leader),
+            _seconds(self.write),
             _seconds(self.converged),
             str(self.acknowledged),
             str(len(self.lost)),

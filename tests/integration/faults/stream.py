@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from tests.integration.faults.cluster import HOST, Cluster
+from tests.integration.faults.cluster import HOST, Cluster, Daemon
 
 PAUSE = 0.4  # between two writes
 TIMEOUT = 2.0  # of a request; then another node is asked
@@ -128,8 +128,31 @@ class Watch:
         return set(self.steady) - set(self.cluster.mesos_tasks())
 
 
+@dataclass
+class Succession:
+    """Asks the nodes that do not lead whether they do now. `since`: when the first said so."""
+
+    cluster: Cluster
+    leader: Daemon
+    since: float | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        others = [framework for framework in self.cluster.frameworks if framework is not self.leader]
+        while self.since is None and not self._stop.wait(0.1):
+            for other in others:
+                with contextlib.suppress(requests.RequestException, KeyError, ValueError):
+                    answer = requests.get(f"{self.cluster.api(other)}/v2/leader", timeout=0.5).json()["leader"]
+                    if answer.partition(":")[0] == other.address:
+                        self.since = time.monotonic()
+                        return
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
 @contextlib.contextmanager
-def in_thread(job: Stream | Watch) -> Iterator[None]:
+def in_thread(job: Stream | Watch | Succession) -> Iterator[None]:
     thread = threading.Thread(target=job.run, name=type(job).__name__, daemon=True)
     thread.start()
     try:
