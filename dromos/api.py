@@ -47,6 +47,10 @@ class Api:
         self.url, self._timeout = url.rstrip("/"), timeout
         self._session = requests.Session()
 
+    def login(self, user: str, password: str) -> None:
+        """From now on as this user (HTTP Basic)."""
+        self._session.auth = (user, password)
+
     def get(self, path: str, **params: object) -> Any:
         return self._call("GET", path, params)
 
