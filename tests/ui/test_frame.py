@@ -27,7 +27,14 @@ def test_slash_searches_over_everything(ui: Ui) -> None:
     box = page.get_by_role("dialog", name="Search").get_by_role("searchbox")
     expect(box).to_be_focused()
     box.fill("shop wor")
-    expect(page.locator(".hits li")).to_have_count(1)
+    # The application, and what there is of it.
+    expect(page.locator(".hits li").first).to_contain_text("/shop/worker")
+    expect(page.locator(".hits li").filter(has_text="shop_worker.instance-")).to_have_count(1)
+    for wanted, kind in (("shop.web", "Service"), ("127.0.0.1", "Agent"), ("shop/", "Group")):
+        box.fill(wanted)
+        expect(page.locator(".hits li").filter(has_text=kind).first).to_be_visible()
+    box.fill("shop wor")
+    expect(page.locator(".hits li").first).to_contain_text("/shop/worker")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("#/app/shop/worker$"))
     page.keyboard.press("/")

@@ -1,8 +1,8 @@
-// Calls of the REST API. The page lives at /ui/, the API beside it; a leading path (a proxy's) is kept.
+// Calls of the REST API.
 
-import type { App, Deployment, Info, Json, JsonObject, QueueItem, Task } from "./types";
-
-export const BASE = new URL("..", document.baseURI).pathname.replace(/\/$/, "");
+import { BASE } from "./base";
+import { headers, type Me } from "./session";
+import type { Agent, App, Daemon, Deployment, Info, JournalEntry, Json, JsonObject, QueueItem, SandboxFile, ServiceInstance, Services, Task } from "./types";
 
 export interface Problem {
   path: string;
@@ -31,7 +31,8 @@ async function call<T>(method: string, path: string, body?: Json): Promise<T> {
   try {
     response = await fetch(BASE + path, {
       method,
-      headers: body === undefined ? { Accept: "application/json" } : { Accept: "application/json", "Content-Type": "application/json" },
+      headers: { Accept: "application/json", ...headers(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+      credentials: "omit", // or the browser would ask for a password in its own way
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
@@ -61,11 +62,36 @@ export interface DeploymentResult {
   deploymentId: string;
 }
 
+function query(values: Record<string, string>): string {
+  return new URLSearchParams(Object.entries(values).filter(([, value]) => value)).toString();
+}
+
+/** A file of a sandbox as a whole. */
+export async function download(task: string, path: string, agent = ""): Promise<Blob> {
+  const response = await fetch(`${BASE}/v2/tasks/${encodeURIComponent(task)}/files/download?${query({ path, agent })}`, { headers: headers(), credentials: "omit" });
+  if (!response.ok) throw explain(response.status, null, await response.text());
+  return response.blob();
+}
+
 const forced = (force: boolean) => (force ? "?force=true" : "");
 
 export const api = {
   apps: () => call<{ apps: App[] }>("GET", "/v2/apps?embed=apps.counts&embed=apps.deployments&embed=apps.lastTaskFailure"),
   app: (id: string) => call<{ app: App }>("GET", `/v2/apps/${idPath(id)}?embed=app.tasks&embed=app.counts&embed=app.deployments&embed=app.lastTaskFailure`),
+  appInList: (id: string) => call<{ app: App }>("GET", `/v2/apps/${idPath(id)}?embed=app.counts&embed=app.deployments&embed=app.lastTaskFailure`),
+  me: () => call<Me>("GET", "/v2/me"),
+  daemons: () => call<{ daemons: Daemon[] }>("GET", "/v2/daemons"),
+  agents: () => call<{ agents: Agent[] }>("GET", "/v2/agents"),
+  drain: (id: string) => call<unknown>("POST", `/v2/agents/${encodeURIComponent(id)}/drain`),
+  undrain: (id: string) => call<unknown>("DELETE", `/v2/agents/${encodeURIComponent(id)}/drain`),
+  services: () => call<Services>("GET", "/v2/services"),
+  service: (name: string) => call<{ instances: ServiceInstance[] }>("GET", `/v2/services/${encodeURIComponent(name)}`),
+  journal: (app: string) => call<{ journal: JournalEntry[] }>("GET", `/v2/autoscale/journal?most=500&app=${encodeURIComponent(app)}`),
+  allTasks: () => call<{ tasks: Task[] }>("GET", "/v2/tasks"),
+  files: (task: string, path: string, agent = "") =>
+    call<{ files: SandboxFile[] }>("GET", `/v2/tasks/${encodeURIComponent(task)}/files?${query({ path, agent })}`),
+  readFile: (task: string, path: string, offset: number, agent = "") =>
+    call<{ data: string; offset: number }>("GET", `/v2/tasks/${encodeURIComponent(task)}/files/read?${query({ path, offset: String(offset), agent })}`),
   tasks: (id: string) => call<{ tasks: Task[] }>("GET", `/v2/apps/${idPath(id)}/tasks`),
   versions: (id: string) => call<{ versions: string[] }>("GET", `/v2/apps/${idPath(id)}/versions`),
   version: (id: string, version: string) => call<App>("GET", `/v2/apps/${idPath(id)}/versions/${encodeURIComponent(version)}`),
@@ -85,5 +111,6 @@ export const api = {
   resetDelay: (id: string) => call<null>("DELETE", `/v2/queue/${idPath(id)}/delay`),
   kill: (ids: string[], scale: boolean, wipe: boolean, force = false) =>
     call<unknown>("POST", `/v2/tasks/delete?scale=${scale}&wipe=${wipe}&force=${force}`, { ids }),
+  go: (id: string, force: boolean) => call<unknown>("POST", `/v2/deployments/${encodeURIComponent(id)}/go${forced(force)}`),
   cancelDeployment: (id: string, force: boolean) => call<unknown>("DELETE", `/v2/deployments/${encodeURIComponent(id)}${forced(force)}`),
 };

@@ -1,10 +1,12 @@
 // What the cluster is now: loaded, kept up to date by the event stream, and by polling where the stream is away.
 //
-// Events are hints: whatever comes, the lists it may have changed are asked for again, at most four times a second. So a missed event
+// Events are hints: whatever comes, what it may have changed is asked for again, the apps it names or all of them. So a missed event
 // costs time, never correctness, and a leader change or a laptop's sleep needs no reload.
 
-import { api, BASE } from "./api";
+import { api, ApiError } from "./api";
+import { authorization, me, unknown } from "./session";
 import { Store } from "./store";
+import { follow, type Message } from "./stream";
 import type { App, Deployment, Info, QueueItem, StreamEvent } from "./types";
 
 export interface Cluster {
@@ -21,129 +23,174 @@ export interface Connection {
   why: string;
 }
 
-const GATHER_MS = 250;
+const GATHER_MS = 150;
 const POLL_MS = 5_000;
 const POLL_WHEN_LIVE_MS = 30_000;
-const STALE_AFTER_MS = 15_000;
-const KEPT_EVENTS = 500;
+const RETRY_MS = 1_000;
+const STALE_AFTER_MS = 4_000; // without an answer, when one is due
+const ASLEEP_MS = 8_000; // a clock that ticks every second stood still for so long: the machine slept
+const KEPT_EVENTS = 1_000;
+const FEW_APPS = 10; // more are asked for all at once
 
 export const cluster = new Store<Cluster>({ apps: [], deployments: [], queue: [], info: null, leader: null, loadedAt: 0 });
 export const connection = new Store<Connection>({ state: "connecting", why: "" });
 export const events = new Store<StreamEvent[]>([]);
 
-let stream: EventSource | null = null;
+let attempt: AbortController | null = null;
 let streaming = false;
+let lastId = "";
 let timer: number | undefined;
+let idle: number | undefined; // when nothing calls for it, all is looked at now and then
+let due = Infinity;
 let loading = false;
-let again = false;
+let spent = 0; // ms that the last full load took
+let touched: Set<string> | "all" = "all";
+let failedSince = 0;
 
 export function start(): void {
-  connect();
-  void load();
-  window.setInterval(watchStale, 1_000);
+  void stream();
+  refresh(0);
+  let ticked = Date.now();
+  window.setInterval(() => {
+    if (Date.now() - ticked > ASLEEP_MS) {
+      connection.set({ state: "stale", why: "" });
+      wake();
+    }
+    ticked = Date.now();
+  }, 1_000);
   window.addEventListener("online", wake);
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && wake());
+  window.addEventListener("offline", () => connection.set({ state: "stale", why: "" }));
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh(0));
+  authorization.watch(wake);
 }
 
 /** Asks for everything again, soon: after an action, or on a hint. */
 export function refresh(delay = GATHER_MS): void {
-  if (timer !== undefined) window.clearTimeout(timer);
-  timer = window.setTimeout(() => void load(), delay);
+  touched = "all";
+  schedule(delay);
 }
 
 function wake(): void {
-  if (stream?.readyState === EventSource.CLOSED) connect();
+  attempt?.abort();
   refresh(0);
 }
 
+function schedule(delay: number): void {
+  const at = Date.now() + delay;
+  if (at >= due) return;
+  window.clearTimeout(timer);
+  due = at;
+  timer = window.setTimeout(() => void load(), delay);
+}
+
 async function load(): Promise<void> {
-  if (loading) {
-    again = true;
-    return;
-  }
+  due = Infinity;
+  if (loading || unknown.value) return;
   loading = true;
+  const wanted = touched;
+  touched = new Set();
+  const began = Date.now();
   try {
-    const [apps, deployments, queue, info, leader] = await Promise.all([
-      api.apps(),
-      api.deployments(),
-      api.queue(),
-      api.info(),
-      api.leader().then((body) => body.leader, () => null),
-    ]);
-    cluster.set({ apps: apps.apps, deployments, queue: queue.queue, info, leader, loadedAt: Date.now() });
+    const changed = wanted === "all" || cluster.value.loadedAt === 0 ? await everything() : await some(wanted);
+    if (wanted === "all") spent = Date.now() - began;
+    cluster.set({ ...cluster.value, ...changed, loadedAt: Date.now() });
+    failedSince = 0;
     connection.set({ state: streaming ? "live" : "polling", why: "" });
   } catch (error) {
-    noteFailure(error instanceof Error ? error.message : String(error));
+    touched = "all";
+    noteFailure(error);
   } finally {
     loading = false;
-    if (again) {
-      again = false;
-      refresh();
-    } else {
-      refresh(streaming ? POLL_WHEN_LIVE_MS : POLL_MS);
+    if (failedSince) schedule(RETRY_MS);
+    else if (touched === "all" || touched.size > 0) schedule(pause());
+    window.clearTimeout(idle);
+    idle = window.setTimeout(() => refresh(0), streaming ? POLL_WHEN_LIVE_MS : POLL_MS);
+  }
+}
+
+/** A large cluster is not asked for all the time: at most a third of it is spent on loading. */
+function pause(): number {
+  return touched === "all" ? Math.max(GATHER_MS, 2 * spent) : GATHER_MS;
+}
+
+async function everything(): Promise<Partial<Cluster>> {
+  const [apps, deployments, queue, info, leader, who] = await Promise.all([
+    api.apps(),
+    api.deployments(),
+    api.queue(),
+    api.info(),
+    api.leader().then((body) => body.leader, () => null),
+    api.me(),
+  ]);
+  me.set(who);
+  return { apps: apps.apps, deployments, queue: queue.queue, info, leader };
+}
+
+/** The few apps that events named, and the short lists. */
+async function some(ids: Set<string>): Promise<Partial<Cluster>> {
+  const gone = (error: unknown) => {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  };
+  const [deployments, queue, ...found] = await Promise.all([
+    api.deployments(),
+    api.queue(),
+    ...[...ids].map((id) => api.appInList(id).then((body) => body.app, gone)),
+  ]);
+  const fresh = new Map([...ids].map((id, index) => [id, found[index] as App | null]));
+  const kept = cluster.value.apps.filter((app) => fresh.get(app.id) !== null).map((app) => fresh.get(app.id) ?? app);
+  const known = new Set(kept.map((app) => app.id));
+  const created = [...fresh.values()].filter((app): app is App => app !== null && !known.has(app.id));
+  return { apps: [...kept, ...created], deployments, queue: queue.queue };
+}
+
+function noteFailure(error: unknown): void {
+  if (error instanceof ApiError && error.status === 401) {
+    unknown.set(true);
+    return;
+  }
+  failedSince ||= Date.now();
+  const why = error instanceof Error ? error.message : String(error);
+  const stale = !navigator.onLine || Date.now() - failedSince > STALE_AFTER_MS || connection.value.state === "stale";
+  connection.set({ state: stale ? "stale" : cluster.value.loadedAt === 0 ? "connecting" : "polling", why });
+}
+
+/** Follows the event stream for ever; each time that it opens, everything is asked for again. */
+async function stream(): Promise<never> {
+  for (;;) {
+    attempt = new AbortController();
+    if (!unknown.value) {
+      try {
+        await follow(lastId, attempt.signal, onOpen, onMessage);
+      } catch {
+        // Not there, or not for us: polling goes on.
+      }
     }
-  }
-}
-
-function noteFailure(why: string): void {
-  const loadedAt = cluster.value.loadedAt;
-  const stale = loadedAt !== 0 && Date.now() - loadedAt > STALE_AFTER_MS;
-  connection.set({ state: loadedAt === 0 ? "connecting" : stale ? "stale" : "polling", why });
-}
-
-function watchStale(): void {
-  const loadedAt = cluster.value.loadedAt;
-  const limit = (streaming ? POLL_WHEN_LIVE_MS : 0) + STALE_AFTER_MS;
-  if (loadedAt && Date.now() - loadedAt > limit && connection.value.state !== "stale") {
-    connection.set({ state: "stale", why: connection.value.why });
-  }
-}
-
-function connect(): void {
-  stream?.close();
-  stream = new EventSource(`${BASE}/v2/events`);
-  stream.onopen = () => {
-    streaming = true;
-    refresh(0);
-  };
-  stream.onerror = () => {
+    const lost = streaming;
     streaming = false;
-    if (stream?.readyState === EventSource.CLOSED) window.setTimeout(connect, POLL_MS);
-    refresh();
-  };
-  for (const type of EVENT_TYPES) stream.addEventListener(type, onEvent);
+    if (lost) refresh(0);
+    await new Promise((resolve) => window.setTimeout(resolve, RETRY_MS));
+  }
 }
 
-function onEvent(message: MessageEvent<string>): void {
+function onOpen(): void {
+  streaming = true;
+  refresh(0);
+}
+
+function onMessage(message: Message): void {
   const data = JSON.parse(message.data) as StreamEvent;
-  events.set([{ ...data, id: message.lastEventId || `${data.timestamp}-${events.value.length}` }, ...events.value].slice(0, KEPT_EVENTS));
-  refresh();
+  if (message.id) lastId = message.id;
+  if (/^event_stream_/.test(data.eventType)) return;
+  events.set([{ ...data, id: message.id || `${data.timestamp}-${events.value.length}` }, ...events.value].slice(0, KEPT_EVENTS));
+  touch(data);
+  schedule(pause());
 }
 
-const EVENT_TYPES = [
-  "api_post_event",
-  "status_update_event",
-  "instance_changed_event",
-  "instance_health_changed_event",
-  "instance_draining_event",
-  "unknown_instance_terminated_event",
-  "add_health_check_event",
-  "remove_health_check_event",
-  "failed_health_check_event",
-  "health_status_changed_event",
-  "unhealthy_instance_kill_event",
-  "group_change_success",
-  "group_change_failed",
-  "deployment_success",
-  "deployment_failed",
-  "deployment_info",
-  "deployment_step_success",
-  "deployment_step_failure",
-  "app_terminated_event",
-  "pod_created_event",
-  "pod_updated_event",
-  "pod_deleted_event",
-  "scheduler_registered_event",
-  "scheduler_reregistered_event",
-  "scheduler_disconnected_event",
-];
+function touch(event: StreamEvent): void {
+  const id = event.appId ?? event.runSpecId;
+  if (touched === "all") return;
+  if (typeof id === "string" && !/^(group_change|api_post)/.test(event.eventType)) touched.add(id);
+  else touched = "all";
+  if (touched !== "all" && touched.size > FEW_APPS) touched = "all";
+}

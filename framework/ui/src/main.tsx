@@ -8,6 +8,11 @@ import { Empty } from "./components/basics";
 import { language, setLanguage, useText } from "./i18n";
 import type { Key } from "./i18n/en";
 import { cluster, connection, start } from "./live";
+import { SignIn } from "./components/signin";
+import { me, signOut, unknown } from "./session";
+import { AgentsPage, InstancesPage } from "./pages/agents";
+import { InstancePage } from "./pages/instance";
+import { ServicesPage } from "./pages/services";
 import { AppPage } from "./pages/app";
 import { AppsPage } from "./pages/apps";
 import { DeploymentsPage } from "./pages/deployments";
@@ -21,7 +26,11 @@ const PAGES: Record<string, () => preact.JSX.Element> = {
   "": OverviewPage,
   apps: AppsPage,
   app: AppPage,
+  instance: InstancePage,
+  instances: InstancesPage,
   deployments: DeploymentsPage,
+  agents: AgentsPage,
+  services: ServicesPage,
   events: EventsPage,
 };
 
@@ -29,17 +38,18 @@ function Page() {
   const text = useText();
   const { path } = useStore(place);
   const Shown = PAGES[path[0] ?? ""];
-  return Shown ? <Shown /> : <main class="page"><Empty title={text("notFound")} /></main>;
+  return Shown ? <Shown /> : <main class="page"><Empty whole title={text("notFound")} /></main>;
 }
 
 function Frame() {
   const [open, setOpen] = useState<"help" | "search" | null>(null);
+  const stranger = useStore(unknown);
   useShortcuts(setOpen);
   return (
     <>
       <TopBar onSearch={() => setOpen("search")} onHelp={() => setOpen("help")} />
       <StaleNotice />
-      <Page />
+      {stranger ? <SignIn /> : <Page />}
       {open === "help" && <HelpDialog onClose={() => setOpen(null)} />}
       {open === "search" && <SearchDialog onClose={() => setOpen(null)} />}
     </>
@@ -53,9 +63,10 @@ function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void
   const { state } = useStore(connection);
   const shownTheme = useStore(theme);
   const shownLanguage = useStore(language);
+  const who = useStore(me);
   const here = path[0] ?? "";
   const link = (to: string, label: Key, count = 0) => (
-    <a href={href(to ? [to] : [])} aria-current={here === to || (to === "apps" && here === "app") ? "page" : undefined}>
+    <a href={href(to ? [to] : [])} aria-current={here === to || ((to === "apps" && here === "app") || (to === "instances" && here === "instance")) ? "page" : undefined}>
       {text(label)}{count > 0 && <span class="count">{count}</span>}
     </a>
   );
@@ -66,10 +77,14 @@ function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void
         {link("", "overview")}
         {link("apps", "applications")}
         {link("deployments", "deployments", running)}
+        {link("instances", "instances")}
+        {link("agents", "agents")}
+        {link("services", "services")}
         {link("events", "events")}
       </nav>
       <div class="tools">
         <button type="button" class="search" onClick={onSearch}>{text("search")} <kbd>/</kbd></button>
+        {who?.signedIn && <button type="button" onClick={signOut} title={text("signOut")} aria-label={`${text("signOut")} (${who.name})`}>{who.name} ⏻</button>}
         <span class={`connection ${state}`} role="status"><i class="dot" aria-hidden="true" />{text(state)}</span>
         <button type="button" class="icon" aria-label={`${text("language")}: ${shownLanguage === "en" ? "English" : "中文"}`} lang={shownLanguage === "en" ? "zh-CN" : "en"} onClick={() => setLanguage(shownLanguage === "en" ? "zh" : "en")}>
           {shownLanguage === "en" ? "中" : "EN"}
@@ -96,6 +111,9 @@ const SHORTCUTS: [string, Key][] = [
   ["s", "shortcutScale"],
   ["g a", "shortcutApps"],
   ["g d", "shortcutDeployments"],
+  ["g i", "shortcutInstances"],
+  ["g n", "shortcutAgents"],
+  ["g s", "shortcutServices"],
   ["g e", "shortcutEvents"],
   ["/", "shortcutSearch"],
   ["?", "shortcutHelp"],
@@ -124,11 +142,15 @@ function useShortcuts(open: (what: "help" | "search") => void): void {
       before = event.key === "g" ? "g" : "";
       if (keys === "?") open("help");
       else if (keys === "/") open("search");
+      else if (unknown.value) return;
       else if (keys === "c") here("action-create") || go(["apps"], { create: "1" });
       else if (keys === "s") here("action-scale");
       else if (keys === "g a") go(["apps"]);
       else if (keys === "g d") go(["deployments"]);
       else if (keys === "g e") go(["events"]);
+      else if (keys === "g i") go(["instances"]);
+      else if (keys === "g n") go(["agents"]);
+      else if (keys === "g s") go(["services"]);
       else return;
       event.preventDefault();
     };

@@ -22,7 +22,11 @@ export function href(path: string[], query: Record<string, string> = {}): string
 }
 
 export function go(path: string[], query: Record<string, string> = {}): void {
-  location.hash = href(path, query);
+  goTo(href(path, query));
+}
+
+export function goTo(address: string): void {
+  location.hash = address;
   // At once: the browser tells of the change only later, and what is done until then is to be done at the new place.
   place.set(parse(location.hash));
 }

@@ -66,6 +66,7 @@ export interface DeploymentAction {
   action: string;
   app?: string;
   pod?: string;
+  rollout?: { strategy: string; state: string; phase: number; shares: number[] };
 }
 
 export interface Deployment {
@@ -115,4 +116,89 @@ export interface StreamEvent {
   eventType: string;
   timestamp: string;
   [field: string]: unknown;
+}
+
+// What the API adds for this page.
+
+export interface Daemon {
+  name: string;
+  healthy: boolean;
+  why: string;
+}
+
+export interface Resources {
+  cpus: number;
+  mem: number;
+  disk: number;
+  gpus: number;
+  ports: string;
+}
+
+export interface Agent {
+  id: string;
+  hostname: string;
+  version: string;
+  registeredAt: number | null;
+  active: boolean;
+  drain: { state: string; since?: number | null } | null;
+  attributes: Record<string, string>;
+  resources: Resources;
+  used: Resources;
+  offered: Resources;
+}
+
+/** Counters since the edge started. `buckets`: upper bound in seconds -> requests that took no longer. */
+export interface Traffic {
+  requests: Record<string, number>;
+  seconds: number;
+  buckets: Record<string, number>;
+  active: number;
+}
+
+export interface Service {
+  name: string;
+  tags: string[];
+  inConsul: boolean;
+  inEdge: boolean;
+  app: string | null;
+  endpoints: number;
+  critical: number;
+  routes: { hosts: string[]; path: string }[];
+  traffic: Traffic | null;
+}
+
+export interface Services {
+  at: number; // seconds
+  services: Service[];
+  refused: JsonObject[];
+  problems: Record<string, string>;
+}
+
+export interface ServiceInstance {
+  id: string;
+  address: string;
+  port: number;
+  tags: string[];
+  meta: Record<string, string>;
+  maintenance: boolean;
+  checks: { name: string; status: string; output: string }[];
+}
+
+export interface JournalEntry {
+  at: number; // seconds
+  app: string;
+  instances: number;
+  decided: number;
+  reason: string;
+  outcome: string;
+  rate?: number | null;
+}
+
+export interface SandboxFile {
+  path: string;
+  name: string;
+  size: number;
+  modifiedAt: number;
+  mode: string;
+  directory: boolean;
 }

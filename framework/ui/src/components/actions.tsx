@@ -8,6 +8,7 @@ import { go } from "../router";
 import type { App, QueueItem } from "../types";
 import { ActionDialog } from "./dialog";
 import { EditDialog } from "./edit";
+import { ActionButton } from "./permitted";
 
 type Open = "scale" | "restart" | "suspend" | "destroy" | "edit" | null;
 
@@ -21,14 +22,14 @@ export function AppActions({ app, queued }: { app: App; queued?: QueueItem }) {
   const [instances, setInstances] = useState(app.instances);
   return (
     <div class="actions">
-      <button type="button" class="primary" id="action-scale" onClick={() => (setInstances(app.instances), setOpen("scale"))}>{text("scale")}</button>
-      <button type="button" onClick={() => setOpen("edit")}>{text("edit")}</button>
-      <button type="button" onClick={() => setOpen("restart")}>{text("restart")}</button>
-      <button type="button" onClick={() => setOpen("suspend")} disabled={app.instances === 0}>{text("suspend")}</button>
+      <ActionButton verb="update" path={app.id} kind="primary" id="action-scale" onClick={() => (setInstances(app.instances), setOpen("scale"))}>{text("scale")}</ActionButton>
+      <ActionButton verb="update" path={app.id} onClick={() => setOpen("edit")}>{text("edit")}</ActionButton>
+      <ActionButton verb="update" path={app.id} onClick={() => setOpen("restart")}>{text("restart")}</ActionButton>
+      <ActionButton verb="update" path={app.id} onClick={() => setOpen("suspend")} disabled={app.instances === 0}>{text("suspend")}</ActionButton>
       {queued && queued.delay.timeLeftSeconds > 0 && (
-        <button type="button" onClick={() => void api.resetDelay(app.id).finally(() => refresh(0))}>{text("resetDelay")}</button>
+        <ActionButton verb="update" path={app.id} onClick={() => void api.resetDelay(app.id).finally(() => refresh(0))}>{text("resetDelay")}</ActionButton>
       )}
-      <button type="button" class="danger-text" onClick={() => setOpen("destroy")}>{text("destroy")}</button>
+      <ActionButton verb="delete" path={app.id} kind="danger-text" onClick={() => setOpen("destroy")}>{text("destroy")}</ActionButton>
 
       {open === "scale" && (
         <ActionDialog title={text("scale")} question={text("scaleTo", { id: app.id })} confirm={text("scale")} onClose={close}

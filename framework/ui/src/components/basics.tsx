@@ -31,10 +31,11 @@ export function Badge({ kind, children }: { kind: string; children: ComponentChi
   return <span class={`badge ${kind}`}>{children}</span>;
 }
 
-export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
+/** `whole`: there is nothing else on the page, so this is its heading. */
+export function Empty({ title, children, whole = false }: { title: string; children?: ComponentChildren; whole?: boolean }) {
   return (
     <div class="empty">
-      <p class="empty-title">{title}</p>
+      {whole ? <h1 class="empty-title">{title}</h1> : <p class="empty-title">{title}</p>}
       {children && <p>{children}</p>}
     </div>
   );
@@ -75,6 +76,28 @@ export function shortId(id: string): string {
 
 export function memory(mebibytes: number): string {
   return mebibytes >= 1024 ? `${+(mebibytes / 1024).toFixed(1)} GiB` : `${+mebibytes.toFixed(1)} MiB`;
+}
+
+export function bytes(count: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = Math.min(units.length - 1, count > 0 ? Math.floor(Math.log2(count) / 10) : 0);
+  return `${+(count / 1024 ** power).toFixed(1)} ${units[power]}`;
+}
+
+/** How much of something is taken. */
+export function Meter({ label, used, total, show }: { label: string; used: number; total: number; show: (amount: number) => string }) {
+  const share = total > 0 ? Math.min(1, used / total) : 0;
+  const said = `${label}: ${show(used)} / ${show(total)}`;
+  return (
+    <span class="meter">
+      <svg class="healthbar" role="img" aria-label={said} viewBox="0 0 100 8" preserveAspectRatio="none">
+        <title>{said}</title>
+        <rect class="track" width="100" height="8" />
+        <rect class={share > 0.9 ? "meter-full" : "meter-used"} width={100 * share} height="8" />
+      </svg>
+      <span class="meter-text">{show(used)} <span class="faint">/ {show(total)}</span></span>
+    </span>
+  );
 }
 
 export function cpus(count: number): string {

@@ -1,9 +1,12 @@
 // Search over everything, opened with `/`.
 
 import { useMemo, useState } from "preact/hooks";
+import { api } from "../api";
 import { useText } from "../i18n";
 import { cluster } from "../live";
-import { appHref, groupHref, href } from "../router";
+import { instanceHref } from "../pages/instance";
+import { usePolled } from "../polled";
+import { appHref, goTo, groupHref, href } from "../router";
 import { useStore } from "../store";
 import { Dialog } from "./dialog";
 
@@ -14,25 +17,34 @@ interface Hit {
 }
 
 const MOST = 30;
+const LEAST_FOR_INSTANCES = 3;
 
 export function SearchDialog({ onClose }: { onClose: () => void }) {
   const text = useText();
   const { apps, deployments } = useStore(cluster);
   const [wanted, setWanted] = useState("");
   const [at, setAt] = useState(0);
+  const agents = usePolled("agents", api.agents, 60_000).value?.agents;
+  const services = usePolled("services", api.services, 60_000).value?.services;
+  // The list of all instances can be long; it is asked for when a search has begun.
+  const begun = wanted.trim().length >= LEAST_FOR_INSTANCES;
+  const tasks = usePolled(`tasks ${begun}`, async () => (begun ? (await api.allTasks()).tasks : []), 60_000).value;
   const everything = useMemo<Hit[]>(() => {
     const groups = new Set(apps.flatMap((app) => app.id.split("/").slice(1, -1).map((_, index, path) => `/${path.slice(0, index + 1).join("/")}`)));
     return [
-      ...apps.map((app) => ({ kind: text("applications"), name: app.id, to: appHref(app.id) })),
-      ...[...groups].map((id) => ({ kind: text("grouped"), name: `${id}/`, to: groupHref(id) })),
-      ...deployments.map((item) => ({ kind: text("deployments"), name: item.id, to: href(["deployments"]) })),
+      ...apps.map((app) => ({ kind: text("application"), name: app.id, to: appHref(app.id) })),
+      ...[...groups].map((id) => ({ kind: text("group"), name: `${id}/`, to: groupHref(id) })),
+      ...deployments.map((item) => ({ kind: text("deployment"), name: item.id, to: href(["deployments"]) })),
+      ...(agents ?? []).map((agent) => ({ kind: text("agent"), name: `${agent.hostname} ${agent.id}`, to: href(["agents", agent.id]) })),
+      ...(services ?? []).map((service) => ({ kind: text("service"), name: service.name, to: href(["services", service.name]) })),
+      ...(tasks ?? []).map((task) => ({ kind: text("task"), name: task.id, to: instanceHref(task.id, task.appId) })),
     ];
-  }, [apps, deployments]);
+  }, [apps, deployments, agents, services, tasks]);
   const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
   const hits = everything.filter((hit) => words.every((word) => hit.name.toLowerCase().includes(word))).slice(0, MOST);
   const open = (hit: Hit | undefined) => {
     if (!hit) return;
-    location.hash = hit.to;
+    goTo(hit.to);
     onClose();
   };
   return (

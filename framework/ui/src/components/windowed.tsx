@@ -40,7 +40,7 @@ export function WindowedTable<T>(props: {
   const from = Math.min(range.from, Math.max(0, rows.length - 1));
   const to = Math.min(rows.length, range.to);
   return (
-    <div class="table-wrap">
+    <div class="table-wrap" tabIndex={0}>
       <table class="table" aria-label={props.label} aria-rowcount={rows.length + 1}>
         <thead>{props.head}</thead>
         <tbody ref={body}>

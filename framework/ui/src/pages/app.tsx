@@ -6,6 +6,8 @@ import { AppActions } from "../components/actions";
 import { Badge, Card, cpus, Empty, HealthBar, memory, shortId, StatusBadge, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
 import { Changes } from "../components/edit";
+import { ActionButton } from "../components/permitted";
+import { WindowedTable } from "../components/windowed";
 import { useText } from "../i18n";
 import type { Key } from "../i18n/en";
 import { cluster, events, refresh } from "../live";
@@ -14,10 +16,12 @@ import { appHref, place } from "../router";
 import { useStore } from "../store";
 import type { App, JsonObject, QueueItem, Task } from "../types";
 import { Breadcrumbs } from "./apps";
+import { Autoscaling } from "./autoscale";
 import { appOf, Timeline } from "./events";
+import { FailedLink, instanceHref } from "./instance";
 import { reasonsOf } from "./overview";
 
-const TABS = ["instances", "configuration", "debug", "volumes", "events"] as const;
+const TABS = ["instances", "configuration", "autoscaling", "debug", "volumes", "events"] as const;
 type Tab = (typeof TABS)[number];
 
 export function AppPage() {
@@ -29,8 +33,8 @@ export function AppPage() {
   const tab = (TABS as readonly string[]).includes(query.get("tab") ?? "") ? (query.get("tab") as Tab) : "instances";
   const queued = queue.find((item) => item.app?.id === id);
 
-  if (error?.status === 404) return <main class="page"><Empty title={text("appGone", { id })} /></main>;
-  if (!app) return <main class="page"><Empty title={error ? error.message : text("connecting")} /></main>;
+  if (error?.status === 404) return <main class="page"><Empty whole title={text("appGone", { id })} /></main>;
+  if (!app) return <main class="page"><Empty whole title={error ? error.message : text("connecting")} /></main>;
   return (
     <main class="page">
       <header class="page-head">
@@ -45,6 +49,7 @@ export function AppPage() {
       </nav>
       {tab === "instances" && <Instances app={app} />}
       {tab === "configuration" && <Configuration app={app} />}
+      {tab === "autoscaling" && <Autoscaling app={app} />}
       {tab === "debug" && <Debug app={app} queued={queued} />}
       {tab === "volumes" && <Volumes app={app} />}
       {tab === "events" && <AppEvents id={id} />}
@@ -101,17 +106,16 @@ function Instances({ app }: { app: App }) {
           <>
             <span>{text("selected", { count: living.length })}</span>
             {(["kill", "killScale", "killWipe"] as const).map((what) => (
-              <button type="button" class="danger-text" key={what} onClick={() => setAsked(what)}>{text(what)}</button>
+              <ActionButton verb="update" path={app.id} kind="danger-text" key={what} onClick={() => setAsked(what)}>{text(what)}</ActionButton>
             ))}
           </>
         )}
       </div>
-      <div class="table-wrap">
-        <table class="table">
-          <thead>
+      <WindowedTable rows={tasks} rowHeight={44} columns={7} label={text("instances")}
+        head={
             <tr>
               <th scope="col">
-                <input type="checkbox" aria-label={text("instances")} checked={living.length === tasks.length}
+                <input type="checkbox" aria-label={text("chooseAll")} checked={living.length === tasks.length}
                   onChange={() => setChosen(living.length === tasks.length ? new Set() : new Set(tasks.map((task) => task.id)))} />
               </th>
               <th scope="col">{text("task")}</th>
@@ -121,12 +125,8 @@ function Instances({ app }: { app: App }) {
               <th scope="col">{text("version")}</th>
               <th scope="col">{text("started")}</th>
             </tr>
-          </thead>
-          <tbody>
-            {tasks.map((task) => <TaskRow key={task.id} task={task} current={app.versionInfo?.lastConfigChangeAt} chosen={chosen.has(task.id)} onToggle={() => toggle(task.id)} />)}
-          </tbody>
-        </table>
-      </div>
+        }
+        row={(task) => <TaskRow key={task.id} task={task} current={app.version} chosen={chosen.has(task.id)} onToggle={() => toggle(task.id)} />} />
       {asked && (
         <ActionDialog title={text(asked)} question={living.join("\n")} confirm={text(asked)} danger onClose={() => (setAsked(null), refresh(0))}
           act={async (force) => (await api.kill(living, asked === "killScale", asked === "killWipe", force), setChosen(new Set()))} />
@@ -141,7 +141,7 @@ function TaskRow({ task, current, chosen, onToggle }: { task: Task; current?: st
   return (
     <tr>
       <td><input type="checkbox" aria-label={task.id} checked={chosen} onChange={onToggle} /></td>
-      <th scope="row" class="name"><code title={task.id}>{shortId(task.id)}</code></th>
+      <th scope="row" class="name"><a href={instanceHref(task.id, task.appId)} title={task.id}><code>{shortId(task.id)}</code></a></th>
       <td><span class={`dot health-${is}`} aria-hidden="true" /> {text(is)}</td>
       <td>{task.state.replace(/^TASK_/, "").toLowerCase()}</td>
       <td>{task.host}{task.ports?.length ? <span class="faint">:{task.ports.join(", ")}</span> : null}</td>
@@ -180,11 +180,11 @@ function Configuration({ app }: { app: App }) {
       </Card>
       <div>
         {other && (
-          <Card title={text("compare")} actions={<button type="button" class="primary" onClick={() => setAsked(true)}>{text("rollBackTo")}</button>}>
+          <Card title={text("compare")} actions={<ActionButton verb="update" path={app.id} kind="primary" onClick={() => setAsked(true)}>{text("rollBackTo")}</ActionButton>}>
             <Changes changes={diff(definitionOf(app), definitionOf(other))} />
           </Card>
         )}
-        <Card title={text("json")}><pre class="json">{JSON.stringify(definitionOf(shown), null, 2)}</pre></Card>
+        <Card title={text("json")}><pre class="json" tabIndex={0}>{JSON.stringify(definitionOf(shown), null, 2)}</pre></Card>
       </div>
       {asked && (
         <ActionDialog title={text("rollBack")} question={`${app.id} → ${chosen}`} confirm={text("rollBack")} onClose={() => (setAsked(false), refresh(0))}
@@ -215,9 +215,9 @@ function Debug({ app, queued }: { app: App; queued?: QueueItem }) {
         {failure ? (
           <dl class="facts">
             <dt>{text("state")}</dt><dd><Badge kind="bad">{failure.state}</Badge></dd>
-            <dt>{text("debug")}</dt><dd class="pre">{failure.message}</dd>
+            <dt>{text("message")}</dt><dd class="pre">{failure.message}</dd>
             <dt>{text("host")}</dt><dd>{failure.host}</dd>
-            <dt>{text("task")}</dt><dd><code>{failure.taskId}</code></dd>
+            <dt>{text("task")}</dt><dd><code>{failure.taskId}</code> <FailedLink task={failure.taskId} app={app.id} agent={failure.slaveId} /></dd>
             <dt>{text("updated")}</dt><dd><When time={failure.timestamp} /></dd>
           </dl>
         ) : (
@@ -233,7 +233,7 @@ function Volumes({ app }: { app: App }) {
   const volumes = (app.container?.volumes as JsonObject[] | undefined) ?? [];
   if (volumes.length === 0) return <Empty title={text("noVolumes")} />;
   return (
-    <div class="table-wrap">
+    <div class="table-wrap" tabIndex={0}>
       <table class="table">
         <thead><tr><th scope="col">{text("containerPath")}</th><th scope="col">{text("hostPath")}</th><th scope="col">{text("mode")}</th></tr></thead>
         <tbody>

@@ -5,12 +5,13 @@ import { api } from "../api";
 import { cpus, Empty, HealthBar, memory, StatusBadge } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
 import { EditDialog } from "../components/edit";
+import { ActionButton } from "../components/permitted";
 import { WindowedTable } from "../components/windowed";
 import { useText } from "../i18n";
 import type { Key } from "../i18n/en";
 import { cluster, refresh } from "../live";
 import { addHealth, flatRows, health, HEALTH_KINDS, matchesLabel, type Row, rowsOf, status, STATUSES } from "../model";
-import { appHref, groupHref, href, place, setQuery } from "../router";
+import { appHref, go, groupHref, href, place, setQuery } from "../router";
 import { useStore } from "../store";
 import type { App, QueueItem } from "../types";
 
@@ -32,9 +33,9 @@ export function AppsPage() {
       <header class="page-head">
         <Breadcrumbs path={path.slice(1)} />
         <div class="actions">
-          {group !== "/" && <button type="button" class="danger-text" onClick={() => setDialog("destroy")}>{text("destroy")}</button>}
-          <button type="button" onClick={() => setDialog("group")}>{text("createGroup")}</button>
-          <button type="button" class="primary" id="action-create" onClick={() => setDialog("create")}>{text("create")}</button>
+          {group !== "/" && <ActionButton verb="delete" path={group} kind="danger-text" onClick={() => setDialog("destroy")}>{text("destroy")}</ActionButton>}
+          <ActionButton verb="create" path={group} onClick={() => setDialog("group")}>{text("createGroup")}</ActionButton>
+          <ActionButton verb="create" path={group} kind="primary" id="action-create" onClick={() => setDialog("create")}>{text("create")}</ActionButton>
         </div>
       </header>
       <Filters />
@@ -54,7 +55,7 @@ export function AppsPage() {
       {dialog === "destroy" && (
         <ActionDialog title={text("destroy")} question={text("destroyGroupQuestion", { id: group, count: inside.length })} confirm={text("destroy")} danger
           typed={group} onClose={() => (setDialog(null), refresh(0))}
-          act={async (force) => (await api.destroyGroup(group, force), (location.hash = groupHref(`/${path.slice(1, -1).join("/")}`)))} />
+          act={async (force) => (await api.destroyGroup(group, force), go(["apps", ...path.slice(1, -1)]))} />
       )}
     </main>
   );
@@ -178,15 +179,16 @@ function Filters() {
   );
 }
 
-export function Breadcrumbs({ path, leaf }: { path: string[]; leaf?: string }) {
+/** `linked`: the path is that of an application, not of a group. */
+export function Breadcrumbs({ path, leaf, linked = false }: { path: string[]; leaf?: string; linked?: boolean }) {
   const text = useText();
   return (
     <nav class="breadcrumbs" aria-label={text("applications")}>
       <ol>
-        <li><a href={href(["apps"])}>{text("applications")}</a></li>
+        <li>{path.length === 0 && !leaf ? <h1>{text("applications")}</h1> : <a href={href(["apps"])}>{text("applications")}</a>}</li>
         {path.map((segment, index) => (
           <li key={index}>
-            {index === path.length - 1 && !leaf ? <h1>{segment}</h1> : <a href={groupHref(`/${path.slice(0, index + 1).join("/")}`)}>{segment}</a>}
+            {index === path.length - 1 && !leaf ? <h1>{segment}</h1> : <a href={(linked && index === path.length - 1 ? appHref : groupHref)(`/${path.slice(0, index + 1).join("/")}`)}>{segment}</a>}
           </li>
         ))}
         {leaf && <li><h1>{leaf}</h1></li>}
@@ -200,7 +202,7 @@ function GroupDialog({ parent, onClose }: { parent: string; onClose: () => void 
   const [id, setId] = useState(parent === "/" ? "/" : `${parent}/`);
   return (
     <ActionDialog title={text("createGroup")} question={text("name")} confirm={text("createGroup")} onClose={onClose}
-      act={async () => (await api.createGroup(id), refresh(0), (location.hash = groupHref(id)))}>
+      act={async () => (await api.createGroup(id), refresh(0), go(["apps", ...id.split("/").filter(Boolean)]))}>
       <input autoFocus aria-label={text("name")} value={id} onInput={(event) => setId(event.currentTarget.value)} />
     </ActionDialog>
   );

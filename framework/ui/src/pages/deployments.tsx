@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { api } from "../api";
 import { Badge, Card, Empty, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
+import { ActionButton } from "../components/permitted";
 import { useText } from "../i18n";
 import { cluster, refresh } from "../live";
 import { appHref } from "../router";
@@ -23,7 +24,9 @@ export function DeploymentsPage() {
 
 export function DeploymentCard({ deployment }: { deployment: Deployment }) {
   const text = useText();
-  const [asked, setAsked] = useState<"roll back" | "stop" | null>(null);
+  const [asked, setAsked] = useState<"roll back" | "stop" | "go" | null>(null);
+  const path = deployment.affectedApps[0] ?? "/";
+  const waits = deployment.currentActions.some((action) => action.rollout?.state === "waiting for go");
   const close = () => (setAsked(null), refresh(0));
   return (
     <Card>
@@ -38,14 +41,21 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
         <div class="deployment-progress">
           <progress max={deployment.totalSteps} value={deployment.currentStep} aria-label={text("step", { current: deployment.currentStep, total: deployment.totalSteps })} />
           <span>{text("step", { current: deployment.currentStep, total: deployment.totalSteps })}</span>
-          <div>{deployment.currentActions.map((action, index) => <Badge kind="status-deploying" key={index}>{action.action}</Badge>)}</div>
+          <div class="chips">{deployment.currentActions.slice(0, 8).map((action, index) => (
+            <span key={index}><Badge kind="status-deploying">{action.action}</Badge>{action.rollout && <> <Badge kind={action.rollout.state === "running" ? "plain" : "warn"}>{action.rollout.strategy}: {action.rollout.state}</Badge></>}</span>
+          ))}</div>
         </div>
         <div class="actions">
-          <button type="button" onClick={() => setAsked("roll back")}>{text("rollBack")}</button>
-          <button type="button" class="danger-text" onClick={() => setAsked("stop")}>{text("stop")}</button>
+          {waits && <ActionButton verb="update" path={path} kind="primary" onClick={() => setAsked("go")}>{text("goOn")}</ActionButton>}
+          <ActionButton verb="update" path={path} onClick={() => setAsked("roll back")}>{text("rollBack")}</ActionButton>
+          <ActionButton verb="update" path={path} kind="danger-text" onClick={() => setAsked("stop")}>{text("stop")}</ActionButton>
         </div>
       </div>
-      {asked && (
+      {asked === "go" && (
+        <ActionDialog title={text("goOn")} question={text("goOnQuestion", { id: deployment.affectedApps.join(", ") })} confirm={text("goOn")} onClose={close}
+          act={(force) => api.go(deployment.id, force)} />
+      )}
+      {(asked === "stop" || asked === "roll back") && (
         <ActionDialog title={text(asked === "stop" ? "stop" : "rollBack")} question={deployment.affectedApps.join(", ")} confirm={text(asked === "stop" ? "stop" : "rollBack")}
           danger={asked === "stop"} onClose={close} act={() => api.cancelDeployment(deployment.id, asked === "stop")} />
       )}

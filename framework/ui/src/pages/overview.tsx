@@ -1,23 +1,30 @@
 // "Is anything wrong?" in one look.
 
+import { api } from "../api";
 import { Badge, Card, Empty, HealthBar } from "../components/basics";
 import { isKey, type Translate, useText } from "../i18n";
 import type { Key } from "../i18n/en";
 import { cluster, events } from "../live";
 import { addHealth, health, HEALTH_KINDS } from "../model";
+import { usePolled } from "../polled";
 import { appHref, href } from "../router";
 import { useStore } from "../store";
-import type { App, QueueItem } from "../types";
+import type { Agent, App, Daemon, QueueItem, StreamEvent } from "../types";
 import { DeploymentCard } from "./deployments";
 import { Timeline } from "./events";
 
 const RECENT_FAILURE_MS = 10 * 60_000;
+const FLAPPING = 3; // failures within that time
+const MOST_PROBLEMS = 50;
 
 export function OverviewPage() {
   const text = useText();
   const { apps, queue, deployments, info, leader, loadedAt } = useStore(cluster);
   const recent = useStore(events);
-  if (loadedAt === 0) return <main class="page"><Empty title={text("connecting")} /></main>;
+  const daemons = usePolled("daemons", api.daemons, 4_000);
+  const agents = usePolled("agents", api.agents, 4_000);
+  if (loadedAt === 0) return <main class="page"><Empty whole title={text("connecting")} /></main>;
+  const out = agents.value?.agents.filter((agent) => agent.drain || !agent.active).length ?? 0;
   const all = addHealth(apps.map(health));
   const instances = apps.reduce((sum, app) => sum + app.tasksRunning, 0);
   const waiting = queue.reduce((sum, item) => sum + item.count, 0);
@@ -29,6 +36,7 @@ export function OverviewPage() {
         <Tile label={text("totalInstances")} value={instances} to={href(["apps"], { view: "flat" })} />
         <Tile label={text("totalDeployments")} value={deployments.length} to={href(["deployments"])} />
         <Tile label={text("totalWaiting")} value={waiting} to={href(["apps"], { view: "flat", status: "Waiting,Delayed" })} warn={waiting > 0} />
+        <Tile label={out > 0 ? `${text("agents")} (${text("drained")}: ${out})` : text("totalAgents")} value={agents.value?.agents.length ?? 0} to={href(["agents"])} warn={out > 0} />
       </div>
       <Card title={text("health")}>
         <HealthBar health={all} />
@@ -38,12 +46,21 @@ export function OverviewPage() {
           ))}
         </p>
       </Card>
-      <Attention apps={apps} queue={queue} />
+      <Attention apps={apps} queue={queue} recent={recent} agents={agents.value?.agents ?? []} daemons={daemons.value?.daemons ?? []} />
       {deployments.length > 0 && <Card title={text("totalDeployments")}>{deployments.slice(0, 3).map((item) => <DeploymentCard key={item.id} deployment={item} />)}</Card>}
       {recent.length > 0 && <Card title={text("timeline")}><Timeline events={recent.slice(0, 8)} /></Card>}
-      <p class="faint facts">
-        {text("leader")} <code>{leader ?? "–"}</code> · {text("framework")} <code>{info?.frameworkId ?? "–"}</code> · {text("version")} {info?.version}
-      </p>
+      <Card title={text("platform")}>
+        <ul class="daemons">
+          {daemons.value?.daemons.map((daemon) => (
+            <li key={daemon.name} title={daemon.why}>
+              <span class={`dot health-${daemon.healthy ? "healthy" : "unhealthy"}`} aria-hidden="true" /> {daemon.name} <span class="faint">{text(daemon.healthy ? "ok" : "ill")}</span>
+            </li>
+          ))}
+        </ul>
+        <p class="faint small">
+          {text("leader")} <code>{leader ?? "–"}</code> · {text("framework")} <code>{info?.frameworkId ?? "–"}</code> · {text("version")} {info?.version}
+        </p>
+      </Card>
     </main>
   );
 }
@@ -57,33 +74,67 @@ function Tile({ label, value, to, warn }: { label: string; value: number; to: st
   );
 }
 
-function Attention({ apps, queue }: { apps: App[]; queue: QueueItem[] }) {
-  const text = useText();
-  const problems = [
-    ...apps.filter((app) => app.tasksUnhealthy > 0).map((app) => ({
-      id: app.id, kind: "bad", label: text("unhealthy"), why: text("problemUnhealthy", { count: app.tasksUnhealthy, total: app.tasksRunning }),
+interface Problem {
+  label: string;
+  kind: string;
+  name: string;
+  to: string;
+  why: string;
+}
+
+/** One line for each application, agent and daemon with which something is wrong; what is worst comes first. */
+function problemsOf(apps: App[], queue: QueueItem[], recent: StreamEvent[], agents: Agent[], daemons: Daemon[], text: Translate): Problem[] {
+  const waiting = new Map(queue.filter((item) => item.app && item.count > 0).map((item) => [item.app!.id, item]));
+  const failures = failuresByApp(recent);
+  const ofApps = apps.flatMap((app): Problem[] => {
+    const line = (kind: string, label: Key, why: string) => [{ kind, label: text(label), name: app.id, to: appHref(app.id, "debug"), why }];
+    const item = waiting.get(app.id);
+    const failed = failures.get(app.id) ?? 0;
+    if (failed >= FLAPPING) return line("bad", "flapping", text("problemFlapping", { count: failed }));
+    if (failsNow(app)) return line("bad", "failing", text("problemFailing", { why: `${app.lastTaskFailure!.state}: ${app.lastTaskFailure!.message}` }));
+    if (app.tasksUnhealthy > 0) return line("bad", "unhealthy", text("problemUnhealthy", { count: app.tasksUnhealthy, total: app.tasksRunning }));
+    if (item) return line("warn", "waiting", text("problemWaiting", { count: item.count, why: reasonsOf(item, text).join(", ") || "…" }));
+    return [];
+  });
+  return [
+    ...daemons.filter((daemon) => !daemon.healthy).map((daemon) => ({ kind: "bad", label: text("ill"), name: daemon.name, to: href([]), why: text("problemDaemon", { why: daemon.why }) })),
+    ...ofApps.filter((problem) => problem.kind === "bad"),
+    ...agents.filter((agent) => agent.drain || !agent.active).map((agent) => ({
+      kind: "warn", label: text(agent.drain?.state === "DRAINING" ? "draining" : agent.drain ? "drained" : "inactive"), name: agent.hostname, to: href(["agents", agent.id]), why: text("problemAgent"),
     })),
-    ...queue.filter((item) => item.app && item.count > 0).map((item) => ({
-      id: item.app!.id, kind: "warn", label: text("waiting"), why: text("problemWaiting", { count: item.count, why: reasonsOf(item, text).join(", ") || "…" }),
-    })),
-    ...apps.filter(failsNow).map((app) => ({
-      id: app.id, kind: "bad", label: text("lastFailure"), why: text("problemFailing", { why: `${app.lastTaskFailure!.state}: ${app.lastTaskFailure!.message}` }),
-    })),
+    ...ofApps.filter((problem) => problem.kind !== "bad"),
   ];
+}
+
+function failuresByApp(recent: StreamEvent[]): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const event of recent) {
+    if (Date.now() - Date.parse(event.timestamp) > RECENT_FAILURE_MS) break;
+    if (event.eventType !== "status_update_event" || !/^TASK_(FAILED|ERROR|LOST)$/.test(String(event.taskStatus))) continue;
+    const id = String(event.appId);
+    found.set(id, (found.get(id) ?? 0) + 1);
+  }
+  return found;
+}
+
+function Attention({ apps, queue, recent, agents, daemons }: { apps: App[]; queue: QueueItem[]; recent: StreamEvent[]; agents: Agent[]; daemons: Daemon[] }) {
+  const text = useText();
+  const problems = problemsOf(apps, queue, recent, agents, daemons, text);
   if (problems.length === 0) {
     return <Card><div class="well"><span class="tick" aria-hidden="true">✓</span><div><strong>{text("allWell")}</strong><p class="faint">{text("allWellExplained")}</p></div></div></Card>;
   }
   return (
     <Card title={text("attention")}>
       <ul class="problems">
-        {problems.slice(0, 50).map((problem, index) => (
-          <li key={index}>
+        {problems.slice(0, MOST_PROBLEMS).map((problem) => (
+          <li key={problem.name}>
             <Badge kind={problem.kind}>{problem.label}</Badge>
-            <a href={appHref(problem.id, "debug")}>{problem.id}</a>
+            <a href={problem.to}>{problem.name}</a>
             <span>{problem.why}</span>
           </li>
         ))}
       </ul>
+      {problems.length > MOST_PROBLEMS && <p class="faint">+{problems.length - MOST_PROBLEMS}</p>}
     </Card>
   );
 }
