@@ -1,7 +1,7 @@
 """`services("?ns=…@dc")`: the names and tags of all services of a data centre."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -21,6 +21,13 @@ class ServiceName(str):
 class ServiceSummary:
     name: ServiceName
     tags: tuple[str, ...]
+
+
+class _Summaries(tuple[ServiceSummary, ...]):
+    """With what Consul's answer said, to compare the next one with: there may be thousands, and a thousand answers an hour."""
+
+    def __init__(self, summaries: Iterable[ServiceSummary]) -> None:
+        self.found: dict[str, list[str] | None] = {str(s.name): list(s.tags) for s in self}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +57,25 @@ class ServicesQuery(ConsulQuery[tuple[ServiceSummary, ...]]):
     def decode_after(self, body: bytes, before: tuple[ServiceSummary, ...]) -> tuple[ServiceSummary, ...]:
         """Consul wakes this query for every change of any service, and most of those change neither names nor tags."""
         found: dict[str, list[str] | None] = orjson.loads(body)
-        if len(found) == len(before) and all(_is_same(summary, found) for summary in before):
+        for tags in found.values():
+            if tags and len(tags) > 1:  # Consul gives them in another order each time
+                tags.sort()
+        if isinstance(before, _Summaries) and found == before.found:
             return before
         known = {str(summary.name): summary for summary in before}
         made = []
         for name in sorted(found):
+            tags_now = tuple(map(sys.intern, found[name] or ()))
             summary = known.get(name)
-            if summary is None or not _is_same(summary, found):
-                tags = tuple(sorted(map(sys.intern, found[name] or ())))
-                summary = ServiceSummary(ServiceName(name), tags)
-            made.append(summary)
-        return tuple(made)
+            made.append(
+                summary
+                if summary is not None and summary.tags == tags_now
+                else ServiceSummary(ServiceName(name), tags_now)
+            )
+        return _Summaries(made)
 
     def absent(self) -> tuple[ServiceSummary, ...]:
         return ()
 
     def __str__(self) -> str:
         return f"services({self.at})"
-
-
-def _is_same(summary: ServiceSummary, found: dict[str, list[str] | None]) -> bool:
-    tags = found.get(summary.name)
-    if not tags:
-        return tags is not None and not summary.tags
-    return (
-        len(tags) == len(summary.tags)
-        and (len(tags) == 1 or set(tags) == set(summary.tags))
-        and tags[0] in summary.tags
-    )

@@ -215,3 +215,14 @@ async def test_a_refusal_says_what_to_do(tmp_path: Any) -> None:
         server.put("k", "v")
         async with source(server, token="root") as allowed:
             assert await allowed.read(KeyQuery("k")) == "v"
+
+
+def test_a_list_of_services_with_its_tags_in_another_order_is_the_very_same_value() -> None:
+    query = ServicesQuery()
+    first = query.decode(b'{"web": ["b", "a"], "api": []}')
+    assert [(summary.name, summary.tags) for summary in first] == [("api", ()), ("web", ("a", "b"))]
+    assert query.decode_after(b'{"api": [], "web": ["a", "b"]}', first) is first
+    for body in (b'{"web": ["a", "b"]}', b'{"api": [], "web": ["a"]}', b'{"api": ["x"], "web": ["a", "b"]}'):
+        other = query.decode_after(body, first)
+        assert other == query.decode(body) != first
+    assert query.decode_after(b'{"api": [], "web": ["c"]}', first)[0] is first[0]  # what has not changed is shared
