@@ -31,6 +31,7 @@ WANTED = Gauge("dromos_autoscale_wanted_instances", "Instances decided on", ["ap
 NEEDED = Gauge("dromos_autoscale_needed_instances", "Instances that the demand asks for, before any policy", ["app"])
 RATE = Gauge("dromos_autoscale_requests_per_second", "Measured request rate", ["app"])
 SAMPLES = Counter("dromos_autoscale_samples", "Samples by their quality", ["quality"])
+SAMPLED = {quality: SAMPLES.labels(quality.value) for quality in Quality}
 LAG = Gauge("dromos_autoscale_start_seconds", "From an accepted start to rotation, as measured", ["app"])
 LEADER = Gauge("dromos_autoscale_leader", "1 while this autoscaler is the one that acts")
 ROUND = Histogram(
@@ -64,6 +65,7 @@ class Autoscaler:
         self.pasts = memory.load(self._memory, now=self.clock(), longest_gap=LONGEST_GAP)
         self._counts: dict[str, int] = {}  # as seen in the round before, or as they would be, in shadow
         self._shown: dict[str, dict[str, object]] = {}
+        self._gauges: dict[str, tuple[Gauge, Gauge, Gauge]] = {}  # looking them up costs more than setting them
         self._starts: dict[str, tuple[float, int]] = {}  # accepted starts whose instances are not in rotation yet
 
     @property
@@ -131,7 +133,7 @@ class Autoscaler:
             for gauge in (WANTED, NEEDED, RATE, LAG):
                 with contextlib.suppress(KeyError):
                     gauge.remove(app_id)
-            for kept in (self.series, self._counts, self._shown, self._starts):
+            for kept in (self.series, self._counts, self._shown, self._gauges, self._starts):
                 kept.pop(app_id, None)
         for app_id in self.pasts.keys() - known if known else ():
             del self.pasts[app_id]
@@ -230,12 +232,17 @@ class Autoscaler:
         """Notes it for charts and Prometheus; how many instances the demand asks for, where it is known."""
         known = sample.quality is not Quality.STALE
         needed = sample.rate / policy.target if known else None
-        SAMPLES.labels(sample.quality.value).inc()
-        RATE.labels(app.id).set(edge.rate)
-        WANTED.labels(app.id).set(wanted)
+        SAMPLED[sample.quality].inc()
+        gauges = self._gauges.get(app.id)
+        if gauges is None:
+            gauges = self._gauges[app.id] = (RATE.labels(app.id), WANTED.labels(app.id), NEEDED.labels(app.id))
+        gauges[0].set(edge.rate)
+        gauges[1].set(wanted)
         if needed is not None:
-            NEEDED.labels(app.id).set(needed)
-        series = self.series.setdefault(app.id, Series(self.settings.chart_hours * 60))
+            gauges[2].set(needed)
+        series = self.series.get(app.id)
+        if series is None:
+            series = self.series[app.id] = Series(self.settings.chart_hours * 60)
         series.note(now, sample.rate if known else None, needed, app.instances, app.in_rotation)
         return needed
 
@@ -248,12 +255,12 @@ class Autoscaler:
     def _note(self, entry: Entry) -> None:
         DECISIONS.labels(entry.outcome).inc()
         self.journal.note(entry)
-        say = log.info if entry.outcome in ("scaled", "refused") else log.debug
-        say(
-            "decided",
-            app=entry.app,
-            instances=entry.instances,
-            decided=entry.decided,
-            why=entry.reason,
-            outcome=entry.outcome,
-        )
+        if entry.outcome in ("scaled", "refused"):
+            log.info(
+                "decided",
+                app=entry.app,
+                instances=entry.instances,
+                decided=entry.decided,
+                why=entry.reason,
+                outcome=entry.outcome,
+            )

@@ -61,6 +61,7 @@ async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
         finally:
             await asyncio.to_thread(autoscaler.save, autoscaler.clock())
             autoscaler.inputs.close()
+            autoscaler.journal.close()
             if holding:
                 await holding
 

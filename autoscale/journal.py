@@ -7,7 +7,8 @@ is passed over when they are read again. A full disk costs entries on disk, neve
 import contextlib
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +43,7 @@ class Journal:
         self._max_bytes = max_bytes
         self._entries: deque[Entry] = deque(maxlen=in_memory)
         self._last: dict[str, Entry] = {}
+        self._output: FileIO | None = None
         for path in (self._older, self._file):
             for entry in _read(path):
                 self._remember(entry)
@@ -81,11 +83,20 @@ class Journal:
         self._last[entry.app] = entry
 
     def _write(self, entry: Entry) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        if self._file.exists() and self._file.stat().st_size > self._max_bytes / 2:
+        line = orjson.dumps(entry) + b"\n"
+        if self._output is not None and self._output.tell() > self._max_bytes / 2:
+            self._output.close()
+            self._output = None
             self._file.replace(self._older)
-        with self._file.open("ab") as file:
-            file.write(orjson.dumps(asdict(entry)) + b"\n")
+        if self._output is None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._output = self._file.open("ab", buffering=0)
+        self._output.write(line)
+
+    def close(self) -> None:
+        if self._output is not None:
+            self._output.close()
+            self._output = None
 
 
 def _read(path: Path, app: str | None = None) -> Iterator[Entry]:

@@ -47,12 +47,23 @@ class Saturation:
 
 @dataclass(frozen=True)
 class Steered:
-    """`past` if the change is accepted or there is none; `refused` if it is not: then nothing was spent."""
+    """The count that is to be, why, and what to remember of it."""
 
     instances: int
     reason: str
-    past: Past
-    refused: Past
+    _before: Past
+    _learned: History
+    _current: int
+
+    @property
+    def past(self) -> Past:
+        """If the change is accepted, or there is none."""
+        return self.refused if self.instances == self._current else replace(self._before, history=self._learned)
+
+    @property
+    def refused(self) -> Past:
+        """If it is refused: what was measured is kept, and nothing was spent."""
+        return replace(self._before, history=self._learned.without_change(self._before.history))
 
 
 def steer(
@@ -72,7 +83,8 @@ def steer(
     floor = max(1, policy.min) if current > 0 else policy.min
     believed = _believable(policy, situation, sample)
     lag = START if past.lag is None else past.lag
-    decided = decide(replace(policy, min=floor), situation, believed, past.history, now, lag=lag)
+    floored = policy if floor == policy.min else replace(policy, min=floor)
+    decided = decide(floored, situation, believed, past.history, now, lag=lag)
     wanted, reason = decided.instances, decided.reason
     if sample.quality is Quality.PARTIAL:
         reason = f"partial data may raise, not lower; {reason}"
@@ -83,16 +95,12 @@ def steer(
     if saturation and saturation.raises and wanted <= current < policy.max and current > 0:
         wanted = min(policy.max, current + max(1, math.ceil(current * SATURATED_STEP)))
         reason = f"{saturation.why}; {reason}"
-    past = replace(past, asked=_with_asked(past.asked, now, _least(policy, sample, wanted), wanted, _longest(policy)))
+    if (longest := _longest(policy)) > 0:
+        past = replace(past, asked=_with_asked(past.asked, now, _least(policy, sample, wanted), wanted, longest))
     outside = not policy.min <= current <= policy.max
     wanted, held = _bent(policy, situation, sample, past, wanted, now, saturation, outside=outside)
     reason = "; ".join(part for part in (held, reason, why) if part)
-    return Steered(
-        wanted,
-        reason,
-        replace(past, history=decided.history if wanted != current else decided.history.without_change(past.history)),
-        replace(past, history=decided.history.without_change(past.history)),
-    )
+    return Steered(wanted, reason, past, decided.history, current)
 
 
 def bounds_at(policy: Policy, now: float, lag: float) -> tuple[Policy, str]:
@@ -224,8 +232,6 @@ def _longest(policy: Policy) -> float:
 def _with_asked(
     asked: tuple[tuple[float, int, int], ...], now: float, least: int, most: int, keep: float
 ) -> tuple[tuple[float, int, int], ...]:
-    if keep <= 0:
-        return ()
     if asked and now - asked[-1][0] < keep / PARTS:
         at, least_before, most_before = asked[-1]
         return (*asked[:-1], (at, min(least_before, least), max(most_before, most)))
