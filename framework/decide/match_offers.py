@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from framework.decide.constraints import Spread
 from framework.decide.placement import Score, Strategy, score
 from framework.decide.ports import PortDemand, PortPool, assign, port_demand
+from framework.model.app import App
 from framework.model.constraint import REGION_FIELD, ZONE_FIELD, Constraint
-from framework.model.instance import Agent
+from framework.model.instance import Agent, Instance
 from framework.model.offer import UNRESERVED, Offer, Pool, Take, milli
 from framework.model.run_spec import RunSpec
+from framework.model.volume import PersistentVolume
 
 # Why an offer does not do, in the order in which it is looked at: the first that applies is counted.
 ROLE = "UnfulfilledRole"
@@ -46,21 +48,39 @@ class Requirement:
     ports: PortDemand
     constraints: tuple[Constraint, ...]
     regional: bool  # asks for a region or zone itself
+    volumes: frozenset[str] = frozenset()  # container paths of persistent volumes; their sizes are in `disk`
 
     @classmethod
     def of(cls, spec: RunSpec) -> "Requirement":
         needs = spec.resources
+        volumes = persistent_volumes(spec)
         return cls(
             role=spec.role,
-            accepted=frozenset(spec.accepted_resource_roles or (UNRESERVED, spec.role)),
+            # What is reserved for an instance is taken from what nobody has reserved.
+            accepted=frozenset((UNRESERVED,) if volumes else spec.accepted_resource_roles or (UNRESERVED, spec.role)),
             cpus=milli(needs.cpus),
             mem=milli(needs.mem),
-            disk=milli(needs.disk),
+            disk=milli(needs.disk + sum(volume.persistent.size for volume in volumes)),
             gpus=milli(needs.gpus),
             ports=port_demand(spec),
             constraints=spec.constraints,
             regional=any(constraint.field in (REGION_FIELD, ZONE_FIELD) for constraint in spec.constraints),
+            volumes=frozenset(volume.container_path for volume in volumes),
         )
+
+
+def persistent_volumes(spec: RunSpec) -> tuple[PersistentVolume, ...]:
+    return spec.container.persistent_volumes if isinstance(spec, App) and spec.container else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An instance that has its volumes on an agent already: it is launched there, on what is reserved for it, or not at all."""
+
+    spec: RunSpec
+    requirement: Requirement
+    instance: Instance
+    framework_id: str
 
 
 @dataclass(slots=True)
@@ -82,6 +102,7 @@ class Placement:
     offer: Offer
     takes: tuple[Take, ...]
     host_ports: tuple[int, ...]
+    again: Instance | None = None  # whose volumes it takes up
 
 
 @dataclass(slots=True)
@@ -184,11 +205,18 @@ def _in_maintenance(offer: Offer, rules: Rules) -> bool:
 
 
 def match_offers(
-    wants: Sequence[Want], offers: Sequence[Offer], rules: Rules, port_start: Callable[[str], int] = lambda agent_id: 0
+    wants: Sequence[Want],
+    offers: Sequence[Offer],
+    rules: Rules,
+    port_start: Callable[[str], int] = lambda agent_id: 0,
+    claims: Sequence[Claim] = (),
 ) -> Round:
-    """Places as many instances as fit. `port_start(agent id)`: where the free choice of ports begins on an agent."""
+    """Places as many instances as fit, those with volumes of their own first. `port_start(agent id)`: where the free choice of ports
+    begins on an agent."""
     result = Round()
     open_offers = [OpenOffer(offer) for offer in offers]
+    for claim in claims:
+        _take_up(claim, open_offers, rules, port_start, result)
     hopeless: dict[object, Counter[str]] = {}
     starts: dict[str, int] = {}
     turn = [_Placer(want, open_offers, rules, position, result, hopeless) for position, want in enumerate(wants)]
@@ -209,6 +237,54 @@ def match_offers(
         turn = waiting
     result.unused = [open_offer.offer for open_offer in open_offers if not open_offer.used]
     return result
+
+
+def _take_up(
+    claim: Claim, offers: list[OpenOffer], rules: Rules, port_start: Callable[[str], int], result: Round
+) -> None:
+    for offer in offers:
+        if offer.offer.agent.id != claim.instance.agent.id or offer.offer.role != claim.requirement.role:
+            continue
+        pool = next((p for p in offer.offer.pools if p.owner == (claim.framework_id, claim.instance.id)), None)
+        reason = _reject_claim(claim.requirement, pool, offer, rules)
+        if pool is None or reason is not None:
+            result.rejects.setdefault(claim.spec.id, Counter())[reason or RESERVATION] += 1
+            result.seen[claim.spec.id] += 1
+            continue
+        need, agent_id = claim.requirement, offer.offer.agent.id
+        scratch = need.disk - sum(milli(volume["scalar"]["value"]) for volume in pool.volumes)
+        own = Take(pool, need.cpus, need.mem, max(0, scratch), need.gpus, volumes=pool.volumes)
+        order = [index for index, p in enumerate(offer.pools) if p.pool.role in need.accepted]
+        assigned = assign(need.ports, [offer.ports[index] for index in order], port_start(agent_id)) or []
+        ports = [
+            Take(offer.pools[index].pool, ports=tuple(port for where, port in assigned if where == position))
+            for position, index in enumerate(order)
+        ]
+        offer.used = True
+        takes = (own, *(part for part in ports if part.ports))
+        host_ports = tuple(port for _, port in assigned)
+        result.placements.append(Placement(claim.spec, offer.offer, takes, host_ports, claim.instance))
+        return
+
+
+def _reject_claim(need: Requirement, pool: Pool | None, offer: OpenOffer, rules: Rules) -> str | None:
+    if pool is None:
+        return RESERVATION
+    paths = {str(volume["disk"]["volume"]["container_path"]) for volume in pool.volumes}
+    if not need.volumes <= paths:
+        return RESERVATION
+    if _in_maintenance(offer.offer, rules):
+        return MAINTENANCE
+    scratch = need.disk - sum(milli(volume["scalar"]["value"]) for volume in pool.volumes)
+    for amount, there, reason in (
+        (need.cpus, pool.cpus, CPUS),
+        (need.mem, pool.mem, MEMORY),
+        (scratch, pool.disk, DISK),
+        (need.gpus, pool.gpus, GPUS),
+    ):
+        if amount > there:
+            return reason
+    return PORTS if need.ports.wanted and not _ports_fit(need, offer) else None
 
 
 def take(want: Want, offer: OpenOffer, port_start: int) -> Placement:
@@ -334,5 +410,6 @@ class _Placer:
         rejects = self._rejects
         if self._blocked:
             rejects = rejects + Counter({CONSTRAINT: len(self._blocked)})
-        self._result.rejects[self.want.spec.id] = rejects
-        self._result.seen[self.want.spec.id] = len(self._offers) - self._unseen
+        spec_id = self.want.spec.id
+        self._result.rejects[spec_id] = self._result.rejects.get(spec_id, Counter()) + rejects
+        self._result.seen[spec_id] += len(self._offers) - self._unseen

@@ -6,24 +6,29 @@ from typing import Literal
 
 from framework.engine.commands import Answer
 from framework.model.instance import Instance
-from framework.model.offer import Offer, Take
+from framework.model.offer import Offer, Pool, Take
 from framework.model.run_spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
+    """`reserve`: what is taken is reserved for the instance first, and its persistent volumes are made of it."""
+
     instance: Instance
     spec: RunSpec
     takes: tuple[Take, ...]
+    reserve: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """`refuse_seconds`: for how long what is left of the offer is not to be offered again."""
+    """`refuse_seconds`: for how long what is left of the offer is not to be offered again. `releases`: what was reserved for instances
+    that are no more; their volumes are destroyed."""
 
     offer: Offer
     launches: tuple[Launch, ...]
     refuse_seconds: float
+    releases: tuple[Pool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What the parts of the state share: the ledger, the clock of the current event, the actions that are to leave, who is to be looked at.
 
-The parts (`deploying`, `launching`, `killing`, `observing`, `reconciling`, `probing`, `rollouts`, `secrets`) reach each other through the
-Core; none of them knows of I/O, clocks or randomness.
+The parts (`deploying`, `launching`, `killing`, `observing`, `reconciling`, `probing`, `residents`, `rollouts`, `secrets`) reach each
+other through the Core; none of them knows of I/O, clocks or randomness.
 """
 
 from collections import deque
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from framework.engine.launching import Launcher
     from framework.engine.probing import Prober
     from framework.engine.reconciling import Reconciler
+    from framework.engine.residents import Residents
     from framework.engine.rollouts import Rollouts
     from framework.engine.secrets import Secrets
 
@@ -34,6 +35,7 @@ class Core:
     killer: "Killer"
     prober: "Prober"
     reconciler: "Reconciler"
+    residents: "Residents"
     rollouts: "Rollouts"
     secrets: "Secrets"
 
@@ -84,8 +86,9 @@ class Core:
     def send_away(self, instance: Instance, why: str) -> None:
         """Removes an instance for good. Its task has ended, or nobody waits for it any more."""
         known = self.ledger.instances[instance.id]
-        if instance.terminal:
+        if instance.terminal and not known.parked:
             self.announce_condition(instance, instance.condition)
+        self.residents.gone(known)
         self.tell(instance.id, f"removed: {why}")
         self.ledger.remove_instance(known)
         self.forget(instance.id)

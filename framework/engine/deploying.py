@@ -65,7 +65,7 @@ class Deployer:
     def _scale_down(self, victims: tuple[Instance, ...], force: bool) -> Accepted:
         fewer: dict[str, int] = {}
         for instance in victims:
-            fewer[instance.spec_id] = fewer.get(instance.spec_id, 0) + (not instance.leaving)
+            fewer[instance.spec_id] = fewer.get(instance.spec_id, 0) + (not instance.leaving and not instance.parked)
 
         def edit(declared: Declared) -> Change:
             return Change(
@@ -297,6 +297,7 @@ class Deployer:
         target = self.target(spec_id)
         if target.spec is None:
             self._kill(spec_id, None, stop(core.ledger.census(spec_id, "")), "no longer declared")
+            core.residents.forget(spec_id)
             core.launcher.forget(spec_id)
             return None
         spec = target.spec
@@ -305,6 +306,7 @@ class Deployer:
         if orders.kill_old or orders.kill_new or orders.kill_any:
             self._kill(spec_id, spec, orders, _WHY[target.mode])
         if target.mode == "stop":
+            core.residents.forget(spec_id)
             core.launcher.forget(spec_id)
         else:
             self._want(target, spec, orders)
@@ -365,7 +367,7 @@ class Deployer:
         return Target("hold", change.before, change.before.instances, deployment)
 
     def _kill(self, spec_id: str, spec: RunSpec | None, orders: Orders, why: str) -> None:
-        staying = [i for i in self._core.ledger.instances_of(spec_id) if not i.leaving]
+        staying = [i for i in self._core.ledger.instances_of(spec_id) if not i.leaving and not i.parked]
         config = spec.last_config_change_at if spec else ""
         selection = spec.kill_selection if spec else "YOUNGEST_FIRST"
         constraints = spec.constraints if spec else ()

@@ -23,18 +23,25 @@ class Killer:
     def kill(self, instance: Instance, reason: str, *, drain: bool = True, wipe: bool = False) -> None:
         """Decides that an instance ends. With `drain`, it is told first and killed after its drain time."""
         core = self._core
+        if instance.parked:
+            if wipe:
+                core.send_away(instance, f"wiped: {reason}")
+            return
         if instance.leaving:
+            if wipe and not instance.wipe:
+                core.put(replace(instance, goal=Goal.DECOMMISSIONED, wipe=True), "to be wiped")
             if not drain and instance.draining_since is not None:
                 self._to_queue(instance)
             return
-        if instance.condition in (Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE):
+        stays = core.residents.stays(replace(instance, wipe=wipe))
+        if instance.condition in (Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE) and not stays:
             # Nobody can reach it. Should it come back, it is a task that is not wanted.
             core.send_away(instance, f"given up while unreachable: {reason}")
             return
         seconds = self.drain_seconds(core.ledger.spec_of(instance)) if drain and instance.running else 0.0
         leaving = replace(
             instance,
-            goal=Goal.DECOMMISSIONED,
+            goal=Goal.STOPPED if stays else Goal.DECOMMISSIONED,
             kill_reason=reason,
             wipe=wipe,
             draining_since=core.now if seconds else None,

@@ -151,6 +151,10 @@ class Launcher:
     def disconnected(self) -> None:
         self._offers.clear()
 
+    def hungry(self) -> None:
+        """Somebody needs offers soon."""
+        self._hungry = True
+
     def offered(self, offers: Iterable[Offer]) -> None:
         for offer in offers:
             self._offers[offer.id] = offer
@@ -171,37 +175,49 @@ class Launcher:
         offers, self._offers = list(self._offers.values()), {}
         ready = [entry for entry in self._entries.values() if self._can_launch(entry.spec)]
         rules = Rules(core.now, settings.maintenance_lead, settings.home_region, settings.reserve_gpu_agents)
-        result = match_offers([self._want(entry) for entry in ready], offers, rules, lambda a: self._ports.get(a, 0))
+        claims = {entry.spec.id: core.residents.claims(entry.spec, entry.requirement, entry.count) for entry in ready}
+        wants = [self._want(entry, entry.count - len(claims[entry.spec.id])) for entry in ready]
+        result = match_offers(
+            [want for want in wants if want.count],
+            offers,
+            rules,
+            lambda agent: self._ports.get(agent, 0),
+            [claim for of_spec in claims.values() for claim in of_spec],
+        )
         launches: dict[str, list[Launch]] = {}
         for placement in result.placements:
             launches.setdefault(placement.offer.id, []).append(self._launch(placement))
         self._record(ready, result, offers)
+        unused = []
         for offer in offers:
-            if offer.id in launches:
-                core.act(Accept(offer, tuple(launches[offer.id]), settings.decline_seconds))
-        if result.unused:
-            core.act(Decline(tuple(offer.id for offer in result.unused), settings.decline_seconds))
+            releases = core.residents.releases(offer)
+            if offer.id in launches or releases:
+                core.act(Accept(offer, tuple(launches.get(offer.id, ())), settings.decline_seconds, releases))
+            else:
+                unused.append(offer.id)
+        if unused:
+            core.act(Decline(tuple(unused), settings.decline_seconds))
         # The next to be served first are those that got nothing, or not all, this time.
         for entry in ready:
             if entry.spec.id in self._entries and entry.last_used_at == core.now:
                 self._entries[entry.spec.id] = self._entries.pop(entry.spec.id)
 
-    def _want(self, entry: Entry) -> Want:
+    def _want(self, entry: Entry, count: int) -> Want:
         ledger, spec = self._core.ledger, entry.spec
         config = spec.last_config_change_at
 
         def peers() -> Iterable[Agent]:
             instances = ledger.instances_of(spec.id)
-            return (i.agent for i in instances if i.config_version == config and not i.leaving)
+            return (i.agent for i in instances if i.config_version == config and not i.leaving and not i.parked)
 
-        return Want(spec, entry.requirement, entry.count, self._strategy(spec), peers, ledger.on_agents(spec.id))
+        return Want(spec, entry.requirement, count, self._strategy(spec), peers, ledger.on_agents(spec.id))
 
     def _strategy(self, spec: RunSpec) -> Strategy:
         named = spec.labels.get(LABEL)
         return next((strategy for strategy in STRATEGIES if strategy == named), self._core.settings.placement)
 
     def _can_launch(self, spec: RunSpec) -> bool:
-        return self.is_ripe(spec) and self._core.secrets.ready(spec)
+        return self.is_ripe(spec) and self._core.secrets.ready(spec) and self._core.residents.impossible(spec) is None
 
     def is_ripe(self, spec: RunSpec) -> bool:
         delay = self._delay(spec)
@@ -209,7 +225,9 @@ class Launcher:
 
     def _launch(self, placement: Placement) -> Launch:
         core, spec, offer = self._core, placement.spec, placement.offer
-        instance_id = instance_id_of(spec.id, next(core.ids))
+        before = placement.again
+        instance_id = before.id if before else instance_id_of(spec.id, next(core.ids))
+        incarnation = before.incarnation + 1 if before else 1
         instance = Instance(
             id=instance_id,
             spec_id=spec.id,
@@ -217,7 +235,8 @@ class Launcher:
             config_version=spec.last_config_change_at,
             role=spec.role,
             agent=offer.agent,
-            tasks=_tasks(spec, instance_id, placement.host_ports, core.now),
+            tasks=_tasks(spec, instance_id, incarnation, placement.host_ports, core.now),
+            incarnation=incarnation,
             checked=_is_checked(spec),
             ready=not (isinstance(spec, App) and spec.readiness_checks),
             provisioned_at=core.now,
@@ -233,7 +252,7 @@ class Launcher:
         if not entry.count:
             del self._entries[spec.id]
         self.launched += 1
-        return Launch(instance, spec, placement.takes)
+        return Launch(instance, spec, placement.takes, reserve=bool(entry.requirement.volumes) and before is None)
 
     def _record(self, entries: list[Entry], result: Round, offers: list[Offer]) -> None:
         self.offers_used += len(offers) - len(result.unused)
@@ -262,7 +281,7 @@ class Launcher:
         if self.roles != self._told_roles:
             self._told_roles, self._suppressed = self.roles, frozenset()
             core.act(UpdateRoles(self.roles))
-        waiting = {entry.spec.role for entry in self._entries.values()}
+        waiting = {entry.spec.role for entry in self._entries.values()} | core.residents.waiting_roles()
         idle = frozenset(self.roles) - waiting
         quiet = idle - self._suppressed
         if quiet:
@@ -321,7 +340,7 @@ class Launcher:
             last_rejects=dict(entry.last_rejects),
             last_offers=entry.last_offers,
             launch_rejects=dict(entry.all_rejects),
-            problem=self._core.secrets.problem(entry.spec),
+            problem=self._core.secrets.problem(entry.spec) or self._core.residents.problem(entry.spec),
             unused=tuple((offer.raw, reasons) for offer, reasons in entry.unused_offers),
         )
 
@@ -336,14 +355,16 @@ def _is_checked(spec: RunSpec) -> bool:
     return bool(spec.health_checks)
 
 
-def _tasks(spec: RunSpec, instance_id: str, host_ports: tuple[int, ...], now: float) -> tuple[Task, ...]:
+def _tasks(
+    spec: RunSpec, instance_id: str, incarnation: int, host_ports: tuple[int, ...], now: float
+) -> tuple[Task, ...]:
     if isinstance(spec, App):
-        return (Task(task_id_of(instance_id, None, 1), staged_at=now, host_ports=host_ports),)
+        return (Task(task_id_of(instance_id, None, incarnation), staged_at=now, host_ports=host_ports),)
     left = list(host_ports)
     tasks = []
     for container in spec.containers:
         count = sum(endpoint.host_port is not None for endpoint in container.endpoints)
         mine, left = left[:count], left[count:]
-        task_id = task_id_of(instance_id, container.name, 1)
+        task_id = task_id_of(instance_id, container.name, incarnation)
         tasks.append(Task(task_id, container.name, staged_at=now, host_ports=tuple(mine)))
     return tuple(tasks)

@@ -37,7 +37,9 @@ class Tally:
 
     def count(self, instance: Instance, by: int) -> None:
         condition = instance.condition
-        if instance.leaving or condition is Condition.KILLING:
+        if instance.parked:
+            self.inactive += by
+        elif instance.leaving or condition is Condition.KILLING:
             self.leaving += by
         elif condition is Condition.UNREACHABLE_INACTIVE:
             self.inactive += by

@@ -39,6 +39,10 @@ class Observer:
 
     def _update(self, before: Instance, status: TaskStatus) -> None:
         core = self._core
+        if before.parked:
+            if condition_of(status.state, status.reason) not in TERMINAL:
+                core.reconciler.stranger(status, terminal=False)  # it was given up, and came back
+            return
         if self._too_soon(before, status):
             core.timers.set(UNCERTAIN, before.id, core.now + core.settings.launch_grace)
             return
@@ -92,7 +96,8 @@ class Observer:
         core = self._core
         spec = core.ledger.spec_of(instance)
         if instance.leaving:
-            core.send_away(instance, "unreachable while it was to be killed")
+            if not core.residents.stays(instance):
+                core.send_away(instance, "unreachable while it was to be killed")
             return
         if spec is None or not isinstance(spec.unreachable_strategy, UnreachableStrategy):
             return
@@ -144,7 +149,11 @@ class Observer:
                     at=core.now,
                 )
             )
-        core.send_away(instance, f"{status.state} {status.reason or ''} {status.message}".strip())
+        why = f"{status.state} {status.reason or ''} {status.message}".strip()
+        if core.residents.stays(instance, status.state):
+            core.residents.park(instance, why)
+        else:
+            core.send_away(instance, why)
 
     def _announce_status(self, instance: Instance, task: Task, status: TaskStatus) -> None:
         self._core.announce(

@@ -33,7 +33,7 @@ from framework.engine.actions import (
 from framework.engine.bus import Bus
 from framework.engine.commands import Answer
 from framework.model.instance import Instance
-from framework.model.offer import Offer
+from framework.model.offer import Offer, Pool
 from framework.model.run_spec import RunSpec
 
 log = get_logger(__name__)
@@ -50,7 +50,9 @@ class Mesos(Protocol):
     def update_roles(self, roles: Sequence[str]) -> None:
         """For the present subscription, of which none are suppressed any more, and for those to come."""
 
-    def accept(self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float) -> None: ...
+    def accept(
+        self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float, releases: Sequence[Pool] = ()
+    ) -> None: ...
 
     def decline(self, offer_ids: Sequence[str], refuse_seconds: float) -> None: ...
 
@@ -104,8 +106,8 @@ class Performer:
                 mesos.acknowledge(task_id, agent_id, uuid)
             case Announce(type, fields):
                 self._bus.publish(type, now, fields)
-            case Accept(offer, launches, refuse_seconds):
-                mesos.accept(offer, launches, refuse_seconds)
+            case Accept(offer, launches, refuse_seconds, releases):
+                mesos.accept(offer, launches, refuse_seconds, *([releases] if releases else ()))
             case Decline(offer_ids, refuse_seconds):
                 mesos.decline(offer_ids, refuse_seconds)
             case Kill(task_id, kill_agent, grace_seconds):

@@ -162,7 +162,7 @@ class Prober:
         """Instances that are missing, or that have not shown yet that they are well."""
         census = self._core.ledger.census(spec.id, spec.last_config_change_at)
         instances = self._core.ledger.instances_of(spec.id)
-        young = sum(not i.leaving and not i.ok and i.healthy is None for i in instances)
+        young = sum(not i.leaving and not i.parked and not i.ok and i.healthy is None for i in instances)
         return young + max(0, spec.instances - census.staying)
 
     def ready(self, event: ReadinessProbed) -> None:

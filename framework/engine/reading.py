@@ -35,10 +35,10 @@ class StateView:
         return self._state.ledger.instance_of_task(task_id)
 
     def instances(self, spec_id: str) -> Iterable[Instance]:
-        return tuple(self._state.ledger.instances_of(spec_id))
+        return tuple(i for i in self._state.ledger.instances_of(spec_id) if not i.parked)
 
     def all_instances(self) -> Iterable[Instance]:
-        return tuple(self._state.ledger.instances.values())
+        return tuple(i for i in self._state.ledger.instances.values() if not i.parked)
 
     def counts(self, spec_id: str) -> Counts:
         return self._state.ledger.counts(spec_id)

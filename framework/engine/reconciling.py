@@ -35,7 +35,8 @@ class Reconciler:
 
     def _begin(self) -> None:
         core = self._core
-        self._open = {task.id for instance in core.ledger.instances.values() for task in instance.tasks}
+        live = [instance for instance in core.ledger.instances.values() if not instance.parked]
+        self._open = {task.id for instance in live for task in instance.tasks}
         self._wait = core.settings.reconcile_first
         core.timers.set(PERIOD, "", core.now + core.settings.reconcile_interval)
         if self._open:

@@ -32,6 +32,7 @@ class EngineSettings:
     versions_kept: int = 50
     history_kept: int = 500
     unused_offers_kept: int = 5
+    release_patience: float = 600.0  # so long offers are asked for, only to give back what was reserved for an instance
     secret_seconds: float = 60.0  # so long a fetched secret is used for launches before it is fetched again
     secret_retry: float = 10.0  # one that cannot be fetched is tried again so often
     secret_patience: float = 30.0  # so long an answer is waited for

@@ -45,6 +45,7 @@ from framework.engine.ledger import Ledger
 from framework.engine.observing import Observer
 from framework.engine.probing import Prober
 from framework.engine.reconciling import Reconciler
+from framework.engine.residents import Residents
 from framework.engine.rollouts import GIVE_UP, WELL, Rollouts
 from framework.engine.secrets import SECRETS, Secrets
 from framework.engine.settings import EngineSettings
@@ -61,6 +62,7 @@ class State:
         self.prober = core.prober = Prober(core)
         self.reconciler = core.reconciler = Reconciler(core)
         self.deployer = core.deployer = Deployer(core)
+        core.residents = Residents(core)
         core.rollouts = Rollouts(core)
         core.secrets = Secrets(core)
         self.observer = Observer(core)
@@ -187,6 +189,8 @@ class State:
         self.deployer.clear()
         self.launcher.clear()
         for instance in list(core.ledger.instances.values()):
+            if instance.parked:
+                continue
             if instance.leaving:
                 self.killer.adopt(instance)
             elif instance.condition is Condition.RUNNING:

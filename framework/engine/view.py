@@ -94,7 +94,7 @@ class View(Protocol):
     def instance_of_task(self, task_id: str) -> Instance | None: ...
 
     def instances(self, spec_id: str) -> Iterable[Instance]:
-        """Of one app or pod, oldest first; none for unknown ids."""
+        """Of one app or pod, oldest first, those that have tasks; none for unknown ids."""
 
     def all_instances(self) -> Iterable[Instance]: ...
 

@@ -10,20 +10,26 @@ from framework.model.instance import Agent, IpAddress
 from framework.model.offer import UNRESERVED, Offer, Pool, milli
 
 Json = Mapping[str, Any]
+# Of a reservation: whose it is. Marathon's names, so that each recognizes the other's.
+FRAMEWORK_LABEL, INSTANCE_LABEL = "marathon_framework_id", "marathon_task_id"
 _SCALARS = ("cpus", "mem", "disk", "gpus")
 
 
 def parse_offer(offer: Json) -> Offer:
     pools: dict[bytes, dict[str, Any]] = {}
     for resource in offer.get("resources", ()):
-        if not _is_plain(resource):
+        volume = _is_volume(resource)
+        if not volume and not _is_plain(resource):
             continue
         reservations = tuple(resource.get("reservations", ())) or _legacy_reservation(resource)
         pool = pools.setdefault(
-            orjson.dumps(reservations, option=orjson.OPT_SORT_KEYS), {"reservations": reservations, "ports": []}
+            orjson.dumps(reservations, option=orjson.OPT_SORT_KEYS),
+            {"reservations": reservations, "ports": [], "volumes": []},
         )
         name = resource["name"]
-        if name in _SCALARS and resource["type"] == "SCALAR":
+        if volume:
+            pool["volumes"].append(resource)
+        elif name in _SCALARS and resource["type"] == "SCALAR":
             pool[name] = pool.get(name, 0) + milli(resource["scalar"]["value"])
         elif name == "ports" and resource["type"] == "RANGES":
             pool["ports"] += [(r["begin"], r["end"]) for r in resource["ranges"].get("range", ())]
@@ -37,6 +43,12 @@ def parse_offer(offer: Json) -> Offer:
         maintenance_until=end,
         raw=offer,
     )
+
+
+def _is_volume(resource: Json) -> bool:
+    """A persistent volume on an agent's root disk."""
+    disk = resource.get("disk", {})
+    return "persistence" in disk and "source" not in disk and "shared" not in resource
 
 
 def _is_plain(resource: Json) -> bool:
@@ -55,6 +67,8 @@ def _legacy_reservation(resource: Json) -> tuple[Json, ...]:
 def _pool(fields: dict[str, Any]) -> Pool:
     reservations = fields["reservations"]
     last = reservations[-1] if reservations else {}
+    given = {label["key"]: label.get("value", "") for label in last.get("labels", {}).get("labels", ())}
+    owner = (given.get(FRAMEWORK_LABEL), given.get(INSTANCE_LABEL))
     return Pool(
         role=last.get("role", UNRESERVED),
         cpus=fields.get("cpus", 0),
@@ -63,7 +77,9 @@ def _pool(fields: dict[str, Any]) -> Pool:
         gpus=fields.get("gpus", 0),
         ports=tuple(fields["ports"]),
         reservations=reservations,
-        labelled=last.get("type") == "DYNAMIC" and bool(last.get("labels", {}).get("labels")),
+        labelled=last.get("type") == "DYNAMIC" and bool(given),
+        owner=(owner[0], owner[1]) if owner[0] and owner[1] else None,
+        volumes=tuple(fields["volumes"]),
     )
 
 

@@ -9,6 +9,7 @@ import base64
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from daemonkit.logs import get_logger
@@ -29,9 +30,10 @@ from framework.engine.events import (
 from framework.mesos.calls import Call
 from framework.mesos.driver import Driver
 from framework.mesos.offers import parse_offer, parse_status
+from framework.mesos.reservations import release, reserve
 from framework.mesos.task_group import launch_group
 from framework.mesos.task_info import SecretUnavailableError, no_secrets, task_info
-from framework.model.offer import Offer
+from framework.model.offer import Offer, Pool
 from framework.model.pod import Pod
 
 log = get_logger(__name__)
@@ -77,6 +79,7 @@ class MesosScheduler:
         self._info = {**info, "capabilities": capabilities}
         self._post, self._secrets = post, secrets
         self._on_removed, self._on_failed_over = on_removed, on_failed_over
+        self._principal = info.get("principal")
         self._master, self._credentials, self._new_driver = master, credentials, new_driver
         self._driver: Driver | None = None
         self._known = False  # subscribed before with this id
@@ -130,21 +133,30 @@ class MesosScheduler:
         for thread in self._leaving:
             await asyncio.to_thread(thread.join)
 
-    def accept(self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float) -> None:
+    def accept(
+        self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float, releases: Sequence[Pool] = ()
+    ) -> None:
         infos: list[Json] = []
         groups: list[Json] = []
+        makings = [operation for pool in releases for operation in release(pool, offer.role)]
         about: list[str] = []
         for launch in launches:
             try:
                 if isinstance(launch.spec, Pod):
                     groups.append(launch_group(launch, self._framework_id, self._resolve))
                 else:
-                    infos.append(task_info(launch, self._resolve))
+                    if launch.reserve:
+                        made = reserve(launch, self._framework_id, self._principal)
+                        launch = replace(launch, takes=made.takes)  # noqa: PLW2901
+                        infos.append(task_info(launch, self._resolve))
+                        makings += made.operations
+                    else:
+                        infos.append(task_info(launch, self._resolve))
                 about.append(launch.instance.id)
             except SecretUnavailableError as error:
                 self._refuse_launch(launch, str(error))
         operations = [{"type": "LAUNCH", "launch": {"task_infos": infos}}] if infos else []
-        operations += groups
+        operations = [*makings, *operations, *groups]
         body = {
             "type": "ACCEPT",
             "accept": {

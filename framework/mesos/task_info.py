@@ -80,6 +80,7 @@ def resources(takes: Iterable[Take], role: str) -> list[Json]:
             amount = getattr(take, name)
             if amount:
                 found.append({"name": name, "type": "SCALAR", "scalar": {"value": amount / SCALE}, **common})
+        found += [{**volume, "allocation_info": {"role": role}} for volume in take.volumes]
         if take.ports:
             ranges = [{"begin": begin, "end": end} for begin, end in _ranges(take.ports)]
             found.append({"name": "ports", "type": "RANGES", "ranges": {"range": ranges}, **common})

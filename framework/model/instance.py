@@ -83,6 +83,9 @@ class Instance:
     `id` is `grp_app.instance-<uuid>`. `config_version` is the spec's lastConfigChangeAt at launch: an instance is outdated when
     it differs from the spec's. `checked`: it has health checks; `healthy` is the verdict over all of them, None before the first result.
     `draining_since` is set from the decision to kill until the kill leaves; `kill_reason` tells why.
+
+    One that keeps persistent volumes does not go when its task ends: `parked`, it waits with its agent until it is launched again there,
+    with the next `incarnation`.
     """
 
     id: str
@@ -117,7 +120,12 @@ class Instance:
     @property
     def leaving(self) -> bool:
         """Decided to be killed: draining, or the kill has left."""
-        return self.goal is not Goal.RUNNING
+        return self.goal is not Goal.RUNNING and not self.parked
+
+    @property
+    def parked(self) -> bool:
+        """Has no task, but its volumes and what is reserved for it."""
+        return self.goal is Goal.STOPPED and self.condition in TERMINAL
 
     @property
     def running(self) -> bool:
@@ -132,6 +140,11 @@ class Instance:
             and self.ready
             and (self.healthy is True or not self.checked)
         )
+
+
+def persistence_id(instance_id: str, container_path: str) -> str:
+    """Of an instance's volume; Mesos wants it unique on the agent."""
+    return f"{instance_id}#{container_path}"
 
 
 @dataclass(frozen=True, slots=True)

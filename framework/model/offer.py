@@ -20,7 +20,9 @@ def milli(amount: float) -> int:
 class Pool:
     """The part of an offer that is reserved for one role in one way (or for none). `reservations` is echoed to Mesos as it came.
 
-    `labelled`: a dynamic reservation that carries labels belongs to somebody's instance and is not for general use.
+    `labelled`: a dynamic reservation that carries labels belongs to somebody's instance and is not for general use. `owner`: the
+    framework's id and the instance's id that its labels name, as this framework (and Marathon) writes them. `volumes`: the persistent
+    volumes in it, as they came; their size is not in `disk`.
     """
 
     role: str = UNRESERVED
@@ -31,6 +33,8 @@ class Pool:
     ports: Ranges = ()
     reservations: tuple[Mapping[str, Any], ...] = ()
     labelled: bool = False
+    owner: tuple[str, str] | None = None
+    volumes: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What a launch takes of one pool."""
+    """What a launch takes of one pool. `volumes` are taken whole."""
 
     pool: Pool
     cpus: int = 0
@@ -56,3 +60,4 @@ class Take:
     disk: int = 0
     gpus: int = 0
     ports: tuple[int, ...] = ()
+    volumes: tuple[Mapping[str, Any], ...] = ()

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from framework.api.answers.cache import dumps
+from framework.decide.match_offers import persistent_volumes
 from framework.engine.view import View
 from framework.model.app import App
-from framework.model.instance import Condition, HealthResult, Instance
+from framework.model.instance import Condition, HealthResult, Instance, persistence_id
 from framework.model.run_spec import RunSpec
 from framework.model.timestamp import to_text
 
@@ -55,7 +56,7 @@ def task_json(instance: Instance, spec: RunSpec | None, health: Iterable[HealthR
         "ports": list(task.host_ports),
         "ipAddresses": [{"ipAddress": ip.ip_address, "protocol": ip.protocol} for ip in task.ip_addresses],
         "role": instance.role,
-        "localVolumes": [],
+        "localVolumes": _local_volumes(instance, spec),
         "healthCheckResults": [health_json(result) for result in health],
     }
     if task.started_at is not None:
@@ -66,6 +67,14 @@ def task_json(instance: Instance, spec: RunSpec | None, health: Iterable[HealthR
         if value is not None:
             document[name] = value
     return document
+
+
+def _local_volumes(instance: Instance, spec: RunSpec | None) -> list[Document]:
+    volumes = persistent_volumes(spec) if spec else ()
+    return [
+        {"containerPath": v.container_path, "persistenceId": persistence_id(instance.id, v.container_path)}
+        for v in volumes
+    ]
 
 
 def health_json(result: HealthResult) -> Document:

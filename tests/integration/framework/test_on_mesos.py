@@ -166,3 +166,37 @@ def test_an_app_of_another_role_gets_offers_of_that_role(framework: Framework, m
     framework.deploy({**APP, "id": "/web", "instances": 1})
     assert sorted(task["role"] for task in framework.get("/v2/tasks")["tasks"]) == ["*", "prod", "prod"]
     assert len(mesos_tasks()) == 3
+
+
+def test_a_persistent_volume_outlives_its_task_and_goes_with_its_app(framework: Framework, mesos: Mesos) -> None:
+    database = {
+        **APP,
+        "id": "/prod/db",
+        "role": "prod",
+        "instances": 1,
+        "container": {
+            "type": "MESOS",
+            "volumes": [{"containerPath": "data", "mode": "RW", "persistent": {"size": 64}}],
+        },
+    }
+
+    def reserved() -> float:
+        """MB of disk that are reserved for the role, on all agents."""
+        return sum(
+            float(a["reserved_resources"].get("prod", {}).get("disk", 0)) for a in mesos.get("/slaves")["slaves"]
+        )
+
+    framework.deploy(database)
+    [before] = framework.tasks("/prod/db")
+    assert [volume["containerPath"] for volume in before["localVolumes"]] == ["data"]
+    assert reserved() == 64
+
+    framework.deploy({"id": "/prod/db", "cmd": "sleep 2000"})
+    [after] = framework.tasks("/prod/db")
+    assert (after["slaveId"], after["localVolumes"]) == (before["slaveId"], before["localVolumes"])
+    assert after["id"] != before["id"]
+    assert reserved() == 64
+
+    framework.change("DELETE", "/v2/apps/prod/db")
+    framework.settled()
+    eventually(lambda: reserved() == 0, timeout=60, what="the volume is given back")
