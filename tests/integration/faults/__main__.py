@@ -65,7 +65,6 @@ def measure(kind: MesosKind, faults: list[Fault]) -> list[Row]:
                 say(f"{kind}: {fault.name}")
                 row = try_out(one, fault)
                 say(f"    {row}")
-                say("    " + " ".join(f"{name} {shutil.disk_usage(one.disk(name)).used // 2**20} MB" for name in ("zookeeper1", "zookeeper2", "zookeeper3")))
                 rows.append(row)
                 if row.converged is None:
                     say(f"it did not converge; see {directory}")

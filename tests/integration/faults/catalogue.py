@@ -1,10 +1,13 @@
 """What is done to the cluster: each fault breaks something and says how it is mended."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nginx import process as nginx_process
+from nginx.layout import Layout
 from tests.integration.faults.cluster import Cluster, Daemon, MesosKind
 
 Mend = Callable[[], object]
@@ -31,6 +34,13 @@ def _kill_leader(cluster: Cluster) -> Mend:
 
 def _kill_daemon(name: str) -> Callable[[Cluster], Mend]:
     return lambda cluster: _kill(cluster, cluster.daemons[name])
+
+
+def _kill_nginx(cluster: Cluster) -> Mend:
+    """Master and workers; the daemon beside it lives."""
+    for pid in nginx_process.ours(Layout(cluster.edge_directory)):
+        os.kill(pid, signal.SIGKILL)
+    return lambda: None
 
 
 def _stop_leader(cluster: Cluster) -> Mend:
@@ -82,6 +92,7 @@ FAULTS = (
     Fault("kill -9 of the Mesos master", 5, _kill_daemon("mesos"), ("embedded",)),
     Fault("kill -9 of Consul", 5, _kill_daemon("consul")),
     Fault("kill -9 of the edge's daemon", 5, _kill_daemon("edge")),
+    Fault("kill -9 of the only Nginx, master and workers", 5, _kill_nginx),
     Fault("SIGSTOP of the leader for 40 s", 40, _stop_leader),
     Fault("leader cut off from ZooKeeper for 20 s", 20, _cut(zookeeper=True)),
     Fault("leader cut off from Mesos for 20 s", 20, _cut(mesos=True)),

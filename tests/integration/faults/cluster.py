@@ -108,6 +108,10 @@ class Cluster:
         return f"http://{self.network.address('mesos')}:5050"
 
     @property
+    def edge_directory(self) -> Path:
+        return self.directory / "edge"
+
+    @property
     def edge_url(self) -> str:
         return f"http://{self.network.address('services')}:8000"
 
@@ -229,7 +233,7 @@ class Cluster:
         registrator = self._python("registrator.daemon", host=own, mesos=self.mesos_url, consul=consul)
         self._add("registrator", "services", [*registrator, *apis])
         edge = self._python(
-            "nginx.daemon", host=own, daemon_host=own, consul=consul, state_dir=self.directory / "edge", workers=1
+            "nginx.daemon", host=own, daemon_host=own, consul=consul, state_dir=self.edge_directory, workers=1
         )
         self._add("edge", "services", edge)
 
@@ -268,7 +272,7 @@ class Cluster:
             daemon.end()
         for n in (1, 2, 3):
             subprocess.run(["umount", str(self.disk(f"zookeeper{n}"))], check=False, capture_output=True)
-        nginx_process.stop(self.directory / "edge")
+        nginx_process.stop(self.edge_directory)
         if self.mesos_kind == "embedded":
             with contextlib.suppress(OperatorError):
                 clean(self.work, AgentSettings())
