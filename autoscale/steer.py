@@ -90,8 +90,11 @@ def steer(
         reason = f"partial data may raise, not lower; {reason}"
     if policy.min == 0 and current > 0 and past.idle_since is not None and now - past.idle_since >= policy.idle_after:
         wanted, reason = 0, f"no request for {now - past.idle_since:.0f} s: to zero"
-    elif current == 0 and wanted > 0 and sample.rate > 0:
-        reason = f"woken by a request; {reason}"
+    elif current == 0 and policy.min == 0 and wanted > 0:
+        # The averages of before say nothing to an app at zero: a request does.
+        wanted, reason = (
+            (wanted, f"woken by a request; {reason}") if sample.rate > 0 else (0, "no request: stays at zero")
+        )
     if saturation and saturation.raises and wanted <= current < policy.max and current > 0:
         wanted = min(policy.max, current + max(1, math.ceil(current * SATURATED_STEP)))
         reason = f"{saturation.why}; {reason}"

@@ -21,6 +21,8 @@ NAMES = {
     "dromos_edge_request_mean_seconds": "mean",
 }
 
+WANTED = frozenset(NAMES) | {STARTED}
+
 
 def read(session: requests.Session, url: str, *, now: float, timeout: float) -> Reading:
     """Raises MetricsError where the edge does not answer, or not with these metrics."""
@@ -32,7 +34,7 @@ def parse(text: str, *, now: float, beat: float | None = None) -> Reading:
     found: dict[str, defaultdict[str, float]] = {part: defaultdict(float) for part in (*NAMES.values(), "errors")}
     started: float | None = None
     try:
-        for name, labels, value in samples(text, NAMES.keys() | {STARTED}):
+        for name, labels, value in samples(text, WANTED):
             app = labels.get("app")
             if name == STARTED:
                 started = value

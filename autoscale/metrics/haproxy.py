@@ -25,6 +25,7 @@ NAMES = {
     "total_time_average_seconds": "mean",
 }
 STARTED, UPTIME = "haproxy_process_start_time_seconds", "haproxy_process_uptime_seconds"
+WANTED = frozenset({*(PREFIX + name for name in NAMES), PREFIX + "http_responses_total", STARTED, UPTIME})
 
 
 def app_of(backend: str) -> str:
@@ -71,9 +72,8 @@ def read_metrics(session: requests.Session, url: str, *, now: float, timeout: fl
 def parse_metrics(text: str, *, now: float) -> Reading:
     found = _parts()
     started = beat = None
-    wanted = {PREFIX + name for name in NAMES} | {PREFIX + "http_responses_total", STARTED, UPTIME}
     try:
-        for name, labels, value in samples(text, wanted):
+        for name, labels, value in samples(text, WANTED):
             app = app_of(labels.get("proxy", ""))
             match name.removeprefix(PREFIX):
                 case "haproxy_process_start_time_seconds":

@@ -135,7 +135,7 @@ def test_of_several_windows_the_highest_bounds_hold():
 
 def test_an_idle_app_goes_to_zero_and_the_first_request_wakes_it():
     policy = replace(POLICY, min=0, idle_after=300)
-    app = App(policy, 3).lives(290, 0, Quality.TRUE_ZERO)
+    app = App(policy, 3).lives(300, 50).lives(290, 0, Quality.TRUE_ZERO)
     assert app.instances >= 1
     assert app.lives(30, 0, Quality.TRUE_ZERO).instances == 0
     assert any("to zero" in reason for reason in app.reasons)
