@@ -114,6 +114,10 @@ async def _too_many(_request: Request, error: engine_errors.TooManyDeployments) 
     return json_response({"message": str(error)}, 403)
 
 
+async def _unstorable(_request: Request, error: engine_errors.Unstorable) -> Response:
+    return json_response({"message": str(error)}, 422)
+
+
 async def _unavailable(_request: Request, error: engine_errors.Unavailable) -> Response:
     return json_response({"message": str(error)}, 503, {"Retry-After": str(error.retry_after)})
 
@@ -133,6 +137,7 @@ ERROR_HANDLERS: dict[Any, Handler] = {
     engine_errors.Locked: _locked,
     engine_errors.NotFound: _not_found,
     engine_errors.TooManyDeployments: _too_many,
+    engine_errors.Unstorable: _unstorable,
     engine_errors.Unavailable: _unavailable,
     HTTPException: _http,
     Exception: _bug,

@@ -5,7 +5,8 @@ EngineError
 │   ├── NotFound            kind ("App", "Group", "Deployment", "Task", …), id
 │   ├── Locked              deployment ids that hold what the command would change; `force` overrides
 │   ├── NotWaiting          a go for a deployment in which nothing waits for one
-│   └── TooManyDeployments
+│   ├── TooManyDeployments
+│   └── Unstorable          the change holds something that cannot be written
 ├── Unavailable             not now: nothing was changed, the same command may be sent again
 │   ├── NotLeader
 │   ├── Busy                the queue of commands is full
@@ -47,6 +48,11 @@ class TooManyDeployments(CommandRefused):
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} deployments are running already; wait, or cancel one")
         self.limit = limit
+
+
+class Unstorable(CommandRefused):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The change cannot be kept, nothing was changed: {why}")
 
 
 class Unavailable(EngineError):  # noqa: N818

@@ -31,7 +31,7 @@ from framework.engine.actions import (
 )
 from framework.engine.bus import Bus
 from framework.engine.commands import Answer, Command
-from framework.engine.errors import Busy, NotLeader, StoreUnavailable
+from framework.engine.errors import Busy, NotLeader, StoreUnavailable, Unstorable
 from framework.engine.events import BatchEnded, CommandReceived, Deposed, Elected, Event, TimePassed
 from framework.engine.ledger import Ledger, load_ledger
 from framework.engine.perform import Mesos, Performer, Probes
@@ -108,6 +108,8 @@ class Engine:
         self.view = StateView(self.state, store, framework_name=framework_name)
         self._performer: Performer | None = None
         self._events: deque[Event] = deque()
+        self._batch: list[Event] = []  # the events of the present batch
+        self._one_by_one = 0  # so many events are to be batches of their own
         self._news = asyncio.Event()
         self._tickets = itertools.count(1)
         self._callers: dict[int, asyncio.Future[Answer]] = {}
@@ -209,6 +211,11 @@ class Engine:
     def _later(self, seconds: float, do: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, do)
 
+    async def check_right(self) -> None:
+        """A leader that has nothing to write for a while looks whether it still leads."""
+        if self.view.is_leader and not await self._store.holds():
+            self.doubt()
+
     def _subscribe_again(self) -> None:
         if self.view.is_leader and self._performer is not None:
             again = Subscribe(self.state.ledger.framework_id, self.state.launcher.roles)
@@ -264,7 +271,11 @@ class Engine:
 
     async def _step(self) -> None:
         actions, handled = await self._handle_batch()
-        writes = self.state.ledger.pending()
+        try:
+            writes = self.state.ledger.pending()
+        except Exception as error:
+            await self._not_encodable(error)
+            return
         asks = self._in_doubt or self.store_problem is not None or any(map(_needs_right, actions))
         if not writes and asks and self.view.is_leader:
             writes = [Write(PROBE_TABLE, "writable", b"1")]
@@ -299,8 +310,13 @@ class Engine:
         deadline = state.next_deadline()
         if deadline is not None and deadline <= now:
             actions += self._handle(TimePassed(), now)
-        while self._events and handled < self._loop_settings.batch:
-            actions += self._handle(self._events.popleft(), now)
+        self._batch = []
+        most = 1 if self._one_by_one else self._loop_settings.batch
+        self._one_by_one = max(0, self._one_by_one - 1)
+        while self._events and handled < most:
+            event = self._events.popleft()
+            self._batch.append(event)
+            actions += self._handle(event, now)
             handled += 1
             if time.perf_counter() - slice_started > self._loop_settings.slice_seconds:
                 await asyncio.sleep(0)
@@ -333,6 +349,27 @@ class Engine:
                 await asyncio.sleep(0)
                 slice_started = time.perf_counter()
         self.figures.perform_seconds += time.perf_counter() - started
+
+    async def _not_encodable(self, error: Exception) -> None:
+        """Something in the batch cannot be written. Nothing of it has happened; its events come again, one at a time, until the one that
+        is at fault stands alone: it is dropped, and who asked for it is told."""
+        self.figures.errors += 1
+        undone = self.state.undo(self._clock())
+        if len(self._batch) > 1:
+            self._one_by_one = len(self._batch)
+            self._events.extendleft(reversed(self._batch))
+        for event in self._batch if len(self._batch) == 1 else ():
+            log.error(
+                "what came of an event cannot be written, it is dropped",
+                event_type=type(event).__name__,
+                error=str(error),
+            )
+            if isinstance(event, CommandReceived):
+                self.refuse(event.ticket, Unstorable(str(error)))
+        if not self._batch:
+            log.error("what is to be done now cannot be written", error=str(error))
+            await self._sleep(self._loop_settings.store_retry)
+        await self._perform([action for action in undone if not isinstance(action, Announce)])
 
     async def _not_kept(self, error: StoreError, actions: list[Action]) -> None:
         """Nothing of the batch has happened: callers are told so, offers go back, the rest is worked out anew."""
