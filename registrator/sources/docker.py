@@ -207,6 +207,8 @@ class DockerSource:
         self._changed.add(id)
         if action == "kill" and str(attributes.get("signal", "")) in _STOP_SIGNALS:
             self._stopping[id] = time.monotonic()
+            # A container that goes on after all causes no event.
+            asyncio.get_running_loop().call_later(self._stopping_hold + 0.01, hint, "docker has not stopped it")
         elif action in ("start", "unpause"):
             self._stopping.pop(id, None)
         elif action == "destroy":

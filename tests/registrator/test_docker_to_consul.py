@@ -133,6 +133,19 @@ def test_a_container_drains_when_it_is_told_to_stop_and_is_removed_when_it_has_e
     eventually(lambda: not services(real_consul, "busybox"))
 
 
+def test_a_container_that_does_not_end_although_it_was_told_to_is_in_rotation_again_after_the_hold(
+    real_consul, docker_registrator, run
+) -> None:
+    docker_registrator(consul=real_consul.url, stopping_hold=5)
+    container = run(
+        command=["sh", "-c", "trap '' TERM; httpd -f -p 80 & while true; do wait; done"], ports={"80/tcp": None}
+    )
+    eventually(lambda: real_consul.healthy("busybox"))
+    container.client.api.kill(container.id, "SIGTERM")
+    eventually(lambda: not real_consul.healthy("busybox"), 30, 0.02, what="it drains")
+    eventually(lambda: real_consul.healthy("busybox"), 30, what="in rotation again")
+
+
 def test_a_container_that_is_started_again_is_registered_again(real_consul, docker_registrator, run) -> None:
     docker_registrator(consul=real_consul.url)
     container = run(ports={"80/tcp": None})
