@@ -87,3 +87,7 @@ async def _hold(lock: Lock, health: Health, stop: asyncio.Event) -> None:
         await lifecycle.sleep_or_stop(lock.renew_every, stop)
     with contextlib.suppress(AutoscaleError):
         await asyncio.to_thread(lock.release)
+
+
+if __name__ == "__main__":
+    command()
