@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from framework.decide.advance_deployment import max_capacity, min_healthy
 from framework.engine import records
 from framework.engine.commands import Accepted, Killed
+from framework.engine.errors import NotLeader
 from framework.engine.ledger import Ledger, Tally, load_ledger
 from framework.engine.loop import Engine
 from framework.model.app import App
@@ -86,7 +87,13 @@ class Invariants:
         for ticket, answer in list(answered.items()):
             del answered[ticket]
             ask = self.asks.pop(ticket, None)
-            if ask is None or isinstance(answer, Exception):
+            if ask is None:
+                continue
+            if isinstance(answer, NotLeader):
+                self._may_be(
+                    ask
+                )  # its leader may have been deposed by a write of which it is not known whether it was kept
+            if isinstance(answer, Exception):
                 continue
             self._world.note(f"accepted: {ask.kind} {ask.app_id}")
             expected = ask.expects
@@ -107,10 +114,13 @@ class Invariants:
             raise self._world.violated(f"{ask.app_id} is rolled back to {found}, was {ask.expects}")
         return found
 
+    def _may_be(self, ask: Ask) -> None:
+        self.possible.setdefault(ask.app_id, set()).add(ANY if ask.is_relative else ask.expects)
+
     def _check_accepted(self, declared: Declared) -> None:
         """Every change that was accepted is there; one that nobody was told about may be."""
         for ask in self.asks.values():
-            self.possible.setdefault(ask.app_id, set()).add(ANY if ask.is_relative else ask.expects)
+            self._may_be(ask)
         for app_id in self._app_ids:
             found = brief(declared.apps.get(app_id))
             known = self.accepted.get(app_id)

@@ -28,6 +28,14 @@ from tests.simulation.world import World, run_now, sleep
 
 WATCHDOG = 20.0  # without a heartbeat of the master for so long the driver subscribes anew
 CALL_TIMEOUT = 5.0
+IN_ORDER = (
+    "accept",
+    "decline",
+    "revive",
+    "suppress",
+    "kill",
+    "reconcile",
+)  # calls that go by one connection, as in mesos.scheduler
 
 
 class SimEngine(Engine):
@@ -431,8 +439,7 @@ class Link:
             world.after(seconds, lambda: self._lost(stream, name, arguments))
             return
         when = world.now + world.between(0.001, 0.05)
-        if name in ("accept", "decline", "revive", "suppress", "kill", "reconcile"):
-            # These go by one connection, in order.
+        if name in IN_ORDER:
             when = self._lane = max(when, self._lane)
         again = name != "accept" and world.chance(0.005)
 

@@ -32,6 +32,9 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.random = random.Random(seed)
+        self.later_faults = random.Random(
+            -1 - seed
+        )  # of faults that were added later: seeds keep the meaning that they had
         self.now = 1_600_000_000.0
         self.started = self.now
         self.calm = False  # no more faults
