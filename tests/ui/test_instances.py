@@ -22,7 +22,7 @@ def test_a_log_is_followed_live(ui: Ui, dromos: Platform) -> None:
     log = page.get_by_role("log", name="stdout")
     expect(log).to_contain_text("begun")
     sandbox = next(
-        path.parent for path in dromos.state_dir.glob(f"mesos/**/runs/*/stdout") if "begun" in path.read_text()
+        path.parent for path in dromos.state_dir.glob("mesos/**/runs/*/stdout") if "begun" in path.read_text()
     )
     (sandbox / "go").touch()
     expect(log).to_contain_text("went on")

@@ -30,6 +30,7 @@ const RETRY_MS = 1_000;
 const STALE_AFTER_MS = 4_000; // without an answer, when one is due
 const ASLEEP_MS = 8_000; // a clock that ticks every second stood still for so long: the machine slept
 const KEPT_EVENTS = 1_000;
+const FLUSH_MS = 50;
 const FEW_APPS = 10; // more are asked for all at once
 
 export const cluster = new Store<Cluster>({ apps: [], deployments: [], queue: [], info: null, leader: null, loadedAt: 0 });
@@ -38,7 +39,7 @@ export const events = new Store<StreamEvent[]>([]);
 
 let attempt: AbortController | null = null;
 let streaming = false;
-let lastId = "";
+let lastId = "0"; // from the beginning, as far as the server keeps it
 let timer: number | undefined;
 let idle: number | undefined; // when nothing calls for it, all is looked at now and then
 let due = Infinity;
@@ -46,6 +47,8 @@ let loading = false;
 let spent = 0; // ms that the last full load took
 let touched: Set<string> | "all" = "all";
 let failedSince = 0;
+let fresh: StreamEvent[] = [];
+let flushing: number | undefined;
 
 export function start(): void {
   void stream();
@@ -182,9 +185,17 @@ function onMessage(message: Message): void {
   const data = JSON.parse(message.data) as StreamEvent;
   if (message.id) lastId = message.id;
   if (/^event_stream_/.test(data.eventType)) return;
-  events.set([{ ...data, id: message.id || `${data.timestamp}-${events.value.length}` }, ...events.value].slice(0, KEPT_EVENTS));
+  fresh.unshift({ ...data, id: message.id || `${data.timestamp}-${fresh.length}` });
+  flushing ??= window.setTimeout(flush, FLUSH_MS);
   touch(data);
   schedule(pause());
+}
+
+/** Many events at once are shown at once. */
+function flush(): void {
+  flushing = undefined;
+  events.set([...fresh, ...events.value].slice(0, KEPT_EVENTS));
+  fresh = [];
 }
 
 function touch(event: StreamEvent): void {

@@ -85,7 +85,7 @@ function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void
       <div class="tools">
         <button type="button" class="search" onClick={onSearch}>{text("search")} <kbd>/</kbd></button>
         {who?.signedIn && <button type="button" onClick={signOut} title={text("signOut")} aria-label={`${text("signOut")} (${who.name})`}>{who.name} ⏻</button>}
-        <span class={`connection ${state}`} role="status"><i class="dot" aria-hidden="true" />{text(state)}</span>
+        <span class={`connection ${state}`} role="status"><i class="dot" aria-hidden="true" /><span class="connection-text">{text(state)}</span></span>
         <button type="button" class="icon" aria-label={`${text("language")}: ${shownLanguage === "en" ? "English" : "中文"}`} lang={shownLanguage === "en" ? "zh-CN" : "en"} onClick={() => setLanguage(shownLanguage === "en" ? "zh" : "en")}>
           {shownLanguage === "en" ? "中" : "EN"}
         </button>

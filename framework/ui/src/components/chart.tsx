@@ -13,6 +13,12 @@ export interface Series {
   dashed?: boolean;
 }
 
+const LEAST_SPAN = 60; // seconds
+
+function clock(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+}
+
 /** `times` are epoch seconds; every series has as many values. */
 export function Chart({ times, series, label, format = String, height = 180 }: {
   times: number[];
@@ -38,8 +44,8 @@ export function Chart({ times, series, label, format = String, height = 180 }: {
       height,
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
-      scales: { y: { range: (_plot, _low, high) => [0, Math.max(high * 1.15, 0.001)] } },
-      axes: [axis, { ...axis, size: 56, values: (_plot, marks) => marks.map((mark) => format(mark)) }],
+      scales: { x: { range: (_plot, from, to) => [Math.min(from, to - LEAST_SPAN), to] }, y: { range: (_plot, _low, high) => [0, Math.max(high * 1.15, 0.001)] } },
+      axes: [{ ...axis, space: 90, values: (_plot, marks) => marks.map((mark) => (Number.isInteger(mark) ? clock(mark) : "")) }, { ...axis, size: 56, values: (_plot, marks) => marks.map((mark) => format(mark)) }],
       series: [
         {},
         ...series.map((one) => ({

@@ -63,7 +63,7 @@ export function SearchDialog({ onClose }: { onClose: () => void }) {
         {hits.map((hit, index) => (
           <li key={hit.kind + hit.name}>
             <a href={hit.to} aria-current={index === at ? "true" : undefined} onClick={onClose}>
-              <span>{hit.name}</span><span class="faint">{hit.kind}</span>
+              <span>{hit.name}</span><span class="faint hit-kind">{hit.kind}</span>
             </a>
           </li>
         ))}

@@ -148,6 +148,7 @@ export const en = {
   instanceEnded: "This instance has ended. What it wrote stays readable for a while.",
   addresses: "Addresses",
   chooseAll: "Choose all",
+  chooseToKill: "Choose instances to kill them.",
   message: "Message",
   disk: "Disk",
   attributes: "Attributes",

@@ -150,6 +150,7 @@ export const zh: Texts = {
   instanceEnded: "此实例已结束，其输出在一段时间内仍可读取。",
   addresses: "地址",
   chooseAll: "全选",
+  chooseToKill: "选择要终止的实例。",
   message: "消息",
   disk: "磁盘",
   attributes: "属性",

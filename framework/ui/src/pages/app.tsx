@@ -102,7 +102,9 @@ function Instances({ app }: { app: App }) {
   return (
     <>
       <div class="selection" aria-live="polite">
-        {living.length > 0 && (
+        {living.length === 0 ? (
+          <span class="faint">{text("chooseToKill")}</span>
+        ) : (
           <>
             <span>{text("selected", { count: living.length })}</span>
             {(["kill", "killScale", "killWipe"] as const).map((what) => (

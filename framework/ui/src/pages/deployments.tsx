@@ -39,7 +39,7 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
           <p class="faint"><When time={deployment.version} /> · <code>{deployment.id}</code></p>
         </div>
         <div class="deployment-progress">
-          <progress max={deployment.totalSteps} value={deployment.currentStep} aria-label={text("step", { current: deployment.currentStep, total: deployment.totalSteps })} />
+          <progress max={deployment.totalSteps} value={Math.max(0, deployment.currentStep - 0.5)} aria-label={text("step", { current: deployment.currentStep, total: deployment.totalSteps })} />
           <span>{text("step", { current: deployment.currentStep, total: deployment.totalSteps })}</span>
           <div class="chips">{deployment.currentActions.slice(0, 8).map((action, index) => (
             <span key={index}><Badge kind="status-deploying">{action.action}</Badge>{action.rollout && <> <Badge kind={action.rollout.state === "running" ? "plain" : "warn"}>{action.rollout.strategy}: {action.rollout.state}</Badge></>}</span>
