@@ -83,6 +83,7 @@ async def _engine(
         credentials=settings.credentials,
         gpus=settings.gpu_scheduling,
         secrets=secrets,
+        tls=settings.master_tls(),
         on_removed=lambda message: give_up(OperatorError(_removed(message, settings))),
         on_failed_over=engine.doubt,
     )

@@ -1,11 +1,13 @@
 """Settings of the framework's daemon. Names are Marathon's where it has the setting, with dashes: `--framework-name`."""
 
 import getpass
+import ssl
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from daemonkit.errors import OperatorError
 from daemonkit.settings import Seconds
 from framework.api.settings import ApiSettings
 from framework.decide.placement import Strategy
@@ -47,6 +49,15 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
     )
     checkpoint: bool = Field(True, description="let agents recover tasks after their own restart")
     webui_url: str | None = Field(None, description="the address that Mesos shows for the framework")
+    mesos_tls: bool = Field(False, description="speak TLS to the master; also said by https:// in --master")
+    mesos_ca: Path | None = Field(
+        None, description="the CA of the masters' certificates (PEM); the system's without it"
+    )
+    mesos_certificate: Path | None = Field(None, description="the certificate to show to the master (PEM)")
+    mesos_key: Path | None = Field(None, description="its key (PEM)")
+    mesos_verify_hostname: bool = Field(
+        True, description="refuse a master whose certificate is not for the name or address that it was found by"
+    )
     mesos_authentication_principal: str | None = Field(None, description="the principal that Mesos knows")
     mesos_authentication_secret: SecretStr | None = Field(None, description="its secret")
     gpu_scheduling: bool = Field(True, description="take offers of agents with GPUs")
@@ -163,6 +174,21 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
     def zookeeper(self) -> ZooKeeperAddress | None:
         """Raises OperatorError."""
         return parse_address(self.zk.get_secret_value()) if self.zk else None
+
+    def master_tls(self) -> ssl.SSLContext | None:
+        """Raises OperatorError where a file cannot be used."""
+        if not (self.mesos_tls or self.master.startswith("https://")):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=str(self.mesos_ca) if self.mesos_ca else None)
+            if self.mesos_certificate:
+                context.load_cert_chain(self.mesos_certificate, self.mesos_key)
+        except OSError as error:
+            raise OperatorError(
+                f"TLS to the master: {error.strerror or error}; look at --mesos-ca, --mesos-certificate, --mesos-key"
+            ) from None
+        context.check_hostname = self.mesos_verify_hostname
+        return context
 
     @property
     def credentials(self) -> tuple[str, str] | None:

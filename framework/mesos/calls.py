@@ -8,6 +8,7 @@ import base64
 import contextlib
 import queue
 import socket
+import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -53,12 +54,13 @@ class CallPool:
         bound: int = 100_000,
         timeout: float = 10.0,
         credentials: tuple[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         header = ""
         if credentials:
             token = base64.b64encode(":".join(credentials).encode()).decode()
             header = f"Authorization: Basic {token}\r\n"
-        self._lanes = [_Lane(index, settled, pipeline, bound, timeout, header) for index in range(lanes)]
+        self._lanes = [_Lane(index, settled, pipeline, bound, timeout, header, tls) for index in range(lanes)]
 
     def start(self) -> None:
         for lane in self._lanes:
@@ -81,11 +83,19 @@ class CallPool:
 
 class _Lane(threading.Thread):
     def __init__(
-        self, index: int, settled: Outcome, pipeline: int, bound: int, timeout: float, authorization: str
+        self,
+        index: int,
+        settled: Outcome,
+        pipeline: int,
+        bound: int,
+        timeout: float,
+        authorization: str,
+        tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(name=f"mesos-calls-{index}", daemon=True)
         self._queue: queue.Queue[Call | None] = queue.Queue(bound)
         self._settled, self._pipeline, self._timeout, self._authorization = settled, pipeline, timeout, authorization
+        self._tls = tls
         self._connection: _Connection | None = None
 
     @property
@@ -163,7 +173,7 @@ class _Lane(threading.Thread):
     def _connect(self, master: str) -> "_Connection":
         if self._connection is None or self._connection.master != master:
             self._close()
-            self._connection = _Connection(master, self._timeout)
+            self._connection = _Connection(master, self._timeout, self._tls)
         return self._connection
 
     def _close(self) -> None:
@@ -172,13 +182,26 @@ class _Lane(threading.Thread):
             self._connection = None
 
 
+def connect(master: str, timeout: float, tls: ssl.SSLContext | None) -> socket.socket:
+    """To host:port. Raises OSError, of which a certificate that does not convince is one."""
+    host, _, port = master.rpartition(":")
+    host = host.strip("[]")
+    plain = socket.create_connection((host, int(port)), timeout=timeout)
+    if tls is None:
+        return plain
+    try:
+        return tls.wrap_socket(plain, server_hostname=host)
+    except OSError:
+        plain.close()
+        raise
+
+
 class _Connection:
     """A kept-alive connection; answers come in the order of the requests."""
 
-    def __init__(self, master: str, timeout: float) -> None:
+    def __init__(self, master: str, timeout: float, tls: ssl.SSLContext | None) -> None:
         self.master = master
-        host, _, port = master.rpartition(":")
-        self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout=timeout)
+        self._socket = connect(master, timeout, tls)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answers: list[tuple[int, str]] = []
         self._body = bytearray()

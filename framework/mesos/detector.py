@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 Found = Callable[[str | None], None]
 _ZK = re.compile(r"zk://(?:(?P<auth>[^@/]+)@)?(?P<hosts>[^/]+)(?P<path>/.*)?")
-_ADDRESS = re.compile(r"(?:http://)?(?P<host>\[[0-9a-fA-F:]+\]|[^\s:/]+)(?::(?P<port>\d+))?/?")
+_ADDRESS = re.compile(r"(?:https?://)?(?P<host>\[[0-9a-fA-F:]+\]|[^\s:/]+)(?::(?P<port>\d+))?/?")
 _DEFAULT_PORT = 5050
 
 
@@ -29,7 +29,7 @@ class ZooKeeperAddress:
 
 
 def parse_master(text: str) -> str | ZooKeeperAddress:
-    """`host:port`, `host`, `http://host:port` -> "host:port"; `zk://[user:pass@]h1:2181,h2:2181/mesos` -> ZooKeeperAddress."""
+    """`host:port`, `host`, `http[s]://host:port` -> "host:port"; `zk://[user:pass@]h1:2181,h2:2181/mesos` -> ZooKeeperAddress."""
     match = _ZK.fullmatch(text)
     if match:
         path = (match["path"] or "").rstrip("/")

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ import orjson
 
 from daemonkit.backoff import Backoff
 from daemonkit.logs import get_logger
-from framework.mesos.calls import Call, CallPool
+from framework.mesos.calls import Call, CallPool, connect
 from framework.mesos.detector import ZooKeeperDetector, parse_master
 
 _before = signal.getsignal(signal.SIGINT)
@@ -68,6 +69,7 @@ class Driver(MesosSchedulerDriver):  # type: ignore[misc]
         backoff: Backoff | None = None,
         connect_timeout: float = 5.0,
         lanes: int = 4,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(
             None, framework, master, implicit_acknowledgements=False, failover=True,
@@ -75,8 +77,8 @@ class Driver(MesosSchedulerDriver):  # type: ignore[misc]
         )  # fmt: skip
         self._on_message, self._on_failed_call = on_message, on_failed_call
         self._backoff = backoff or Backoff(first=0.2, most=5.0)
-        self._connect_timeout = connect_timeout
-        self._calls = CallPool(self._settled, lanes=lanes, credentials=credentials)
+        self._connect_timeout, self._tls = connect_timeout, tls
+        self._calls = CallPool(self._settled, lanes=lanes, credentials=credentials, tls=tls)
         self._stopping = threading.Event()
         self._reconnect = threading.Event()
         self._socket: socket.socket | None = None
@@ -185,8 +187,7 @@ class Driver(MesosSchedulerDriver):  # type: ignore[misc]
         master = self.master
         if not master:
             return
-        host, _, port = master.rpartition(":")
-        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=self._connect_timeout)
+        connection = connect(master, self._connect_timeout, self._tls)
         with self._lock:
             self._socket = connection
         self._reconnect.clear()

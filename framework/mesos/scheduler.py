@@ -6,6 +6,7 @@ the buffer is full the stream's thread waits, and with it the master's socket.
 
 import asyncio
 import base64
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -73,6 +74,7 @@ class MesosScheduler:
         on_failed_over: Callable[[], None] = lambda: None,
         bound: int = 20_000,
         gpus: bool = True,
+        tls: ssl.SSLContext | None = None,
         new_driver: Callable[..., Driver] = Driver,
     ) -> None:
         capabilities = [{"type": name} for name in (*CAPABILITIES, *(["GPU_RESOURCES"] if gpus else []))]
@@ -80,7 +82,7 @@ class MesosScheduler:
         self._post, self._secrets = post, secrets
         self._on_removed, self._on_failed_over = on_removed, on_failed_over
         self._principal = info.get("principal")
-        self._master, self._credentials, self._new_driver = master, credentials, new_driver
+        self._master, self._credentials, self._tls, self._new_driver = master, credentials, tls, new_driver
         self._driver: Driver | None = None
         self._known = False  # subscribed before with this id
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -107,6 +109,7 @@ class MesosScheduler:
             lambda kind, content: self._told(life, kind, content),
             lambda call, status, text: self._failed_call(life, call, status, text),
             credentials=self._credentials,
+            tls=self._tls,
         )
         self._driver.start()
 

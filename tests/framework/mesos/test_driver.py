@@ -3,9 +3,12 @@
 import queue
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httptools
@@ -106,7 +109,8 @@ def _content_length(head: bytes) -> int:
 class Master:
     """`on_subscribe` and `on_call` answer; all that came in is in `subscriptions` and `calls`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.subscriptions: list[Request] = []
         self.calls: list[Json] = []
         self.on_subscribe: Callable[[Connection, int], None] = lambda connection, number: connection.stream(SUBSCRIBED)
@@ -130,9 +134,18 @@ class Master:
             except OSError:
                 return
             self._sockets.append(sock)
-            thread = threading.Thread(target=self._serve, args=(Connection(sock),), daemon=True)
+            thread = threading.Thread(target=self._greet, args=(sock,), daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    def _greet(self, sock: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            except OSError:
+                return
+            self._sockets.append(sock)
+        self._serve(Connection(sock))
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -439,3 +452,62 @@ def test_signals_and_the_tasks_are_left_alone(master: Master, told: Told, start:
     finally:
         signal.signal(signal.SIGINT, before)
     assert all(call["type"] != "TEARDOWN" for call in master.calls)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """For 127.0.0.1, signed by itself; and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    made += [
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+        "-subj",
+        "/CN=master",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+    ]
+    subprocess.run(made, check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.fixture
+def tls_master(certificate: tuple[Path, Path]) -> Iterator[Master]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    server = Master(context)
+    yield server
+    server.close()
+
+
+def test_the_stream_and_the_calls_go_over_tls(
+    tls_master: Master, told: Told, start: Start, certificate: tuple[Path, Path]
+) -> None:
+    driver = start(address=f"https://{tls_master.address}", tls=ssl.create_default_context(cafile=certificate[0]))
+    told.next("CONNECTED")
+    tls_master.streams[0].send({"type": "MESSAGE", "message": {"data": "x" * 100_000}})
+    assert len(told.next("MESSAGE")["data"]) == 100_000
+    assert driver.call({"type": "REVIVE", "revive": {"roles": ["*"]}}, "offers")
+    eventually(lambda: [call for call in tls_master.calls if call["type"] == "REVIVE"], timeout=30)
+
+
+def test_a_master_whose_certificate_is_not_trusted_is_told_nothing(
+    tls_master: Master, told: Told, start: Start
+) -> None:
+    start(address=tls_master.address, tls=ssl.create_default_context())
+    assert "certificate verify failed" in told.next("DISCONNECTED", timeout=30)["why"]
+    assert tls_master.subscriptions == []
