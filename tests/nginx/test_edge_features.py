@@ -264,6 +264,41 @@ async def test_more_than_the_rate_is_refused(edge: Rig) -> None:
 
 
 @with_targets(ALL)
+async def test_more_connections_than_the_limit_are_refused(edge: Rig) -> None:
+    async with backends("web") as (web,):
+        web.held = asyncio.Event()
+        await edge.show(instance(web, DROMOS_EDGE_CONNECTIONS="2"))
+        held = [asyncio.create_task(edge.ask()) for _ in range(2)]
+        await eventually_async(lambda: web.active == 2)
+        assert (await edge.ask()).status_code == 429
+        web.held.set()
+        assert {answer.status_code for answer in await asyncio.gather(*held)} == {200}
+
+        async def let_in() -> bool:
+            return (await edge.ask()).status_code == 200
+
+        await eventually_async(let_in)
+
+
+@with_targets(ALL)
+async def test_an_endpoint_that_is_too_slow_is_given_up(edge: Rig) -> None:
+    async with backends("web") as (web,):
+        web.held = asyncio.Event()
+        await edge.show(instance(web, DROMOS_EDGE_READ_TIMEOUT="300ms", DROMOS_EDGE_TRIES="1"))
+        assert (await edge.ask()).status_code == 504
+        web.held.set()
+
+
+@with_targets(ALL)
+async def test_an_answer_that_a_label_names_is_asked_of_another_endpoint(edge: Rig) -> None:
+    async with backends("good", "bad") as (good, bad):
+        bad.status = 503
+        await edge.show(*(instance(one, DROMOS_EDGE_RETRY_ON="http_503") for one in (good, bad)))
+        assert set(await edge.answers(6)) == {"good"}
+        assert bad.requests
+
+
+@with_targets(ALL)
 async def test_a_body_past_the_limit_is_refused(edge: Rig) -> None:
     async with backends("web") as (web,):
         await edge.show(instance(web, DROMOS_EDGE_BODY_SIZE="1k"))

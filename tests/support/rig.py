@@ -30,6 +30,7 @@ class Rig:
     port: int
     tls_port: int
     status_port: int
+    grpc_port: int
     policy: Policy
     model: Model = field(default_factory=Model)
     applied: Applied = field(default_factory=Applied)
@@ -89,15 +90,17 @@ async def rig(
     target: str = "nginx-lua",
     *,
     tls: bool = False,
+    grpc: bool = False,
     workers: str = "1",
     soft_close: float = 0.0,
     log_requests: bool = True,
 ) -> AsyncIterator[Rig]:
-    port, tls_port, status_port = free_port(), free_port(), free_port()
+    port, tls_port, status_port, grpc_port = free_port(), free_port(), free_port(), free_port()
     listen = Listen(
         f"127.0.0.1:{port}",
         f"127.0.0.1:{status_port}",
         tls=f"127.0.0.1:{tls_port}" if tls else "",
+        grpc=f"127.0.0.1:{grpc_port}" if grpc else "",
         trusted=("127.0.0.2/32",),
     )
     tuning = Tuning(workers=workers, connections=1024, table_memory=4, metrics_memory=4, shutdown_timeout=5)
@@ -117,7 +120,7 @@ async def rig(
         if layout.authorities.is_dir()
         else frozenset(),
     )
-    found = Rig(proxy, layout, port, tls_port, status_port, policy)
+    found = Rig(proxy, layout, port, tls_port, status_port, grpc_port, policy)
     try:
         await proxy.start()
         if tls:
