@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 JOBS ?= 3
 
 .NOTPARALLEL:
-.PHONY: ui up down test simulate faults lint format bench edge-load lock setup setup-test clean
+.PHONY: ui up down test simulate faults lint format bench edge-load lock setup setup-test clean screenshots ui-large
 
 up: setup ui  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
 	.venv/bin/dromos up $(ARGS)
@@ -44,6 +44,12 @@ lock: setup-test  ## pin requirements*.txt to requirements*.lock
 
 ui:  ## bundle the web UI
 	@python3 scripts/build_ui.py
+
+screenshots: setup-test ui  ## every page of the web UI as a picture, in build/screenshots
+	$(PYTHON) -m tests.ui.screenshots $(ARGS)
+
+ui-large: setup-test ui  ## the web UI with 2,000 applications and 20,000 tasks, measured
+	$(PYTHON) -m tests.ui.large $(ARGS)
 
 setup:
 	@python3 scripts/setup.py run

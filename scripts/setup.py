@@ -35,6 +35,7 @@ TEST_PACKAGES = {
     "/usr/sbin/iptables": "iptables",
     "/bin/busybox": "busybox-static",
     "/usr/bin/chromium": "chromium",
+    "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc": "fonts-wqy-microhei",
     "/usr/sbin/ip": "iproute2",
     "/usr/sbin/keepalived": "keepalived",
     "/usr/bin/gcc": "gcc",
