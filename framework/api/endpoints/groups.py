@@ -74,8 +74,10 @@ async def create_group(request: Request) -> Response:
 
 
 async def put_group(request: Request) -> Response:
-    api, group_id = api_of(request), _id(request)
+    """An id in the body counts from the group in the path, as in Marathon."""
+    api = api_of(request)
     given = group_form.read(await json_body(request))
+    group_id = path_id.canonical(given.get("id") or "", _id(request))
     draft: DraftEdit
     if "version" in given:
         version = version_of(given["version"])

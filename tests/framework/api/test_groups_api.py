@@ -163,3 +163,14 @@ async def test_an_app_may_not_take_a_pods_id(framework: Framework) -> None:
     answer = await framework.call("POST", "/v2/apps", {"id": "/pod", "cmd": "x"})
     assert answer.status == 422
     assert answer.json["details"][0]["errors"] == ["Applications and Pods may not share the same id: /pod"]
+
+
+async def test_a_put_to_the_root_with_an_id_is_for_that_group_alone(framework: Framework) -> None:
+    await framework.app("/bystander")
+    answer = await framework.call("PUT", "/v2/groups", {"id": "/named", "apps": [{"id": "a", "cmd": "x"}]})
+    assert answer.status == 200
+    await framework.settled()
+    assert sorted(framework.engine.view.declared.apps) == ["/bystander", "/named/a"]
+    await framework.call("PUT", "/v2/groups/named", {"id": "inner", "apps": [{"id": "b", "cmd": "x"}]})
+    await framework.settled()
+    assert sorted(framework.engine.view.declared.apps) == ["/bystander", "/named/a", "/named/inner/b"]
