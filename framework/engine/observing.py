@@ -48,7 +48,9 @@ class Observer:
             return
         tasks = tuple(_told(task, status) if task.id == status.task_id else task for task in before.tasks)
         condition = next_condition(before.condition, overall(tasks, before.condition))
-        if before.condition is Condition.UNREACHABLE and condition is Condition.UNREACHABLE and before.tasks == tasks:
+        if condition is before.condition and tasks == before.tasks:
+            if condition is not Condition.UNREACHABLE:
+                core.prober.told(before)
             return
         changed = [task for task, old in zip(tasks, before.tasks, strict=True) if task.mesos_state != old.mesos_state]
         for task in changed:
@@ -171,6 +173,8 @@ class Observer:
 
 
 def _told(task: Task, status: TaskStatus) -> Task:
+    if status.reason == "REASON_RECONCILIATION" and status.state == task.mesos_state and not _more(task, status):
+        return task  # asked for and nothing new: thousands of those after a start are not worth a write each
     started = task.started_at
     if started is None and status.state == "TASK_RUNNING":
         started = status.timestamp
@@ -183,6 +187,12 @@ def _told(task: Task, status: TaskStatus) -> Task:
         healthy=task.healthy if status.healthy is None else status.healthy,
         ip_addresses=status.ip_addresses or task.ip_addresses,
     )
+
+
+def _more(task: Task, status: TaskStatus) -> bool:
+    """Whether a status tells more than the state."""
+    healthy = status.healthy is not None and status.healthy is not task.healthy
+    return healthy or bool(status.ip_addresses and status.ip_addresses != task.ip_addresses)
 
 
 def _active_since(before: Instance, condition: Condition, now: float) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from framework.engine.actions import Launch
+from framework.engine.bus import Bus
 from framework.engine.commands import Answer, Command
 from framework.engine.events import (
     CommandReceived,
@@ -120,6 +121,7 @@ class Node:
         engine = self.cluster.engine_class(
             self.store,
             self.cluster.settings,
+            bus=Bus(history=0),
             loop_settings=LoopSettings(slice_seconds=1e9),
             ids=self.cluster.ids(),
             clock=lambda: self.world.now + self.skew,

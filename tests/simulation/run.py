@@ -28,7 +28,7 @@ from tests.simulation.world import World
 
 MINUTES = 10
 CALM = 450.0  # at most so long until everything has come right
-LOOK = 15.0  # so often it is looked whether it has
+LOOK = 10.0  # so often it is looked whether it has
 APPS = ("/a", "/b", "/group/c", "/group/d")
 SETTINGS = EngineSettings(
     drain_seconds=1.0,
