@@ -4,7 +4,10 @@ The seam that an election fills as well: `start` returns when the first decision
 """
 
 from daemonkit.errors import OperatorError
+from daemonkit.lifecycle import sleep_or_stop
 from framework.engine.loop import Engine
+
+LOOK_AGAIN = 5.0  # seconds between two looks whether another process has taken the state over
 
 
 class SingleNode:
@@ -20,7 +23,9 @@ class SingleNode:
     async def run(self) -> None:
         """Raises OperatorError where another process has taken the state over."""
         while True:
-            await self._engine.resigned.wait()
+            if not await sleep_or_stop(LOOK_AGAIN, self._engine.resigned):
+                await self._engine.check_right()
+                continue
             self._engine.resigned.clear()
             if self._engine.fenced is not None:
                 # To take it back would be a quarrel without end.

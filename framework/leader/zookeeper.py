@@ -50,7 +50,8 @@ class ElectedNode:
         patience: float,
         new_framework_id: bool = False,
     ) -> None:
-        self._engine, self._client, self._path, self._address = engine, client, f"{path}/candidates", address
+        self._engine, self._client, self._address = engine, client, address
+        self._path, self._epoch = f"{path}/candidates", f"{path}/epoch"
         self._patience, self._new_framework_id = patience, new_framework_id
         self._mark = uuid.uuid4().hex
         self._news = asyncio.Event()
@@ -135,6 +136,7 @@ class ElectedNode:
         if first.startswith(self._mark):
             if not self._leads:
                 await self._lead()
+            await self._engine.check_right()
         elif self._leads or address != self._followed:
             self._stand_by(address)
 
@@ -158,6 +160,7 @@ class ElectedNode:
         while True:
             try:
                 names = self._client.get_children(self._path, watch=self._woken)
+                self._client.exists(self._epoch, watch=self._woken)
             except NoNodeError:
                 names = []
             if not any(name.startswith(self._mark) for name in names):

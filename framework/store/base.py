@@ -66,6 +66,10 @@ class Store(Protocol):
         Raises StoreError; then the object may or may not have the epoch, and may claim again.
         """
 
+    async def holds(self) -> bool:
+        """Whether this object's epoch is the newest, as far as can be told now. A leader that has nothing to write learns by it that
+        another one took over; only a commit is a proof."""
+
     async def snapshot(self) -> Snapshot: ...
 
     async def load(self, table: str) -> Mapping[str, bytes]:

@@ -37,6 +37,9 @@ class MemoryStore:
         self.epoch = self.medium.epoch
         return self.epoch
 
+    async def holds(self) -> bool:
+        return self.epoch == self.medium.epoch
+
     async def snapshot(self) -> Snapshot:
         return Snapshot(CURRENT.version, {table: dict(rows) for table, rows in self.tables.items() if rows})
 

@@ -50,6 +50,9 @@ class SqliteStore:
         self._epoch = await self._in_thread(lambda: self._claim(owner))
         return self._epoch
 
+    async def holds(self) -> bool:
+        return await self._in_thread(lambda: self._newest() in (None, self._epoch))
+
     async def snapshot(self) -> Snapshot:
         return await self._in_thread(self._snapshot)
 
@@ -126,6 +129,15 @@ class SqliteStore:
             db.execute("DELETE FROM leadership")
             db.execute("INSERT INTO leadership (epoch, owner) VALUES (?, ?)", (epoch, owner))
         return epoch
+
+    def _newest(self) -> int | None:
+        """The newest epoch; None where that cannot be told."""
+        assert self._db is not None, "the store is not open"
+        try:
+            row = self._db.execute("SELECT max(epoch) FROM leadership").fetchone()
+        except sqlite3.Error:
+            return None
+        return int(row[0]) if row[0] is not None else None
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         before = self._snapshot()

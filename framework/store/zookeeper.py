@@ -94,6 +94,9 @@ class ZooKeeperStore:
     async def claim(self, owner: str) -> int:
         return await self._in_thread(lambda: self._claim(owner))
 
+    async def holds(self) -> bool:
+        return await self._in_thread(lambda: self._newest() in (None, self._epoch))
+
     async def snapshot(self) -> Snapshot:
         return await self._in_thread(self._fresh_snapshot)
 
@@ -175,6 +178,13 @@ class ZooKeeperStore:
             self._epoch = None
             raise
         return epoch
+
+    def _newest(self) -> int | None:
+        """The newest epoch; None where that cannot be told."""
+        try:
+            return int(self.client.get_async(f"{self.path}/epoch").get(timeout=self._patience)[1].version)
+        except (KazooException, KazooTimeoutError):
+            return None
 
     def _commit(self, writes: Sequence[Write]) -> None:
         body, mark = log_format.pack(writes), os.urandom(_MARK)

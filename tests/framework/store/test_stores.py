@@ -104,8 +104,10 @@ async def test_the_late_write_of_a_deposed_leader_is_refused(pair: tuple[Store, 
     old, new = pair
     first = await old.claim("old:1")
     await old.commit([Write("apps", "/a", b"1")])
+    assert await old.holds()
     second = await new.claim("new:1")
     assert second > first
+    assert await new.holds() and not await old.holds()
     with pytest.raises(StoreFenced):
         await old.commit([Write("apps", "/a", b"late"), Write("apps", "/b", b"late")])
     assert await new.load("apps") == {"/a": b"1"}
