@@ -1,0 +1,57 @@
+"""On a node that does not lead, and when that one becomes the leader: the page works, and goes on, all the same."""
+
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import WIDE, Ui
+from tests.support.framework import Framework
+from tests.support.mesos import running_embedded_mesos
+from tests.support.waiting import eventually
+from tests.support.zookeeper import Ensemble
+
+pytestmark = pytest.mark.xdist_group("zookeeper")
+
+
+def test_the_page_of_a_standby_is_live_and_survives_the_leaders_death(
+    browser: Browser, ensemble: Ensemble, tmp_path: Path
+) -> None:
+    with running_embedded_mesos(tmp_path / "mesos", simulate=True) as mesos:
+        flags = {"framework_name": "standby-ui", "zk": ensemble.address()}
+        leader, standby = (Framework(tmp_path / name, mesos.address, dict(flags)) for name in ("leader", "standby"))
+        try:
+            leader.launch()
+            eventually(lambda: requests.get(f"{leader.url}/v2/info", timeout=5).json()["elected"], 60)
+            standby.launch()
+            eventually(lambda: requests.get(f"{standby.url}/v2/leader", timeout=5).status_code == 200, 60)
+            context = browser.new_context(viewport=WIDE, locale="en-GB")
+            context.set_default_timeout(60_000)
+            ui = Ui(context.new_page(), standby.url)
+            page = ui.open("apps", view="flat")
+            page.evaluate("window.stillHere = true")
+            create(leader, "/before")
+            expect(page.get_by_role("link", name="before", exact=True)).to_be_visible()
+            leader.kill()
+            expect(page.locator(".connection:not(.live)")).to_be_visible()
+            eventually(lambda: requests.get(f"{standby.url}/v2/info", timeout=5).json()["elected"], 60)
+            create(standby, "/after")
+            expect(page.get_by_role("link", name="after", exact=True)).to_be_visible(timeout=60_000)
+            expect(page.get_by_role("link", name="before", exact=True)).to_be_visible()
+            expect(page.locator(".connection.live")).to_be_visible(timeout=60_000)
+            assert page.evaluate("window.stillHere === true")
+            assert ui.wrongs == []
+            context.close()
+        finally:
+            for one in (leader, standby):
+                if one.process is not None:
+                    one.kill()
+
+
+def create(framework: Framework, app_id: str) -> None:
+    def created() -> bool:
+        body = {"id": app_id, "cmd": "x", "instances": 0}
+        return requests.post(f"{framework.url}/v2/apps", json=body, timeout=30).status_code in (201, 409)
+
+    eventually(created, 60)
