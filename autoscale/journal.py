@@ -19,7 +19,8 @@ from daemonkit.logs import get_logger
 log = get_logger(__name__)
 
 Outcome = Literal["held", "scaled", "refused", "ignored", "standby", "shadow", "dry run"]
-REPEATED = ("held", "ignored", "standby", "dry run")  # said again and again while nothing changes
+REPEATED = ("held", "ignored", "standby", "dry run", "refused")  # said again and again while nothing changes
+REPEATED_AFTER = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -42,34 +43,42 @@ class Journal:
         self._older = directory / "journal.1.jsonl"
         self._max_bytes = max_bytes
         self._entries: deque[Entry] = deque(maxlen=in_memory)
-        self._last: dict[str, Entry] = {}
+        self._kept: dict[str, Entry] = {}  # the last of each app
+        self._newest: dict[str, Entry] = {}
+        self._most_apps = in_memory
         self._output: FileIO | None = None
         for path in (self._older, self._file):
             for entry in _read(path):
                 self._remember(entry)
 
     def note(self, entry: Entry) -> None:
-        """Keeps it in memory; on disk too unless it says the same as the app's last entry there."""
-        last = self._last.get(entry.app)
-        self._remember(entry)
+        """Keeps it, unless it says the same as the app's last one that was kept, less than a minute ago."""
+        last = self._kept.get(entry.app)
+        self._newest[entry.app] = entry
         if (
             last
             and entry.outcome in REPEATED
             and (entry.outcome, entry.instances, entry.decided, entry.quality)
             == (last.outcome, last.instances, last.decided, last.quality)
-            and entry.at - last.at < 60
+            and entry.at - last.at < REPEATED_AFTER
         ):
-            self._last[entry.app] = last  # so that a minute after it, the next one is written
             return
+        self._remember(entry)
         try:
             self._write(entry)
         except OSError as error:
             log.warning("the journal cannot be written", path=str(self._file), error=error.strerror)
 
     def of(self, app: str | None = None, *, most: int = 200, since: float = 0.0) -> list[Entry]:
-        """The newest entries, oldest first. Those of a named app that memory has no room for are looked up on disk."""
+        """The newest entries, oldest first, and each app's latest look, kept or not.
+
+        Those of a named app that memory has no room for are looked up on disk.
+        """
         entries = list(self._entries)  # a round may add to it meanwhile
-        found = [entry for entry in entries if app in (None, entry.app) and entry.at >= since][-most:]
+        newest = list(self._newest.values()) if app is None else [self._newest[app]] if app in self._newest else []
+        latest = [entry for entry in newest if entry is not self._kept.get(entry.app)]
+        found = [entry for entry in [*entries, *latest] if app in (None, entry.app) and entry.at >= since]
+        found = sorted(found, key=lambda entry: entry.at)[-most:]
         if app is None or len(found) >= most:
             return found
         oldest = found[0].at if found else float("inf")
@@ -80,7 +89,11 @@ class Journal:
 
     def _remember(self, entry: Entry) -> None:
         self._entries.append(entry)
-        self._last[entry.app] = entry
+        self._kept[entry.app] = self._newest[entry.app] = entry
+        while len(self._kept) > self._most_apps:  # apps come and go: the one that was heard of first is forgotten
+            gone = next(iter(self._kept))
+            del self._kept[gone]
+            self._newest.pop(gone, None)
 
     def _write(self, entry: Entry) -> None:
         line = orjson.dumps(entry) + b"\n"

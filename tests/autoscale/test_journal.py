@@ -12,7 +12,7 @@ def journal(tmp_path, **bounds: int) -> Journal:
 def test_entries_are_found_by_app_newest_last(tmp_path):
     kept = journal(tmp_path)
     for at, app in enumerate(["/a", "/b", "/a", "/b", "/a"]):
-        kept.note(entry(at, app))
+        kept.note(entry(at, app, outcome="scaled"))
     assert [found.at for found in kept.of("/a")] == [0, 2, 4]
     assert [found.at for found in kept.of("/a", most=1)] == [4]
     assert [found.at for found in kept.of(since=3)] == [3, 4]
@@ -32,8 +32,12 @@ def test_holding_still_is_written_once_a_minute_and_every_action_is_written(tmp_
         kept.note(entry(second))
     kept.note(entry(131, outcome="refused"))
     kept.note(entry(132, outcome="scaled"))
+    assert [found.at for found in kept.of("/a")] == [0, 60, 120, 131, 132]
+    kept.note(entry(133))
+    kept.note(entry(135))
+    assert [found.at for found in kept.of("/a")][-3:] == [132, 133, 135], "the latest look is always there"
     written = [found.at for found in journal(tmp_path).of()]
-    assert written == [0, 60, 120, 131, 132]
+    assert written == [0, 60, 120, 131, 132, 133]
 
 
 def test_the_files_stay_within_their_bound(tmp_path):
@@ -56,3 +60,18 @@ def test_a_journal_that_cannot_be_written_still_remembers(tmp_path):
     kept = journal(tmp_path / "file")
     kept.note(entry(1, outcome="scaled"))
     assert [found.at for found in kept.of()] == [1]
+
+
+def test_what_memory_has_no_room_for_is_found_on_disk(tmp_path):
+    kept = journal(tmp_path, in_memory=10)
+    for at in range(50):
+        kept.note(entry(at, "/a" if at < 5 else "/b", outcome="scaled"))
+    assert [found.at for found in kept.of("/a")] == [0, 1, 2, 3, 4]
+    assert [found.at for found in kept.of("/b", most=30)] == list(range(20, 50))
+
+
+def test_apps_that_come_and_go_do_not_fill_it(tmp_path):
+    kept = journal(tmp_path, in_memory=10)
+    for at in range(100):
+        kept.note(entry(at, f"/{at}", outcome="scaled"))
+    assert len(kept._kept) == len(kept._newest) == 10

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from autoscale.daemon import command
 from autoscale.errors import TraceError
-from autoscale.policy import Policy
+from autoscale.policy import Behaviour, Policy, Rate
 from autoscale.replay import trace
 from autoscale.replay.dromos import Dromos
 from autoscale.replay.others import AwsTargetTracking, HorizontalPodAutoscaler, MarathonLbAutoscale, NomadAutoscaler
@@ -224,3 +225,31 @@ def test_it_is_as_good_as_the_best_at_no_higher_cost_and_a_third_of_the_turns(de
     assert ours.lost_pct <= min(other.lost_pct for other in scores.values()) + 0.0005
     assert ours.instance_hours <= min(other.instance_hours for other in scores.values())
     assert 3 * ours.reversals_per_day <= scores["hpa"].reversals_per_day
+
+
+def test_a_replay_draws_a_png_and_takes_hpas_and_marathon_lb_autoscales_files(tmp_path):
+    recording = tmp_path / "recording.csv"
+    recording.write_text("time,value\n" + "".join(f"{60 * minute},{100 + minute % 200}\n" for minute in range(600)))
+    flags = tmp_path / "flags"
+    flags.write_text("marathon-lb-autoscale --apps web_10001 --target-rps 40 --min-instances 2")
+    hpa = tmp_path / "hpa.yaml"
+    hpa.write_text(
+        "kind: HorizontalPodAutoscaler\nspec:\n  scaleTargetRef: {name: web}\n  maxReplicas: 9\n"
+        "  metrics: [{type: Pods, pods: {metric: {name: rps}, target: {averageValue: 40}}}]\n"
+        "  behavior: {scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 60}]}}\n"
+    )
+    for policy in (flags, hpa):
+        picture = tmp_path / f"{policy.name}.png"
+        done = CliRunner().invoke(
+            command, ["replay", str(recording), "--policy", str(policy), "--png", str(picture), "--json"]
+        )
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.output)["lost_pct"] < 5
+        assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_up_rates_of_the_policy_hold_in_a_replay():
+    slow = Policy(40, max=1000, up=Behaviour(rates=(Rate("instances", 1, 600),)))
+    counts = [moment.instances for moment in simulate(step_up(before=36, after=360), CLUSTER, Dromos(slow))]
+    assert max(after - before for before, after in itertools.pairwise(counts)) == 1
+    assert max(counts) < 9
