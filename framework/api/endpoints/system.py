@@ -45,7 +45,7 @@ async def abdicate(request: Request) -> Response:
     require(request, "admin", path_id.ROOT)
     if "backup" in request.query_params or "restore" in request.query_params:
         # To leave it undone and answer 200 would be a backup that is missed when it is needed.
-        raise UnprocessableError("backup and restore are not done on the way; copy the state directory instead")
+        raise UnprocessableError("backup and restore are not done on the way; run `dromos backup` instead")
     if not api.view.is_leader:
         raise NotFoundError("There is no leader")
     await api.engine.execute(Abdicate())
