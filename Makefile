@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 JOBS ?= 3
 
 .NOTPARALLEL:
-.PHONY: ui up down test simulate faults lint format bench edge-load lock setup setup-test clean screenshots ui-large
+.PHONY: ui up down test simulate faults fuzz lint format bench edge-load lock setup setup-test clean screenshots ui-large
 
 up: setup ui  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
 	.venv/bin/dromos up $(ARGS)
@@ -16,6 +16,9 @@ test: setup-test ui  ## all tests; ARGS='-k name' passes flags to pytest
 
 simulate: setup-test  ## schedules of the simulated framework: RUNS=100000 many, SEED=4711 one with its story
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST))
+
+fuzz: setup-test  ## 10,000 generated requests, and 50 for each operation of the API's description; EXAMPLES=…
+	DROMOS_FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON) -m pytest -q -s -o timeout=3600 tests/framework/api/test_fuzz.py $(ARGS)
 
 faults: setup-test  ## break the real daemons in network namespaces, as root; ARGS='--only TEXT --mesos embedded|real --write'
 	@$(PYTHON) -m tests.integration.faults $(ARGS)
