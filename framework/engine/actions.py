@@ -38,6 +38,14 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerInverseOffers:
+    """Whether what is asked back will be free when its agent goes away."""
+
+    accepted: tuple[str, ...]
+    declined: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Revive:
     roles: tuple[str, ...]
 
@@ -153,6 +161,7 @@ class Warn:
 Action = (
     Accept
     | Decline
+    | AnswerInverseOffers
     | Revive
     | Suppress
     | Subscribe

@@ -1,7 +1,7 @@
 """What the parts of the state share: the ledger, the clock of the current event, the actions that are to leave, who is to be looked at.
 
-The parts (`deploying`, `launching`, `killing`, `observing`, `reconciling`, `probing`, `residents`, `rollouts`, `secrets`) reach each
-other through the Core; none of them knows of I/O, clocks or randomness.
+The parts (`deploying`, `evacuating`, `killing`, `launching`, `observing`, `probing`, `reconciling`, `residents`, `rollouts`, `secrets`)
+reach each other through the Core; none of them knows of I/O, clocks or randomness.
 """
 
 from collections import deque
@@ -18,6 +18,7 @@ from framework.model.instance import Condition, Instance
 
 if TYPE_CHECKING:
     from framework.engine.deploying import Deployer
+    from framework.engine.evacuating import Evacuator
     from framework.engine.killing import Killer
     from framework.engine.launching import Launcher
     from framework.engine.probing import Prober
@@ -31,6 +32,7 @@ class Core:
     """`ids` gives unique texts (UUIDs)."""
 
     deployer: "Deployer"
+    evacuator: "Evacuator"
     launcher: "Launcher"
     killer: "Killer"
     prober: "Prober"

@@ -302,7 +302,10 @@ class Deployer:
             return None
         spec = target.spec
         census = core.ledger.census(spec_id, spec.last_config_change_at)
-        orders = self._orders(target, spec, census)
+        moving = core.ledger.moving(spec_id)
+        orders = self._orders(target, spec, core.evacuator.relieved(spec, census, moving))
+        if moving:
+            core.evacuator.end(spec, census, target.count)
         if orders.kill_old or orders.kill_new or orders.kill_any:
             self._kill(spec_id, spec, orders, _WHY[target.mode])
         if target.mode == "stop":
@@ -367,7 +370,7 @@ class Deployer:
         return Target("hold", change.before, change.before.instances, deployment)
 
     def _kill(self, spec_id: str, spec: RunSpec | None, orders: Orders, why: str) -> None:
-        staying = [i for i in self._core.ledger.instances_of(spec_id) if not i.leaving and not i.parked]
+        staying = [i for i in self._core.ledger.instances_of(spec_id) if not (i.leaving or i.parked or i.evacuating)]
         config = spec.last_config_change_at if spec else ""
         selection = spec.kill_selection if spec else "YOUNGEST_FIRST"
         constraints = spec.constraints if spec else ()

@@ -47,6 +47,26 @@ class OfferRescinded:
 
 
 @dataclass(frozen=True, slots=True)
+class InverseOffer:
+    """The master asks an agent's resources back: it goes away at `start`, until `until` (None: for good). Epoch seconds."""
+
+    id: str
+    agent_id: str
+    start: float
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InverseOffersReceived:
+    offers: tuple[InverseOffer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InverseOfferRescinded:
+    offer_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReceived:
     status: TaskStatus
 
@@ -125,6 +145,8 @@ Event = (
     | Disconnected
     | OffersReceived
     | OfferRescinded
+    | InverseOffersReceived
+    | InverseOfferRescinded
     | StatusReceived
     | AgentLost
     | MessageReceived

@@ -29,10 +29,10 @@ _STAGED = frozenset({Condition.PROVISIONED, Condition.STAGING, Condition.STARTIN
 class Tally:
     """Counts over the instances of one spec with one configuration, kept as instances change."""
 
-    __slots__ = ("healthy", "inactive", "leaving", "ok", "running", "staged", "staying", "unhealthy")
+    __slots__ = ("healthy", "inactive", "leaving", "moving", "ok", "running", "staged", "staying", "unhealthy")
 
     def __init__(self) -> None:
-        self.staying = self.ok = self.leaving = self.inactive = 0
+        self.staying = self.ok = self.leaving = self.inactive = self.moving = 0
         self.staged = self.running = self.healthy = self.unhealthy = 0
 
     def count(self, instance: Instance, by: int) -> None:
@@ -41,6 +41,9 @@ class Tally:
             self.inactive += by
         elif instance.leaving or condition is Condition.KILLING:
             self.leaving += by
+        elif instance.evacuating:
+            self.leaving += by
+            self.moving += by
         elif condition is Condition.UNREACHABLE_INACTIVE:
             self.inactive += by
         else:
@@ -138,6 +141,10 @@ class Ledger:
             healthy=sum(t.healthy for t in found),
             unhealthy=sum(t.unhealthy for t in found),
         )
+
+    def moving(self, spec_id: str) -> int:
+        """How many instances are to leave their agent; they are among those on their way out."""
+        return sum(tally.moving for tally in self._tallies.get(spec_id, {}).values())
 
     def on_agents(self, spec_id: str) -> Mapping[str, int]:
         """Agent id -> how many instances of the spec are there."""

@@ -12,6 +12,7 @@ from framework.engine.actions import (
     Acknowledge,
     Action,
     Announce,
+    AnswerInverseOffers,
     Decline,
     FetchSecrets,
     Kill,
@@ -55,6 +56,8 @@ class Mesos(Protocol):
     ) -> None: ...
 
     def decline(self, offer_ids: Sequence[str], refuse_seconds: float) -> None: ...
+
+    def answer_inverse_offers(self, accepted: Sequence[str], declined: Sequence[str]) -> None: ...
 
     def revive(self, roles: Sequence[str]) -> None: ...
 
@@ -110,6 +113,8 @@ class Performer:
                 mesos.accept(offer, launches, refuse_seconds, *([releases] if releases else ()))
             case Decline(offer_ids, refuse_seconds):
                 mesos.decline(offer_ids, refuse_seconds)
+            case AnswerInverseOffers(accepted, declined):
+                mesos.answer_inverse_offers(accepted, declined)
             case Kill(task_id, kill_agent, grace_seconds):
                 mesos.kill(task_id, kill_agent, grace_seconds)
             case StartProbing(instance, spec, readiness):

@@ -20,6 +20,7 @@ from framework.engine.commands import (
 from framework.engine.core import Core
 from framework.engine.deploying import DEADLINE, Deployer
 from framework.engine.errors import NotLeader
+from framework.engine.evacuating import EVACUATE, Evacuator
 from framework.engine.events import (
     AgentLost,
     BatchEnded,
@@ -28,6 +29,8 @@ from framework.engine.events import (
     Disconnected,
     Elected,
     Event,
+    InverseOfferRescinded,
+    InverseOffersReceived,
     LaunchUncertain,
     MessageReceived,
     OfferRescinded,
@@ -62,6 +65,7 @@ class State:
         self.prober = core.prober = Prober(core)
         self.reconciler = core.reconciler = Reconciler(core)
         self.deployer = core.deployer = Deployer(core)
+        core.evacuator = Evacuator(core)
         core.residents = Residents(core)
         core.rollouts = Rollouts(core)
         core.secrets = Secrets(core)
@@ -85,6 +89,7 @@ class State:
             DEADLINE: self.deployer.deadline,
             WELL: core.rollouts.well,
             GIVE_UP: core.rollouts.give_up,
+            EVACUATE: core.evacuator.due,
             SECRETS: core.secrets.again,
             SCALE_CHECK: lambda _: self._check_all(),
         }
@@ -144,6 +149,10 @@ class State:
                 self.launcher.rescinded(offer_id)
             case ReadinessProbed():
                 self.prober.ready(event)
+            case InverseOffersReceived(offers):
+                self.core.evacuator.received(offers)
+            case InverseOfferRescinded(offer_id):
+                self.core.evacuator.rescinded(offer_id)
             case SecretsResolved(problems):
                 self.core.secrets.resolved(problems)
             case Subscribed():

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from framework.decide.instance_state import TaskStatus
+from framework.engine.events import InverseOffer
 from framework.model.instance import Agent, IpAddress
 from framework.model.offer import UNRESERVED, Offer, Pool, milli
 
@@ -43,6 +44,12 @@ def parse_offer(offer: Json) -> Offer:
         maintenance_until=end,
         raw=offer,
     )
+
+
+def parse_inverse_offer(offer: Json) -> InverseOffer:
+    """One that names no agent asks for resources anywhere, which no master does."""
+    start, end = _maintenance(offer["unavailability"])
+    return InverseOffer(offer["id"]["value"], offer["agent_id"]["value"], start or 0.0, end)
 
 
 def _is_volume(resource: Json) -> bool:

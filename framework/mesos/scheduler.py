@@ -20,6 +20,8 @@ from framework.engine.events import (
     AgentLost,
     Disconnected,
     Event,
+    InverseOfferRescinded,
+    InverseOffersReceived,
     LaunchUncertain,
     MessageReceived,
     OfferRescinded,
@@ -30,7 +32,7 @@ from framework.engine.events import (
 )
 from framework.mesos.calls import Call
 from framework.mesos.driver import Driver
-from framework.mesos.offers import parse_offer, parse_status
+from framework.mesos.offers import parse_inverse_offer, parse_offer, parse_status
 from framework.mesos.reservations import release, reserve
 from framework.mesos.task_group import launch_group
 from framework.mesos.task_info import SecretUnavailableError, no_secrets, task_info
@@ -42,6 +44,7 @@ log = get_logger(__name__)
 Json = dict[str, Any]
 CAPABILITIES = ("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE", "RESERVATION_REFINEMENT", "REGION_AWARE")
 REMOVED = ("Framework has been removed", "Completed framework")
+INVERSE_REFUSE_SECONDS = 60.0  # so long the master does not ask again
 FAILED_OVER = "Framework failed over"
 
 
@@ -195,6 +198,15 @@ class MesosScheduler:
         decline = {"offer_ids": [{"value": i} for i in offer_ids], "filters": {"refuse_seconds": refuse_seconds}}
         self._call({"type": "DECLINE", "decline": decline}, "offers")
 
+    def answer_inverse_offers(self, accepted: Sequence[str], declined: Sequence[str]) -> None:
+        for kind, offer_ids in (("ACCEPT_INVERSE_OFFERS", accepted), ("DECLINE_INVERSE_OFFERS", declined)):
+            if offer_ids:
+                answer = {
+                    "inverse_offer_ids": [{"value": i} for i in offer_ids],
+                    "filters": {"refuse_seconds": INVERSE_REFUSE_SECONDS},
+                }
+                self._call({"type": kind, kind.lower(): answer}, "offers")
+
     def revive(self, roles: Sequence[str]) -> None:
         self._call({"type": "REVIVE", "revive": {"roles": list(roles)}}, "offers")
 
@@ -281,6 +293,10 @@ class MesosScheduler:
                 return StatusReceived(parse_status(content["status"]))
             case "OFFERS":
                 return OffersReceived(tuple(parse_offer(offer) for offer in content.get("offers", ())))
+            case "INVERSE_OFFERS":
+                return InverseOffersReceived(tuple(parse_inverse_offer(o) for o in content.get("inverse_offers", ())))
+            case "RESCIND_INVERSE_OFFER":
+                return InverseOfferRescinded(content["inverse_offer_id"]["value"])
             case "RESCIND":
                 return OfferRescinded(content["offer_id"]["value"])
             case "CONNECTED":

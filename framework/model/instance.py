@@ -108,6 +108,7 @@ class Instance:
     draining_since: float | None = None
     kill_reason: str | None = None
     wipe: bool = False
+    evacuating: bool = False  # its agent goes into maintenance: it is to be replaced elsewhere
 
     @property
     def host_ports(self) -> tuple[int, ...]:

@@ -1,12 +1,13 @@
 """The framework as a process, on the embedded Mesos and on Apache Mesos 1.11: what an operator does, and what is to come of it."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.integration.framework.conftest import MesosTasks
 from tests.support.framework import Framework
-from tests.support.mesos import Mesos, running_embedded_mesos
+from tests.support.mesos import Mesos, operator, running_embedded_mesos
 from tests.support.processes import free_port
 from tests.support.waiting import eventually
 
@@ -200,3 +201,18 @@ def test_a_persistent_volume_outlives_its_task_and_goes_with_its_app(framework: 
     framework.change("DELETE", "/v2/apps/prod/db")
     framework.settled()
     eventually(lambda: reserved() == 0, timeout=60, what="the volume is given back")
+
+
+async def test_a_machine_that_is_to_go_is_given_back_when_asked_for(framework: Framework, mesos: Mesos) -> None:
+    framework.deploy(APP)
+    machine = {"hostname": mesos.get("/slaves")["slaves"][0]["hostname"], "ip": "127.0.0.1"}
+    start = {"nanoseconds": (int(time.time()) + 3600) * 1_000_000_000}
+    windows = [{"machine_ids": [machine], "unavailability": {"start": start}}]
+    await operator(mesos, "UPDATE_MAINTENANCE_SCHEDULE", schedule={"windows": windows})
+
+    def answered() -> bool:
+        [draining] = mesos.get("/maintenance/status")["draining_machines"]
+        return {status["status"] for status in draining["statuses"]} == {"ACCEPT"}
+
+    eventually(answered, timeout=60, what="the framework says that it will be gone by then")
+    assert len(framework.tasks("/shop/web")) == 3, "its time has not come"
