@@ -33,15 +33,16 @@ SECURITY = {
 ASSETS = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
 }
 
 
 def lines_of(points: list[Point]) -> list[draw.Line]:
     return [
-        draw.Line("instances needed", "#b3261e", [point.needed for point in points]),
-        draw.Line("instances in rotation", "#0b6e5c", [point.in_rotation for point in points]),
         draw.Line("instances asked for", "#7a869a", [point.instances for point in points]),
+        draw.Line("instances in rotation", "#0b6e5c", [point.in_rotation for point in points]),
+        draw.Line("instances needed", "#b3261e", [point.needed for point in points]),
     ]
 
 

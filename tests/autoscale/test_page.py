@@ -99,7 +99,7 @@ async def test_metrics_tell_what_is_decided_and_how_good_the_data_is(served: Ser
 
 async def test_explain_tells_why_and_draws(served: Served) -> None:
     told = await served.run("explain", "web", "--chart")
-    assert told.startswith("0 instances needed") and "60.0 requests/s of 20 an instance: 3 needed" in told
+    assert told.startswith("0 instances asked for") and "60.0 requests/s of 20 an instance: 3 needed" in told
     assert "instances in rotation" in told
     as_json = await served.run("explain", "/web", "-n", "2", "--json")
     assert len(json.loads(as_json.removeprefix("0 "))) == 2
