@@ -24,7 +24,7 @@ from nginx.belief import Belief, believe, healthy_count
 from nginx.certificates import Bundle
 from nginx.errors import RefusedError
 from nginx.model import Instance, Model
-from nginx.routes import Builder, Policy, claims_of
+from nginx.routes import Builder, Policy
 from nginx.standby import Switchboard
 from nginx.table import Entries, table_of
 from nginx.targets.base import Proxy
@@ -158,7 +158,7 @@ class Edge:
         belief = await self._believe(services)
         addresses = await self._addresses.of(one.address for some in belief.services.values() for one in some)
         policy = replace(self._policy, addresses=addresses)
-        self.model = self._builder.build(belief.services, policy, claims_of(self.model))
+        self.model = self._builder.build(belief.services, policy, self.model)
         switched = self._switchboard.judge(self.model, time.monotonic())
         self.changes += await self._proxy.follow(self.model, table_of(self.model, switched, self._entries))
         self._applier.want(self.model)

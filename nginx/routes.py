@@ -59,6 +59,17 @@ class _Candidate:
     wishes: tuple[Claim, ...]
 
 
+@dataclass(frozen=True)
+class _Laid:
+    """The routes of `candidates`, which are kept so that no other object can have one of the ids in `key`."""
+
+    key: tuple[tuple[str, int, int], ...]
+    candidates: tuple[_Candidate, ...]
+    routes: tuple[Route, ...]
+    streams: tuple[StreamRoute, ...]
+    refusals: tuple[Refusal, ...]
+
+
 class Builder:
     """Builds models one after the other, and works out again only what changed: of thousands of services, one or two do."""
 
@@ -67,11 +78,12 @@ class Builder:
         self._candidates: dict[str, tuple[Sequence[Instance], _Candidate | None, tuple[Refusal, ...]]] = {}
         self._services: dict[str, tuple[_Candidate, tuple[tuple[str, Canary], ...], Service]] = {}
         self._routes: dict[str, tuple[_Candidate, list[Claim], list[Route], list[StreamRoute]]] = {}
+        self._laid: _Laid | None = None
 
-    def build(self, services: Mapping[str, Sequence[Instance]], policy: Policy, claims: Claims | None = None) -> Model:
-        """`services`: name -> all instances that Consul knows, healthy or not. `claims`: of the model before (`claims_of`)."""
+    def build(self, services: Mapping[str, Sequence[Instance]], policy: Policy, before: Model | None = None) -> Model:
+        """`services`: name -> all instances that Consul knows, healthy or not. `before`: the last model, whose owners keep theirs."""
         if policy != self._policy:
-            self._candidates, self._services, self._routes = {}, {}, {}
+            self._candidates, self._services, self._routes, self._laid = {}, {}, {}, None
             self._policy = policy
         refusals: list[Refusal] = []
         candidates = []
@@ -82,14 +94,14 @@ class Builder:
                 candidates.append(candidate)
         candidates = _merge_deployment_groups(candidates)
         candidates = _without_missing_references(candidates, policy, refusals)
-        candidates = _with_one_authority_each(candidates, policy, claims or {}, refusals)
         canaries = _canaries({candidate.name: candidate for candidate in candidates}, refusals)
-        routes, streams = self._routes_of(candidates, claims or {}, refusals)
+        laid = self._lay(candidates, policy, before)
+        refusals += laid.refusals
         built = {one.name: self._service(one, canaries.get(one.name, ())) for one in candidates}
         self._forget(services.keys())
         return Model(
-            routes=tuple(sorted(routes, key=lambda route: (route.hosts, route.path))),
-            streams=tuple(sorted(streams, key=lambda stream: (stream.protocol, stream.port))),
+            routes=laid.routes,
+            streams=laid.streams,
             services=MappingProxyType(built),
             refusals=tuple(sorted(set(refusals))),
         )
@@ -101,6 +113,8 @@ class Builder:
         if known is None or (known[0] is not instances and known[0] != instances):
             refusals: list[Refusal] = []
             candidate = _candidate(name, instances, policy, refusals)
+            if known is not None and known[1] is not None and candidate is not None:
+                candidate = _with_equal_parts_of(known[1], candidate)
             known = self._candidates[name] = (instances, candidate, tuple(refusals))
         return known[1], known[2]
 
@@ -109,6 +123,23 @@ class Builder:
         if known is None or known[0] is not candidate or known[1] != canaries:
             known = self._services[candidate.name] = (candidate, canaries, _service(candidate, canaries))
         return known[2]
+
+    def _lay(self, candidates: Sequence[_Candidate], policy: Policy, before: Model | None) -> "_Laid":
+        """The routes; those of the last call where nothing has changed but endpoints, since its winners would win again."""
+        key = tuple((one.name, id(one.options), id(one.wishes)) for one in candidates)
+        if self._laid is None or self._laid.key != key or before is None or before.routes is not self._laid.routes:
+            refusals: list[Refusal] = []
+            claims = claims_of(before) if before is not None else {}
+            allowed = _with_one_authority_each(candidates, policy, claims, refusals)
+            routes, streams = self._routes_of(allowed, claims, refusals)
+            self._laid = _Laid(
+                key,
+                tuple(candidates),
+                tuple(sorted(routes, key=lambda route: (route.hosts, route.path))),
+                tuple(sorted(streams, key=lambda stream: (stream.protocol, stream.port))),
+                tuple(refusals),
+            )
+        return self._laid
 
     def _routes_of(
         self, candidates: Sequence[_Candidate], claims: Claims, refusals: list[Refusal]
@@ -131,9 +162,16 @@ class Builder:
                 del cache[name]
 
 
-def build(services: Mapping[str, Sequence[Instance]], policy: Policy, claims: Claims | None = None) -> Model:
+def build(services: Mapping[str, Sequence[Instance]], policy: Policy, before: Model | None = None) -> Model:
     """One model, from nothing. See Builder.build."""
-    return Builder().build(services, policy, claims)
+    return Builder().build(services, policy, before)
+
+
+def _with_equal_parts_of(old: _Candidate, new: _Candidate) -> _Candidate:
+    """The same candidate, with what is equal taken from `old`: then it is seen at a glance that it is equal."""
+    options = old.options if old.options == new.options else new.options
+    wishes = old.wishes if old.wishes == new.wishes else new.wishes
+    return replace(new, options=options, wishes=wishes)
 
 
 def claims_of(model: Model) -> dict[Claim, str]:

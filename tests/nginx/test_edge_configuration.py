@@ -378,13 +378,18 @@ COMPANIONS = {
 def each_key_with_each_fragment() -> dict[str, tuple[Instance, ...]]:
     """A service for each: a good value of that key with that fragment in it, and another one with it behind."""
     found = {"web": (Instance("web", "web", "10.0.0.1", 80, meta={"HAPROXY_0_VHOST": "web.test"}),)}
+    for number, fragment in enumerate(FRAGMENTS):
+        name, odd = f"named{number}{fragment}x", f"odd{number}"
+        found[name] = (Instance(name, name, "10.0.0.1", 80, meta={"dromos-app": f"/{odd}"}),)
+        found[odd] = (Instance(odd, odd, f"10.0.0.1{fragment}", 80, meta={"dromos-app": f"/a{fragment}b"}),)
     for key, values in GOOD.items():
         companions: dict[str, str] = {}
         for beginning, more in COMPANIONS.items():
             companions |= more if key.startswith(beginning) and key not in more else {}
         for fragment in FRAGMENTS:
             middle = len(values[0]) // 2
-            for value in (values[0][:middle] + fragment + values[0][middle:], values[-1] + fragment):
+            before = [fragment + values[0]] if ":" in values[0] else []
+            for value in (values[0][:middle] + fragment + values[0][middle:], values[-1] + fragment, *before):
                 name = f"s{len(found)}"
                 hosts = {} if key.endswith(("_HOSTS", "_VHOST")) else {"DROMOS_EDGE_HOSTS": f"{name}.test"}
                 found[name] = (Instance(name, name, "10.0.0.1", 80, meta={**hosts, **companions, key: value}),)

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nginx.model import Instance, Model
-from nginx.routes import Policy, build, claims_of
+from nginx.routes import Builder, Policy, build
 
 
 def task(
@@ -17,13 +19,21 @@ def task(
     return Instance(f"{service}-{number}", service, address, 31000 + number, meta=labels, healthy=healthy)
 
 
-def model_of(
-    *instances: Instance, policy: Policy | None = None, claims: dict[tuple[str, str | int], str] | None = None
-) -> Model:
+LABELS = (
+    {"HAPROXY_0_VHOST": "a.test"},
+    {"HAPROXY_0_VHOST": "a.test", "HAPROXY_0_BACKEND_WEIGHT": "3"},
+    {"HAPROXY_0_VHOST": "a.test,b.test", "DROMOS_EDGE_BALANCE": "least_conn"},
+    {"DROMOS_EDGE_CANARY_OF": "a", "DROMOS_EDGE_CANARY_WEIGHT": "60"},
+    {"HAPROXY_0_VHOST": "b.test", "DROMOS_EDGE_STANDBY": "a"},
+    {},
+)
+
+
+def model_of(*instances: Instance, policy: Policy | None = None, before: Model | None = None) -> Model:
     services: dict[str, list[Instance]] = {}
     for instance in instances:
         services.setdefault(instance.service, []).append(instance)
-    return build(services, policy or Policy(), claims)
+    return build(services, policy or Policy(), before)
 
 
 def routes(model: Model) -> set[tuple[str, str, str]]:
@@ -106,17 +116,14 @@ def test_only_the_groups_of_this_edge_are_routed() -> None:
 
 def test_the_first_owner_keeps_a_host_and_the_other_is_reported() -> None:
     web = task("web", HAPROXY_0_VHOST="shop.test")
-    claims = claims_of(model_of(web))
-    model = model_of(web, task("aaa", HAPROXY_0_VHOST="shop.test"), claims=claims)
+    model = model_of(web, task("aaa", HAPROXY_0_VHOST="shop.test"), before=model_of(web))
     assert routes(model) == {("shop.test", "/", "web")}
     assert ("aaa", "route") in refused(model)
 
 
 def test_a_higher_priority_takes_a_host_over() -> None:
     web = task("web", HAPROXY_0_VHOST="shop.test")
-    model = model_of(
-        web, task("new", HAPROXY_0_VHOST="shop.test", HAPROXY_0_BACKEND_WEIGHT="5"), claims=claims_of(model_of(web))
-    )
+    model = model_of(web, task("new", HAPROXY_0_VHOST="shop.test", HAPROXY_0_BACKEND_WEIGHT="5"), before=model_of(web))
     assert routes(model) == {("shop.test", "/", "new")}
 
 
@@ -146,7 +153,7 @@ def test_clients_of_a_host_are_checked_against_one_authority_and_who_names_anoth
     model = model_of(one, two, elsewhere, policy=policy)
     assert routes(model) == {("a.test", "/", "one"), ("b.test", "/", "elsewhere")}
     assert refused(model) == {("two", "CLIENT_CA")}
-    had_it = model_of(one, two, policy=policy, claims={("a.test", "/two"): "two"})
+    had_it = model_of(one, two, policy=policy, before=model_of(two, policy=policy))
     assert routes(had_it) == {("a.test", "/two", "two")}
     whole_edge = replace(policy, one_authority=True)
     assert routes(model_of(one, two, elsewhere, policy=whole_edge)) == {
@@ -232,3 +239,18 @@ def test_names_that_nobody_else_understands_are_refused() -> None:
 
 def test_the_service_of_consul_itself_is_not_routed() -> None:
     assert build({"consul": [Instance("consul", "consul", "10.0.0.1", 8300)]}, Policy()).routes == ()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.sampled_from(LABELS), st.booleans()), max_size=12)
+)
+def test_a_builder_that_remembers_builds_what_one_without_memory_does(
+    steps: list[tuple[str, int, dict[str, str], bool]],
+) -> None:
+    builder, remembered = Builder(), Model()
+    services: dict[str, tuple[Instance, ...]] = {}
+    for name, count, labels, healthy in steps:
+        services = {**services, name: tuple(task(name, number, healthy=healthy, **labels) for number in range(count))}
+        expected = build(services, Policy(), remembered)
+        remembered = builder.build(services, Policy(), remembered)
+        assert remembered == expected
