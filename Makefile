@@ -18,7 +18,7 @@ simulate: setup-test  ## schedules of the simulated framework: RUNS=100000 many,
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST))
 
 fuzz: setup-test  ## 10,000 generated requests, and 50 for each operation of the API's description; EXAMPLES=…
-	DROMOS_FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON) -m pytest -q -s -o timeout=3600 tests/framework/api/test_fuzz.py $(ARGS)
+	DROMOS_FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON) -m pytest -q -o timeout=3600 tests/framework/api/test_fuzz.py $(ARGS)
 
 faults: setup-test  ## break the real daemons in network namespaces, as root; ARGS='--only TEXT --mesos embedded|real --write'
 	@$(PYTHON) -m tests.integration.faults $(ARGS)
