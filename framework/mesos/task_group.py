@@ -7,8 +7,12 @@ from typing import Any
 from framework.engine.actions import Launch
 from framework.mesos.task_info import (
     Resolve,
+    check_info,
+    command_of,
     fetch_uris,
     labels,
+    limits,
+    linux_info,
     no_secrets,
     resources,
     secret_json,
@@ -16,7 +20,7 @@ from framework.mesos.task_info import (
     variables,
 )
 from framework.model.app import EnvValue
-from framework.model.health import MesosCommand, PodHealthCheck
+from framework.model.health import PodHealthCheck
 from framework.model.instance import Instance, Task
 from framework.model.network import Endpoint
 from framework.model.offer import Take, milli
@@ -89,6 +93,11 @@ def _task(
         info["kill_policy"] = {"grace_period": {"nanoseconds": nanoseconds}}
     if container.health_check:
         info["health_check"] = _health_check(container.health_check, container, pod, task)
+    if container.check:
+        numbers = _numbers(container, pod, task)
+        info["check"] = check_info(container.check, lambda _index, endpoint: numbers.get(endpoint or "", 0))
+    if container.resource_limits:
+        info["limits"] = limits(container.resource_limits)
     return info
 
 
@@ -125,20 +134,13 @@ def _command(pod: Pod, instance: Instance, task: Task, container: PodContainer, 
     if container.exec is None:
         command["shell"] = False  # the image says what runs
     else:
-        command |= _run(container.exec.command)
+        command |= command_of(container.exec.command)
     user = container.user or pod.user
     if user:
         command["user"] = user
     if container.artifacts:
         command["uris"] = fetch_uris(container.artifacts)
     return command
-
-
-def _run(command: MesosCommand) -> Json:
-    if command.shell is not None:
-        return {"shell": True, "value": command.shell}
-    argv = list(command.argv or ())
-    return {"shell": False, "value": argv[0] if argv else "", "arguments": argv}
 
 
 def _environment(pod: Pod, instance: Instance, task: Task, container: PodContainer, resolve: Resolve) -> list[Json]:
@@ -235,6 +237,12 @@ def _container(pod: Pod, container: PodContainer, resolve: Resolve) -> Json | No
         found["volumes"] = volumes
     if container.tty:
         found["tty_info"] = {}
+    linux = linux_info(container.linux_info) if container.linux_info else {}
+    if pod.legacy_shared_cgroups is not None or container.resource_limits:
+        # Limits of its own need cgroups of its own.
+        linux["share_cgroups"] = bool(pod.legacy_shared_cgroups)
+    if linux:
+        found["linux_info"] = linux
     return {"type": "MESOS", **found} if found else None
 
 
@@ -249,6 +257,14 @@ def _own_path(volume: PodVolume) -> Json:
 # --- health
 
 
+def _numbers(container: PodContainer, pod: Pod, task: Task) -> dict[str, int]:
+    """By endpoint, where the container listens."""
+    return {
+        endpoint.name: (host or number) if pod.host_networking else number
+        for endpoint, host, number in endpoint_ports(container, task.host_ports)
+    }
+
+
 def _health_check(check: PodHealthCheck, container: PodContainer, pod: Pod, task: Task) -> Json:
     found: Json = {
         "delay_seconds": float(check.delay_seconds),
@@ -258,12 +274,9 @@ def _health_check(check: PodHealthCheck, container: PodContainer, pod: Pod, task
         "consecutive_failures": check.max_consecutive_failures,
     }
     if check.exec is not None:
-        command = _run(check.exec.command)
+        command = command_of(check.exec.command)
         return found | {"type": "COMMAND", "command": command}
-    numbers = {
-        endpoint.name: (host or number) if pod.host_networking else number
-        for endpoint, host, number in endpoint_ports(container, task.host_ports)
-    }
+    numbers = _numbers(container, pod, task)
     if check.tcp is not None:
         return found | {"type": "TCP", "tcp": {"port": numbers.get(check.tcp.endpoint or "", 0)}}
     assert check.http is not None, "a check has a kind"

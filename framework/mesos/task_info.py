@@ -1,23 +1,27 @@
 """An app and what was taken of an offer -> the TaskInfo that Mesos launches."""
 
 import base64
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from framework.engine.actions import Launch
 from framework.model.app import App, EnvValue, Fetch, SecretRef
-from framework.model.container import Container
-from framework.model.health import HealthCheck
+from framework.model.container import Container, LinuxInfo
+from framework.model.health import Check, HealthCheck, MesosCommand
 from framework.model.instance import Instance
 from framework.model.network import Network, PortDefinition, PortMapping
-from framework.model.offer import SCALE, Take
+from framework.model.offer import SCALE, Take, milli
+from framework.model.resources import ResourceLimits, Resources
 from framework.model.volume import ExternalVolume, HostVolume, SecretVolume, Volume
 
 Json = dict[str, Any]
 Resolve = Callable[[str], bytes]  # a secret's source -> its value
 
+COMMAND_EXECUTOR = "//cmd"  # Marathon's name of Mesos' own
 MAX_LABEL_LENGTH = 512  # longer label values are left out of the environment
 
 
@@ -53,9 +57,50 @@ def task_info(launch: Launch, resolve: Resolve = no_secrets) -> Json:
     for check in app.health_checks:
         if check.by_mesos:
             info["health_check"] = health_check(check, app, ports)
+    if app.check is not None:
+        numbers = {
+            index: port.number if port.container is not None else port.host or 0 for index, port in enumerate(ports)
+        }
+        info["check"] = check_info(app.check, lambda index, _endpoint: numbers.get(index or 0, 0))
     if app.resource_limits:
-        info["limits"] = _limits(app)
+        info["limits"] = limits(app.resource_limits)
+    if app.executor not in ("", COMMAND_EXECUTOR):
+        _hand_to_executor(info, app, launch)
     return info
+
+
+def _hand_to_executor(info: Json, app: App, launch: Launch) -> None:
+    """A custom executor gets the task: what the app runs is its arguments, and the files and variables are its own."""
+    command = info.pop("command")
+    task_id = info["task_id"]["value"]
+    arguments = app.cmd if app.cmd is not None else shlex.join(app.args)
+    path = shlex.quote(app.executor)
+    command |= {"shell": True, "value": f"chmod ug+rx {path} && exec {path} {arguments}".rstrip()}
+    command.pop("arguments", None)
+    executor: Json = {"executor_id": {"value": f"marathon-{task_id}"}, "source": task_id, "command": command}
+    if app.executor_resources is not None:
+        own, rest = split_off(launch.takes, app.executor_resources.total())
+        executor["resources"] = resources(own, launch.instance.role)
+        info["resources"] = resources(rest, launch.instance.role)
+    if "container" in info:
+        executor["container"] = info.pop("container")
+    info["executor"] = executor
+    # What the command executor would do, this one is to do by itself.
+    for name in ("health_check", "check"):
+        info.pop(name, None)
+    info["data"] = base64.b64encode(arguments.encode()).decode()
+
+
+def split_off(takes: Sequence[Take], need: Resources) -> tuple[list[Take], list[Take]]:
+    """A part of what was taken, and the rest."""
+    left = {"cpus": milli(need.cpus), "mem": milli(need.mem), "disk": milli(need.disk), "gpus": milli(need.gpus)}
+    own, rest = [], []
+    for take in takes:
+        part = {name: min(amount, getattr(take, name)) for name, amount in left.items()}
+        left = {name: amount - part[name] for name, amount in left.items()}
+        own.append(Take(take.pool, **part))
+        rest.append(replace(take, **{name: getattr(take, name) - part[name] for name in part}))
+    return own, rest
 
 
 def _name(app_id: str) -> str:
@@ -97,9 +142,8 @@ def _ranges(ports: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _limits(app: App) -> Json:
-    assert app.resource_limits is not None
-    given = {"cpus": app.resource_limits.cpus, "mem": app.resource_limits.mem}
+def limits(of: ResourceLimits) -> Json:
+    given = {"cpus": of.cpus, "mem": of.mem}
     return {
         name: {"value": "Infinity" if limit == float("inf") else limit}
         for name, limit in given.items()
@@ -294,6 +338,20 @@ def _container(app: App, ports: Sequence[AssignedPort], resolve: Resolve) -> Jso
             info["mesos"] = {"image": _image(container, sources, resolve)}
     if app.tty:
         info["tty_info"] = {}
+    if container and container.linux_info:
+        info["linux_info"] = linux_info(container.linux_info)
+    return info
+
+
+def linux_info(of: LinuxInfo) -> Json:
+    info: Json = {}
+    if of.seccomp is not None:
+        named = {"profile_name": of.seccomp.profile_name} if of.seccomp.profile_name else {}
+        info["seccomp"] = {**named, "unconfined": of.seccomp.unconfined}
+    if of.ipc_info is not None:
+        info["ipc_mode"] = of.ipc_info.mode
+        if of.ipc_info.shm_size is not None:
+            info["shm_size"] = of.ipc_info.shm_size
     return info
 
 
@@ -374,7 +432,30 @@ def _volume(volume: Volume, sources: Mapping[str, str], resolve: Resolve) -> lis
     return []  # persistent volumes are part of the disk resource
 
 
-# --- health checks that the agent makes
+# --- checks that the agent makes
+
+
+def check_info(check: Check, port_of: Callable[[int | None, str | None], int]) -> Json:
+    """`port_of(port index, endpoint)`: where the task listens."""
+    found: Json = {
+        "delay_seconds": float(check.delay_seconds),
+        "interval_seconds": float(check.interval_seconds),
+        "timeout_seconds": float(check.timeout_seconds),
+    }
+    if check.exec is not None:
+        return found | {"type": "COMMAND", "command": {"command": command_of(check.exec.command)}}
+    if check.tcp is not None:
+        return found | {"type": "TCP", "tcp": {"port": port_of(check.tcp.port_index, check.tcp.endpoint)}}
+    assert check.http is not None, "a check has a kind"
+    http = {"port": port_of(check.http.port_index, check.http.endpoint), "path": check.http.path or "/"}
+    return found | {"type": "HTTP", "http": http}
+
+
+def command_of(command: MesosCommand) -> Json:
+    if command.shell is not None:
+        return {"shell": True, "value": command.shell}
+    argv = list(command.argv or ())
+    return {"shell": False, "value": argv[0] if argv else "", "arguments": argv}
 
 
 def health_check(check: HealthCheck, app: App, ports: Sequence[AssignedPort]) -> Json:

@@ -1,0 +1,89 @@
+"""What an app or a pod declares, as Mesos is told: no field is accepted and then forgotten."""
+
+import base64
+from typing import Any
+
+from framework.engine.actions import Launch
+from framework.mesos.task_group import launch_group
+from framework.mesos.task_info import task_info
+from framework.model.app import App
+from framework.model.codec import from_json
+from framework.model.instance import Agent, Instance, Task
+from framework.model.offer import Pool, Take
+from framework.model.pod import Pod
+
+POOL = Pool(cpus=4000, mem=512_000, disk=512_000)
+TAKES = (Take(POOL, cpus=1100, mem=160_000, disk=10_000, ports=(31005,)),)
+
+
+def launch(spec: Any, *containers: str | None) -> Launch:
+    tasks = tuple(Task(f"x.instance-1.{name or '_app'}.1", name, host_ports=(31005,)) for name in containers or (None,))
+    return Launch(Instance("x.instance-1", spec.id, "v", "v", "*", Agent("agent-1", "host-1"), tasks), spec, TAKES)
+
+
+def of_app(**document: Any) -> Any:
+    ports = [{"port": 0, "protocol": "tcp"}]
+    return task_info(launch(from_json(App, {"id": "/x", "cmd": "run me", "portDefinitions": ports, **document})))
+
+
+def of_pod(container: dict[str, Any], **document: Any) -> Any:
+    whole = {"name": "c", "resources": {"cpus": 0.5, "mem": 32}, "exec": {"command": {"shell": "run"}}, **container}
+    pod = from_json(
+        Pod, {"id": "/x", "networks": [{"mode": "host"}], "containers": [whole], "scheduling": {}, **document}
+    )
+    return launch_group(launch(pod, "c"), "f-1")["launch_group"]["task_group"]["tasks"][0]
+
+
+def test_a_check_of_each_kind() -> None:
+    times = {"delay_seconds": 15.0, "interval_seconds": 60.0, "timeout_seconds": 20.0}
+    assert of_app(check={"http": {"portIndex": 0, "path": "/up"}})["check"] == {
+        **times, "type": "HTTP", "http": {"port": 31005, "path": "/up"},
+    }  # fmt: skip
+    assert of_app(check={"tcp": {"portIndex": 0}, "delaySeconds": 1})["check"] == {
+        **times, "type": "TCP", "tcp": {"port": 31005}, "delay_seconds": 1.0,
+    }  # fmt: skip
+    command = {"command": {"shell": True, "value": "true"}}
+    assert of_app(check={"exec": {"command": {"shell": "true"}}})["check"] == {
+        **times, "type": "COMMAND", "command": command,
+    }  # fmt: skip
+    endpoint = {"endpoints": [{"name": "web", "hostPort": 0}], "check": {"tcp": {"endpoint": "web"}}}
+    assert of_pod(endpoint)["check"] == {**times, "type": "TCP", "tcp": {"port": 31005}}
+
+
+def test_what_a_container_asks_of_linux() -> None:
+    asked = {"seccomp": {"profileName": "p.json", "unconfined": False}, "ipcInfo": {"mode": "PRIVATE", "shmSize": 64}}
+    told = {"seccomp": {"profile_name": "p.json", "unconfined": False}, "ipc_mode": "PRIVATE", "shm_size": 64}
+    assert of_app(container={"type": "MESOS", "volumes": [], "linuxInfo": asked})["container"]["linux_info"] == told
+    assert of_pod({"linuxInfo": asked})["container"]["linux_info"] == told
+
+
+def test_limits_beyond_what_is_requested() -> None:
+    limits = {"cpus": "unlimited", "mem": 256}
+    told = {"cpus": {"value": "Infinity"}, "mem": {"value": 256}}
+    assert of_app(resourceLimits=limits)["limits"] == told
+    task = of_pod({"resourceLimits": limits})
+    assert task["limits"] == told
+    assert task["container"]["linux_info"] == {"share_cgroups": False}, "limits of its own need cgroups of its own"
+    shared = of_pod({}, legacySharedCgroups=True)
+    assert shared["container"]["linux_info"] == {"share_cgroups": True}
+    assert "container" not in of_pod({})
+
+
+def test_a_custom_executor_runs_the_task_with_resources_of_its_own() -> None:
+    info = of_app(executor="/opt/my executor", executorResources={"cpus": 0.1, "mem": 32, "disk": 10})
+    assert "command" not in info
+    assert base64.b64decode(info["data"]) == b"run me"
+    executor = info["executor"]
+    assert executor["command"]["value"] == "chmod ug+rx '/opt/my executor' && exec '/opt/my executor' run me"
+    assert {v["name"] for v in executor["command"]["environment"]["variables"]} >= {"MESOS_TASK_ID", "PORT0"}
+
+    def scalars(resources: Any) -> dict[str, float]:
+        return {r["name"]: r["scalar"]["value"] for r in resources if r["type"] == "SCALAR"}
+
+    assert scalars(executor["resources"]) == {"cpus": 0.1, "mem": 32.0, "disk": 10.0}
+    assert scalars(info["resources"]) == {"cpus": 1.0, "mem": 128.0}
+    assert [r["name"] for r in info["resources"] if r["type"] == "RANGES"] == ["ports"]
+
+
+def test_mesos_own_executor_by_its_name_is_none_of_ours() -> None:
+    assert "executor" not in of_app(executor="//cmd")
