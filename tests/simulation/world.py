@@ -64,7 +64,8 @@ class World:
 
     def violated(self, what: str) -> Violation:
         story = "\n".join(self.log[-120:])
-        return Violation(f"seed {self.seed}, after {self.elapsed:.3f} s: {what}\n{story}")
+        again = f"make simulate SEED={self.seed} tells all of it; its end:"
+        return Violation(f"seed {self.seed}, after {self.elapsed:.3f} s: {what}\n{again}\n{story}")
 
     def run(self, seconds: float, on_news: Callable[[], None]) -> None:
         end = self.now + seconds
