@@ -106,6 +106,8 @@ def try_out(one: Cluster, fault: Fault) -> Row:
         converged = _converge(stream, steady, mended_at)
         lost = stream.lost() if converged is not None else []
         killed = watch.killed() if converged is not None else set()
+    for at, what in load.failures[:3]:
+        say(f"    a request at the edge failed, {at - QUIET:.1f} s after the fault: {what}")
     answered = [answered for sent, answered in stream.acknowledged if sent >= broken_at]
     row = Row(
         mesos=one.mesos_kind,
