@@ -37,12 +37,15 @@ def get(
     timeout: float,
     params: Mapping[str, str] | None = None,
     largest: int = LARGEST,
+    redirects: bool = False,
 ) -> Answer:
-    """Raises MetricsError that names `what` and where, and never a password."""
+    """Raises MetricsError that names `what` and where, and never a password.
+
+    `redirects` are followed only where the operator chose the server: one could lead out of what is allowed.
+    """
     deadline = time.monotonic() + timeout
     try:
-        # A redirect could lead anywhere, also out of what the operator allowed.
-        with session.get(url, params=params, timeout=timeout, stream=True, allow_redirects=False) as response:
+        with session.get(url, params=params, timeout=timeout, stream=True, allow_redirects=redirects) as response:
             body = bytearray()
             for chunk in response.iter_content(65_536):
                 body += chunk

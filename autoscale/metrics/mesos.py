@@ -89,7 +89,8 @@ class Mesos:
             return {}
 
     def _json(self, url: str) -> Any:
-        body = fetching.get(self._session, url, what="Mesos", timeout=self._timeout).body
+        # A master that does not lead sends on to the one that does.
+        body = fetching.get(self._session, url, what="Mesos", timeout=self._timeout, redirects=True).body
         try:
             return orjson.loads(body)
         except ValueError:

@@ -182,6 +182,9 @@ def _edge(settings: UpSettings) -> Daemon:
 
 def _autoscale(settings: UpSettings) -> Daemon:
     url = f"http://{settings.host}:{settings.autoscale_port}"
+    master = mesos_address(settings)
+    # Usage is read over HTTP, so a master that is found through ZooKeeper is to be named to the autoscaler itself.
+    mesos = {} if "://" in master or "," in master else {"mesos": f"http://{master}"}
     return Daemon(
         "autoscale",
         _dromos(
@@ -191,8 +194,9 @@ def _autoscale(settings: UpSettings) -> Daemon:
             marathon=api_url(settings),
             edge=f"http://{settings.host}:{settings.edge_status_port}",
             state_dir=settings.state_dir / "autoscale",
+            **mesos,
         ),
         health=f"{url}/health",
-        urls=(("Autoscaler", f"{url}/health"),),
+        urls=(("Autoscaler", f"{url}/"),),
         ports=((settings.autoscale_port, "--autoscale-port"),),
     )

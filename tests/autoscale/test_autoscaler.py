@@ -10,10 +10,13 @@ import pytest
 from autoscale.api import Api
 from autoscale.autoscaler import Autoscaler
 from autoscale.journal import Entry
+from autoscale.leader import Lock
 from autoscale.settings import AutoscaleSettings
 from daemonkit.health import Health
 from tests.support.answering import Answering, answering
+from tests.support.consul import ConsulServer
 from tests.support.memory_cluster import Framework, running_framework
+from tests.support.waiting import eventually_async
 
 LABELS = {"DROMOS_AUTOSCALE_TARGET": "20", "DROMOS_AUTOSCALE_MAX": "20", "DROMOS_AUTOSCALE_DOWN_AFTER": "30s"}
 
@@ -234,3 +237,38 @@ async def test_an_api_that_lists_nothing_makes_it_forget_nothing(world: World) -
     world.autoscaler.api.apps = list  # type: ignore[method-assign, assignment]
     await world.lives(4)
     assert "/web" in world.autoscaler.pasts
+
+
+async def test_of_two_the_one_with_the_lock_acts_and_the_other_is_ready_to(
+    world: World, embedded_consul: ConsulServer, tmp_path: Path
+) -> None:
+    await world.app()
+    leader, standby = world.autoscaler, world.started(state_dir=tmp_path / "standby")
+    key = embedded_consul.name("leader")
+    for one in (leader, standby):
+        one.lock = Lock(embedded_consul.url, key=key, ttl=10, timeout=10)
+        await asyncio.to_thread(one.lock.hold)
+    assert leader.leads and not standby.leads
+
+    async def both_live(seconds: float) -> None:
+        for _ in range(round(seconds / 2)):
+            world.autoscaler = standby
+            await world.lives(2)
+            await asyncio.to_thread(leader.round)
+
+    world.rates["/web"] = 200
+    await both_live(6)
+    assert await world.instances() >= 9
+    outcomes = {entry.outcome for entry in standby.journal.of("/web")}
+    assert "standby" in outcomes and "scaled" not in outcomes
+    await both_live(4)
+    ours, theirs = (one.pasts["/web"] for one in (standby, leader))
+    assert [change[1:] for change in ours.changes] == [change[1:] for change in theirs.changes]
+    assert leader.lock is not None and standby.lock is not None
+    await asyncio.to_thread(leader.lock.release)
+    await eventually_async(lambda: asyncio.to_thread(standby.lock.hold), 30)
+    world.rates["/web"] = 350
+    await world.framework.settled()
+    await both_live(30)
+    assert await world.instances() >= 16
+    assert "scaled" in {entry.outcome for entry in standby.journal.of("/web")}
