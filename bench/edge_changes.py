@@ -228,7 +228,10 @@ def main() -> None:
                     f"{found.proxy_memory / 1024:.0f}",
                     f"{found.daemon_memory / 1024:.0f}",
                 )
-                print(f"{services} × 5, {target}: done", flush=True)
+                shown = ", ".join(
+                    f"{percentile(found.new, share)} / {percentile(found.gone, share)}" for share in (0.5, 0.99)
+                )
+                print(f"{services} × 5, {target}: new / gone, p50 and p99 in ms: {shown}", flush=True)
     Console(width=140).print(table)
 
 

@@ -50,6 +50,7 @@ class Nginx:
         self._master: Master | None = None
         self._counter = 0
         self._table: Table | None = None  # that runs; None: not known, the next change replaces all of it
+        self._switched: frozenset[str] = frozenset()  # to their standby; without Lua that is configuration
         self._fingerprint_of: tuple[object, str] = (None, "")
         self._staged = self._layout.config.with_suffix(".staged")
         self._good = self._layout.config.with_suffix(".good")
@@ -116,6 +117,7 @@ class Nginx:
 
     async def follow(self, model: Model, table: Table) -> int:
         if not self._around.lua:
+            self._switched = frozenset(name for name, entry in table.items() if entry.get("switched"))
             return 0
         async with self._lock:
             change = Change(table, ()) if self._table is None else difference(self._table, table)
@@ -158,6 +160,7 @@ class Nginx:
     # Routes: the steps of consul_template_py's Target
 
     def fingerprint(self, wanted: Model) -> str:
+        wanted = _with_standbys(wanted, self._switched)
         endpoints = _stream_endpoints(wanted) if self._around.lua else wanted.services
         structure = (wanted.routes, wanted.streams, endpoints)
         if self._fingerprint_of[0] != structure:
@@ -219,7 +222,8 @@ class Nginx:
         self._staged.unlink(missing_ok=True)
 
     def _text(self, model: Model, generation: int) -> str:
-        text = nginx_conf.render(model, replace(self._around, generation=generation))
+        shown = _with_standbys(model, self._switched)
+        text = nginx_conf.render(shown, replace(self._around, generation=generation))
         return f"# configuration {generation}, fingerprint {self.fingerprint(model)}\n{text}"
 
     def _mark(self) -> tuple[int, str] | None:
@@ -257,6 +261,16 @@ class Nginx:
                 last = str(error)
             await asyncio.sleep(0.02)
         raise ProxyFailedError(f"nginx did not take its configuration: {last}; see {self._layout.error_log}")
+
+
+def _with_standbys(model: Model, switched: frozenset[str]) -> Model:
+    """The model with the endpoints of the standby where a service is switched to it, and it has any."""
+    services = dict(model.services)
+    for name in switched & services.keys():
+        standby = services[name].standby
+        if standby and standby.service in services and model.services[standby.service].endpoints:
+            services[name] = replace(services[name], endpoints=model.services[standby.service].endpoints)
+    return replace(model, services=services) if switched else model
 
 
 def _stream_endpoints(model: Model) -> object:

@@ -232,6 +232,13 @@ HARMLESS: dict[str, Callable[[str, int], str]] = {
     **dict.fromkeys(("Access.realm", "Access.client_ca", "Cors.headers"), lambda value, number: f"w{number}"),
     "Cors.methods": lambda value, number: "M" * (number + 1),
     "Cors.origins": lambda value, number: "https://" + "*." * ("*." in value) + f"o{number}",
+    "Endpoint.address": lambda value, number: f"10.{number // 62500}.{number // 250 % 250}.{1 + number % 250}",
+    **dict.fromkeys(
+        ("Access.allow", "Access.deny"),
+        lambda value, number: (
+            value if value == "all" else f"10.{number // 62500}.{number // 250 % 250}.{number % 250}/32"
+        ),
+    ),
     "User.password": lambda value, number: f"$5${number:08d}",
 }
 

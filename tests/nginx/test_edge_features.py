@@ -179,7 +179,7 @@ async def test_a_canary_without_an_instance_gets_nothing(edge: Rig) -> None:
         assert set(await edge.answers(5)) == {"stable"}
 
 
-@with_targets(SMART)
+@with_targets(ALL)
 async def test_a_standby_answers_when_switched_and_gives_back(edge: Rig) -> None:
     async with backends("own", "standby") as (own, standby):
         shown = (
@@ -194,7 +194,8 @@ async def test_a_standby_answers_when_switched_and_gives_back(edge: Rig) -> None
         assert standby.requests[-1][1] == "/x"
         await edge.show(*shown)
         assert set(await edge.answers(4, path="/a/x")) == {"own"}
-        assert edge.reloads == reloads
+        if edge.target != "nginx":  # plain Nginx knows no other way
+            assert edge.reloads == reloads
 
 
 @with_targets(LUA)

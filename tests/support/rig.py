@@ -35,6 +35,7 @@ class Rig:
     model: Model = field(default_factory=Model)
     applied: Applied = field(default_factory=Applied)
     reloads: int = 0
+    target: str = "nginx-lua"
 
     async def show(self, *instances: Instance, switched: Collection[str] = ()) -> Model:
         """Makes the proxy follow these instances."""
@@ -120,7 +121,7 @@ async def rig(
         if layout.authorities.is_dir()
         else frozenset(),
     )
-    found = Rig(proxy, layout, port, tls_port, status_port, grpc_port, policy)
+    found = Rig(proxy, layout, port, tls_port, status_port, grpc_port, policy, target=target)
     try:
         await proxy.start()
         if tls:
