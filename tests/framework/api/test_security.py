@@ -187,7 +187,10 @@ async def test_every_change_is_audited_and_no_secret_is_in_it(guarded: Framework
     await guarded.call("PUT", "/v2/apps/dev/web", {"instances": 2}, headers=PROD)
     await guarded.call("DELETE", "/v2/apps/prod/web", headers=basic("admin", "guess"))
     await guarded.call("GET", "/v2/apps", headers=ADMIN)
-    text = (tmp_path / "audit.log").read_text()
+    audit = tmp_path / "audit.log"
+    # The line of a change is written when its answer has left.
+    await eventually_async(lambda: audit.read_text().count("\n") >= 5)
+    text = audit.read_text()
     lines = [json.loads(line) for line in text.splitlines()][2:]
     assert [(e["who"], e["method"], e["path"], e["query"], e["status"]) for e in lines] == [
         ("prod-bot", "PUT", "/v2/apps/prod/web", "force=true", 200),

@@ -216,3 +216,32 @@ async def test_a_machine_that_is_to_go_is_given_back_when_asked_for(framework: F
 
     eventually(answered, timeout=60, what="the framework says that it will be gone by then")
     assert len(framework.tasks("/shop/web")) == 3, "its time has not come"
+
+
+def test_a_canary_waits_for_its_go_and_another_one_goes_back(framework: Framework, mesos_tasks: MesosTasks) -> None:
+    labels = {"DROMOS_DEPLOY_STRATEGY": "canary", "DROMOS_DEPLOY_SHARE": "34%"}
+    framework.deploy({**APP, "labels": labels})
+    before = set(mesos_tasks())
+
+    def try_out(command: str) -> str:
+        deployment = framework.change("PUT", "/v2/apps/shop/web", {"cmd": command})["deploymentId"]
+
+        def waits() -> bool:
+            [action] = framework.deployments()[0]["currentActions"]
+            return bool(action["rollout"]["state"] == "waiting for go")
+
+        eventually(waits, timeout=60, what="the canary is there")
+        return str(deployment)
+
+    refused = try_out("sleep 2000")
+    assert len(before & set(mesos_tasks())) == 1, "two of three are of the new version"
+    framework.change("DELETE", f"/v2/deployments/{refused}")
+    framework.settled(60)
+    back = set(mesos_tasks())
+    assert len(back) == 3 and back & before, "the one that was left of the old version was not restarted"
+
+    accepted = try_out("sleep 3000")
+    framework.change("POST", f"/v2/deployments/{accepted}/go")
+    framework.settled(60)
+    assert len(mesos_tasks()) == 3 and not back & set(mesos_tasks())
+    assert {task["version"] for task in framework.tasks("/shop/web")} == {framework.app("/shop/web")["version"]}
