@@ -1,4 +1,5 @@
-"""How well demand is met, at what cost and how calmly: our policy beside four others, in one simulator, over five kinds of demand."""
+"""How well demand is met, at what cost and how calmly: our policy beside four others, in one simulator, over five
+kinds of demand and a measured one."""
 
 import time
 
@@ -12,6 +13,7 @@ from autoscale.replay.others import AwsTargetTracking, HorizontalPodAutoscaler, 
 from autoscale.replay.score import Score, removed_during, score, seconds_to
 from autoscale.replay.simulate import Cluster, Outage, simulate
 from autoscale.replay.trace import Trace, step_up
+from bench._shipped import motorway
 
 TARGET = 40.0
 CLUSTER = Cluster(target=TARGET)
@@ -22,7 +24,7 @@ POLICIES = {
     "nomad": lambda: NomadAutoscaler(TARGET),
     "aws": lambda: AwsTargetTracking(TARGET),
 }
-TRACES = (trace.diurnal(), trace.growth(), trace.ramps(), trace.walk(), trace.spikes())
+TRACES = (trace.diurnal(), trace.growth(), trace.ramps(), trace.walk(), trace.spikes(), motorway())
 
 
 def main() -> None:

@@ -11,4 +11,5 @@ for name in requirements requirements-dev; do
   # the block of http-parser: its first line and the indented ones that follow
   sed -i '/^http-parser==/,/^[^ ]/{/^http-parser==/d;/^ /d}' "$name.lock"
 done
+grep -v '^#' requirements-data.lock >>requirements-dev.lock
 rm -f requirements.flat.in requirements-dev.flat.in
