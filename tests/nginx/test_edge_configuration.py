@@ -386,9 +386,10 @@ def each_key_with_each_fragment() -> dict[str, tuple[Instance, ...]]:
     """A service for each: a good value of that key with that fragment in it, and another one with it behind."""
     found = {"web": (Instance("web", "web", "10.0.0.1", 80, meta={"HAPROXY_0_VHOST": "web.test"}),)}
     for number, fragment in enumerate(FRAGMENTS):
-        name, odd = f"named{number}{fragment}x", f"odd{number}"
-        found[name] = (Instance(name, name, "10.0.0.1", 80, meta={"dromos-app": f"/{odd}"}),)
-        found[odd] = (Instance(odd, odd, f"10.0.0.1{fragment}", 80, meta={"dromos-app": f"/a{fragment}b"}),)
+        name, app, address = f"named{number}{fragment}x", f"app{number}", f"address{number}"
+        found[name] = (Instance(name, name, "10.0.0.1", 80, meta={"dromos-app": f"/named{number}"}),)
+        found[app] = (Instance(app, app, "10.0.0.1", 80, meta={"dromos-app": f"/a{fragment}b"}),)
+        found[address] = (Instance(address, address, f"10.0.0.1{fragment}", 80, meta={"dromos-app": f"/{address}"}),)
     for key, values in GOOD.items():
         companions: dict[str, str] = {}
         for beginning, more in COMPANIONS.items():
