@@ -121,7 +121,7 @@ def _wanted(policy: Policy, situation: Situation, rate: float, history: History,
     current, known = situation.instances, history.estimate
     assert known is not None
     level = max(known.level, rate) if rate > SURGE * _serve(policy, current) else known.level
-    measured = f"{rate:.1f} requests/s of {policy.target:g} an instance"
+    measured = f"{rate:.1f} {policy.unit} of {policy.target:g} an instance"
     if level > max(known.reactive, rate):
         measured += f", {level:.1f} as forecast"
     if level > _turn_up_margin(history, current) * _serve(policy, current):

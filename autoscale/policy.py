@@ -94,5 +94,10 @@ class Policy:
     shadow: bool = False
 
     @property
+    def unit(self) -> str:
+        """Of the demand, and of `target`."""
+        return self.signals[0].unit if self.signals else UNITS["requests"]
+
+    @property
     def measured(self) -> tuple[Signal, ...]:
         return self.signals or (Signal("requests", self.target),)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscale.decide import Situation
-from autoscale.policy import Behaviour, Policy, Rate
+from autoscale.policy import Behaviour, Policy, Rate, Signal
 from autoscale.sample import Quality, Sample
 from autoscale.schedule import Schedule
 from autoscale.steer import Past, Saturation, bounds_at, steer
@@ -202,3 +202,8 @@ def test_whatever_happens_bounds_hold_and_bad_data_and_roll_outs_never_lower(ste
         assert least <= app.instances <= 20
         if deploying or quality in (Quality.STALE, Quality.PARTIAL) or (0 < unproven * STEP < 900):
             assert app.instances >= before
+
+
+def test_reasons_name_what_is_measured():
+    cpu = Policy(0.5, signals=(Signal("cpu", 0.5),))
+    assert "2.0 CPU shares in use of 0.5 an instance: 4" in App(cpu, 4).lives(STEP, 2.0).reason
