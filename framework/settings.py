@@ -90,6 +90,9 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
     scale_apps_interval: Seconds = Field(
         _ENGINE.scale_check_interval, gt=0, description="how often all apps are compared with what is wanted"
     )
+    max_launching: int = Field(
+        _ENGINE.launches_in_flight, ge=0, description="instances that are launched and do not run yet; 0 for no bound"
+    )
     kill_chunk_size: int = Field(_ENGINE.kills_in_flight, ge=1, description="kills under way at a time")
     kill_retry_timeout: Seconds = Field(
         _ENGINE.kill_retry, gt=0, description="a kill that shows no effect for so long is sent again"
@@ -134,6 +137,7 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
             maintenance_lead=self.draining_seconds,
             launch_confirm_timeout=self.task_launch_confirm_timeout,
             launch_timeout=self.task_launch_timeout,
+            launches_in_flight=self.max_launching,
             kills_in_flight=self.kill_chunk_size,
             kill_retry=self.kill_retry_timeout,
             drain_seconds=self.drain_seconds,

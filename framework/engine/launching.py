@@ -49,6 +49,7 @@ class Launcher:
         self._ports: dict[str, int] = {}  # agent id -> where the next free choice of ports begins
         self._suppressed: frozenset[str] = frozenset()
         self._hungry = False  # somebody became ready to launch since the last REVIVE
+        self._held_back = False  # somebody was ready, but too many launches were in flight
         self._last_revive = float("-inf")
         self._attempts: dict[str, int] = {}  # a launched instance without any status -> how often it was asked for
         self.roles: tuple[str, ...] = (core.settings.role,)
@@ -175,8 +176,9 @@ class Launcher:
         offers, self._offers = list(self._offers.values()), {}
         ready = [entry for entry in self._entries.values() if self._can_launch(entry.spec)]
         rules = Rules(core.now, settings.maintenance_lead, settings.home_region, settings.reserve_gpu_agents)
-        claims = {entry.spec.id: core.residents.claims(entry.spec, entry.requirement, entry.count) for entry in ready}
-        wants = [self._want(entry, entry.count - len(claims[entry.spec.id])) for entry in ready]
+        counts = self._bounded(ready)
+        claims = {e.spec.id: core.residents.claims(e.spec, e.requirement, counts[e.spec.id]) for e in ready}
+        wants = [self._want(entry, counts[entry.spec.id] - len(claims[entry.spec.id])) for entry in ready]
         result = match_offers(
             [want for want in wants if want.count],
             offers,
@@ -201,6 +203,22 @@ class Launcher:
         for entry in ready:
             if entry.spec.id in self._entries and entry.last_used_at == core.now:
                 self._entries[entry.spec.id] = self._entries.pop(entry.spec.id)
+
+    def _bounded(self, entries: list[Entry]) -> dict[str, int]:
+        """How many of each may be launched now: one of each in turn, as far as launches in flight are bounded."""
+        most = self._core.settings.launches_in_flight
+        if not most:
+            return {entry.spec.id: entry.count for entry in entries}
+        counts = {entry.spec.id: 0 for entry in entries}
+        left = max(0, most - self._core.ledger.staged)
+        turn = entries
+        while left and turn:
+            for entry in turn[:left]:
+                counts[entry.spec.id] += 1
+            left -= min(left, len(turn))
+            turn = [entry for entry in turn if counts[entry.spec.id] < entry.count]
+        self._held_back = bool(turn)
+        return counts
 
     def _want(self, entry: Entry, count: int) -> Want:
         ledger, spec = self._core.ledger, entry.spec
@@ -291,6 +309,8 @@ class Launcher:
             self._hungry = False
         if not waiting:
             return
+        if self._held_back and core.ledger.staged < core.settings.launches_in_flight:
+            self._held_back, self._hungry = False, True
         # Repeated while somebody waits, in case a call was lost on its way.
         soon = self._hungry or waiting & self._suppressed
         due = self._last_revive + (core.settings.revive_interval if soon else core.settings.revive_repeat)

@@ -142,6 +142,11 @@ class Ledger:
             unhealthy=sum(t.unhealthy for t in found),
         )
 
+    @property
+    def staged(self) -> int:
+        """Instances that are launched and do not run yet, of all specs."""
+        return sum(tally.staged for tallies in self._tallies.values() for tally in tallies.values())
+
     def moving(self, spec_id: str) -> int:
         """How many instances are to leave their agent; they are among those on their way out."""
         return sum(tally.moving for tally in self._tallies.get(spec_id, {}).values())

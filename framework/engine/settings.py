@@ -19,6 +19,7 @@ class EngineSettings:
     confirm_interval: float = 30.0  # a launch without any status is asked for so often
     launch_confirm_timeout: float = 300.0
     launch_timeout: float = 300.0
+    launches_in_flight: int = 0  # instances of the whole cluster that are launched and do not run yet; 0: no bound
     kills_in_flight: int = 1000  # of the whole cluster
     kill_retry: float = 30.0
     drain_seconds: float = 2.0  # between the announcement of a wanted kill and the kill, for specs with ports

@@ -36,7 +36,7 @@ async def test_info_and_leader(framework: Framework) -> None:
 
 async def test_the_leader_abdicates(framework: Framework) -> None:
     refused = await framework.call("DELETE", "/v2/leader?backup=file:///tmp/x")
-    assert refused.status == 422 and "state directory" in refused.json["message"]
+    assert refused.status == 422 and "dromos backup" in refused.json["message"]
     assert not framework.engine.resigned.is_set()
     answer = await framework.call("DELETE", "/v2/leader")
     assert (answer.status, answer.json) == (200, {"message": "Leadership abdicated"})

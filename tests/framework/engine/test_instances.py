@@ -424,3 +424,19 @@ def test_a_batch_that_could_not_be_kept_has_not_happened(desk: Desk) -> None:
     assert all_of_it() == before
     assert desk.ledger.pending() == []
     assert desk.offers() == [], "and nobody waits for what was not declared"
+
+
+def test_launches_in_flight_are_bounded_and_shared_by_all_that_wait() -> None:
+    desk = Desk(EngineSettings(launches_in_flight=3))
+    desk.declare(app("/a", instances=5), app("/b", instances=1))
+    launches = desk.offers()
+    assert sorted(launch.spec.id for launch in launches) == ["/a", "/a", "/b"]
+    assert desk.offers() == []
+    desk.status(launches[0].instance, "TASK_RUNNING")
+    assert Revive(("*",)) in desk.wait(desk.settings.revive_interval)
+    launches += desk.offers()
+    assert len(launches) == 4
+    for launch in launches[1:]:
+        desk.status(launch.instance, "TASK_RUNNING")
+    desk.settle()
+    assert len(desk.running("/a")) == 5 and len(desk.running("/b")) == 1
