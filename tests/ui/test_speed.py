@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
 
-MANY = 400
+MANY = 200
 
 
 def test_the_bundle_is_small() -> None:

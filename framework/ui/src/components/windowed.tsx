@@ -3,7 +3,8 @@
 import type { ComponentChildren, VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
-const OVERSCAN = 12;
+const OVERSCAN = 14;
+const STEP = 8; // rows by which the window moves, so that most frames of a scroll change nothing
 
 export function WindowedTable<T>(props: {
   rows: T[];
@@ -22,8 +23,9 @@ export function WindowedTable<T>(props: {
     const measure = () => {
       frame = 0;
       const top = body.current?.getBoundingClientRect().top ?? 0;
-      const from = Math.max(0, Math.floor(-top / rowHeight) - OVERSCAN);
-      const to = from + Math.ceil(window.innerHeight / rowHeight) + 2 * OVERSCAN;
+      const first = Math.floor(-top / rowHeight / STEP) * STEP;
+      const from = Math.max(0, first - OVERSCAN);
+      const to = first + STEP + Math.ceil(window.innerHeight / rowHeight) + OVERSCAN;
       setRange((old) => (old.from === from && old.to === to ? old : { from, to }));
     };
     const later = () => (frame ||= requestAnimationFrame(measure));
@@ -37,15 +39,25 @@ export function WindowedTable<T>(props: {
     };
   }, [rowHeight, rows.length]);
 
+  // A row that stays in the window is not made again while it scrolls: the same node is left as it is.
+  const made = useRef<{ props: object; rows: Map<number, VNode> }>({ props, rows: new Map() });
+  const before = made.current.props === props ? made.current.rows : new Map<number, VNode>();
+  made.current = { props, rows: new Map() };
+  const row = (index: number) => {
+    const node = before.get(index) ?? props.row(rows[index]!, index);
+    made.current.rows.set(index, node);
+    return node;
+  };
+
   const from = Math.min(range.from, Math.max(0, rows.length - 1));
-  const to = Math.min(rows.length, range.to);
+  const to = Math.max(from, Math.min(rows.length, range.to));
   return (
     <div class="table-wrap" tabIndex={0}>
       <table class="table" aria-label={props.label} aria-rowcount={rows.length + 1}>
         <thead>{props.head}</thead>
         <tbody ref={body}>
           {from > 0 && <Space height={from * rowHeight} columns={columns} />}
-          {rows.slice(from, to).map((item, index) => props.row(item, from + index))}
+          {Array.from({ length: to - from }, (_, index) => row(from + index))}
           {to < rows.length && <Space height={(rows.length - to) * rowHeight} columns={columns} />}
         </tbody>
       </table>

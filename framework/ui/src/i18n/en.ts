@@ -203,7 +203,7 @@ export const en = {
   platform: "Platform",
   ok: "well",
   ill: "not healthy",
-  problemFlapping: "restarts again and again: {count} failures in the last 10 minutes",
+  problemFlapping: "{count} failures in the last 10 minutes; {why}",
   problemDaemon: "is not healthy: {why}",
   problemAgent: "takes nothing new",
   flapping: "Flapping",

@@ -205,7 +205,7 @@ export const zh: Texts = {
   platform: "平台",
   ok: "正常",
   ill: "异常",
-  problemFlapping: "反复重启：最近 10 分钟失败 {count} 次",
+  problemFlapping: "最近 10 分钟失败 {count} 次；{why}",
   problemDaemon: "异常：{why}",
   problemAgent: "不接受新实例",
   flapping: "抖动",

@@ -90,8 +90,9 @@ function problemsOf(apps: App[], queue: QueueItem[], recent: StreamEvent[], agen
     const line = (kind: string, label: Key, why: string) => [{ kind, label: text(label), name: app.id, to: appHref(app.id, "debug"), why }];
     const item = waiting.get(app.id);
     const failed = failures.get(app.id) ?? 0;
-    if (failed >= FLAPPING) return line("bad", "flapping", text("problemFlapping", { count: failed }));
-    if (failsNow(app)) return line("bad", "failing", text("problemFailing", { why: `${app.lastTaskFailure!.state}: ${app.lastTaskFailure!.message}` }));
+    const last = app.lastTaskFailure ? `${app.lastTaskFailure.state}: ${app.lastTaskFailure.message}` : "";
+    if (failed >= FLAPPING) return line("bad", "flapping", text("problemFlapping", { count: failed, why: last }));
+    if (failsNow(app)) return line("bad", "failing", text("problemFailing", { why: last }));
     if (app.tasksUnhealthy > 0) return line("bad", "unhealthy", text("problemUnhealthy", { count: app.tasksUnhealthy, total: app.tasksRunning }));
     if (item) return line("warn", "waiting", text("problemWaiting", { count: item.count, why: reasonsOf(item, text).join(", ") || "…" }));
     return [];
