@@ -1,13 +1,14 @@
 """Who leads among the masters: a fixed address, or the znode that Mesos keeps in ZooKeeper."""
 
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
+from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 
 from daemonkit.logs import get_logger
@@ -19,6 +20,7 @@ Found = Callable[[str | None], None]
 _ZK = re.compile(r"zk://(?:(?P<auth>[^@/]+)@)?(?P<hosts>[^/]+)(?P<path>/.*)?")
 _ADDRESS = re.compile(r"(?:https?://)?(?P<host>\[[0-9a-fA-F:]+\]|[^\s:/]+)(?::(?P<port>\d+))?/?")
 _DEFAULT_PORT = 5050
+WAIT = 0.2  # seconds between two tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,39 +55,59 @@ class ZooKeeperDetector:
         self._address, self._found = address, found
         self._client = KazooClient(address.hosts, timeout=timeout, auth_data=auth, connection_retry={"max_tries": -1})
         self._leader: str | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="mesos-detector", daemon=True)
 
     def start(self) -> None:
-        self._client.start_async()
-        self._client.add_listener(lambda state: None)
-        self._client.handler.spawn(self._watch)
+        self._connected = self._client.start_async()
+        self._thread.start()
 
     def stop(self) -> None:
+        self._stopped.set()
         self._client.stop()
+        self._thread.join()
         self._client.close()
 
     def _watch(self) -> None:
-        try:
-            self._client.ensure_path(self._address.path)
-            self._client.ChildrenWatch(self._address.path, self._children)
-        except (KazooException, KazooTimeoutError, OSError) as error:
-            log.warning("ZooKeeper cannot be watched", hosts=self._address.hosts, error=str(error))
+        """Until the watch is there; from then on kazoo keeps it, over new sessions too."""
+        while not self._stopped.is_set():
+            # Before the first connection kazoo refuses every call, instead of keeping it for later.
+            if not self._connected.wait(WAIT):
+                continue
+            try:
+                self._client.ensure_path(self._address.path)
+                self._client.ChildrenWatch(self._address.path, self._children)
+                return
+            except (KazooException, KazooTimeoutError, OSError) as error:
+                if not self._stopped.wait(WAIT):
+                    log.warning("ZooKeeper cannot be watched yet", hosts=self._address.hosts, error=str(error))
 
     def _children(self, names: list[str]) -> None:
         masters = sorted((name for name in names if name.startswith("json.info_")), key=lambda n: n.rpartition("_")[2])
-        if not masters:
-            self._tell(None)
-            return
-        try:
-            data, _ = self._client.get(f"{self._address.path}/{masters[0]}")
-            self._tell(_address(orjson.loads(data)))
-        except (KazooException, ValueError, KeyError, TypeError) as error:
-            log.warning("the leading master's entry cannot be read", entry=masters[0], error=str(error))
-            self._tell(None)
+        self._tell(self._read(masters[0]) if masters else None)
+
+    def _read(self, entry: str) -> str | None:
+        """The address in an entry. It is read until it can be: the same list of entries is told only once."""
+        while not self._stopped.is_set():
+            try:
+                return _address(orjson.loads(self._client.get(f"{self._address.path}/{entry}")[0]))
+            except NoNodeError:
+                return None  # it has just gone; the next list follows
+            except (KazooException, KazooTimeoutError) as error:
+                log.warning("the leading master's entry cannot be read yet", entry=entry, error=str(error))
+                self._stopped.wait(WAIT)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                log.warning("the leading master's entry says no address", entry=entry, error=str(error))
+                return None
+        return None
 
     def _tell(self, leader: str | None) -> None:
         if leader != self._leader:
             self._leader = leader
-            self._found(leader)
+            try:
+                self._found(leader)
+            except Exception:  # kazoo would end the watch for it
+                log.exception("the listener for masters failed")
 
 
 def _address(info: dict[str, Any]) -> str:

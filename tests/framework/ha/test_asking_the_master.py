@@ -1,0 +1,62 @@
+"""What is believed of tasks is compared with the master's word again and again, and the master's word may come twice."""
+
+from framework.engine.actions import Acknowledge, Kill, Reconcile
+from framework.engine.events import Disconnected, Subscribed
+from tests.support.engine import Desk, app
+
+
+def running_desk(instances: int = 3) -> Desk:
+    desk = Desk()
+    desk.declare(app("/web", instances=instances))
+    desk.settle()
+    assert len(desk.running("/web")) == instances
+    return desk
+
+
+def asked(desk: Desk) -> list[tuple[tuple[str, str | None], ...]]:
+    return [action.tasks for action in desk.found(Reconcile)]
+
+
+def answer_all(desk: Desk) -> None:
+    for instance in desk.running("/web"):
+        desk.status(instance, "TASK_RUNNING", reason="REASON_RECONCILIATION")
+
+
+def test_every_ten_minutes_all_tasks_are_asked_for_and_then_what_else_there_is() -> None:
+    desk = running_desk()
+    desk.wait(599)
+    answer_all(desk)
+    for _ in range(3):
+        desk.actions = []
+        desk.wait(600)
+        explicit = [tasks for tasks in asked(desk) if tasks]
+        assert {task for tasks in explicit for task in tasks} == {
+            (task.id, instance.agent.id) for instance in desk.running("/web") for task in instance.tasks
+        }
+        desk.all_actions = []
+        answer_all(desk)
+        assert () in [action.tasks for action in desk.found(Reconcile, desk.all_actions)]
+    assert not desk.found(Kill, desk.all_actions)
+
+
+def test_a_master_that_fails_over_and_is_silent_is_asked_again_and_no_task_is_given_up() -> None:
+    desk = running_desk()
+    desk.tell(Disconnected("the master is gone"))
+    desk.tell(Subscribed("framework-1", "other:5050", {}, True))
+    assert asked(desk) and all(asked(desk))
+    desk.wait(300)
+    assert len([tasks for tasks in asked(desk) if tasks]) >= 3, "silence is asked again"
+    assert () not in asked(desk) and len(desk.running("/web")) == 3
+
+
+def test_an_update_that_the_master_repeats_is_acknowledged_again_and_changes_nothing() -> None:
+    desk = running_desk(1)
+    (instance,) = desk.running("/web")
+    desk.status(instance, "TASK_FAILED")
+    first = desk.found(Acknowledge)
+    before = {i.id for i in desk.instances("/web")}
+    # The acknowledgement was lost: the agent sends the update again.
+    desk.status(instance, "TASK_FAILED")
+    assert desk.found(Acknowledge) == first and len(first) == 1
+    assert {i.id for i in desk.instances("/web")} == before
+    assert not desk.announced("status_update_event")
