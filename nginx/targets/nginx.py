@@ -214,7 +214,8 @@ class Nginx:
             return
         write_atomically(self._layout.config, self._before)
         mark, state = self._mark(), await self._control.state()
-        await self._control.closing(0)
+        if self._around.lua:
+            await self._control.closing(0)
         if mark and state.generation != mark[0]:
             await self._signal(signal.SIGHUP)
 
