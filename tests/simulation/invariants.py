@@ -52,13 +52,14 @@ class Invariants:
         # What users were told is accepted, and what may have been accepted without their being told.
         self.accepted: dict[str, Brief] = {}
         self.possible: dict[str, set[Brief]] = {}
+        self._declared: Declared | None = None  # as it was when it was last looked at
         self._author: Engine | None = None  # who wrote last
         self._before: dict[str, dict[str, Instance]] = {app_id: {} for app_id in self._app_ids}
         self._present: dict[str, int] = {}
 
     def check(self) -> None:
         """After whatever may have changed something: only what was written is looked at."""
-        self._take_answers()
+        answered = self._take_answers()
         ensemble = self._cluster.ensemble
         written, ensemble.written = ensemble.written, []
         touched: set[str] = set()
@@ -72,7 +73,9 @@ class Invariants:
         if self._author is None:
             return
         ledger = self._author.state.ledger
-        self._check_accepted(ledger.declared)
+        if answered or ledger.declared is not self._declared:
+            self._declared = ledger.declared
+            self._check_accepted(ledger.declared)
         for app_id in self._app_ids:
             if app_id in touched:
                 self._check_app(app_id, ledger)
@@ -82,8 +85,10 @@ class Invariants:
 
     # --- accepted changes
 
-    def _take_answers(self) -> None:
+    def _take_answers(self) -> bool:
+        """Whether there were any."""
         answered = self._cluster.answered
+        any_at_all = bool(answered)
         for ticket, answer in list(answered.items()):
             del answered[ticket]
             ask = self.asks.pop(ticket, None)
@@ -106,6 +111,7 @@ class Invariants:
                 expected = brief(answer.deployment.changes[ask.app_id].after)
             self.accepted[ask.app_id] = expected
             self.possible.pop(ask.app_id, None)
+        return any_at_all
 
     def _rolled_back(self, ask: Ask, found: Brief) -> Brief:
         """To what it was before the deployment; or not at all, where something newer has changed it since."""
@@ -132,7 +138,7 @@ class Invariants:
 
     def _check_app(self, app_id: str, ledger: Ledger) -> None:
         before = self._before[app_id]
-        instances = {instance.id: instance for instance in ledger.instances_of(app_id)}
+        instances = dict(ledger._by_spec.get(app_id, {}))
         self._before[app_id] = instances
         for instance_id, instance in before.items():
             if instance_id not in instances:
