@@ -15,17 +15,23 @@ export interface Series {
 
 const LEAST_SPAN = 60; // seconds
 
+function span(times: ArrayLike<number>): [number, number] {
+  const last = times[times.length - 1] ?? 0;
+  return [Math.min(times[0] ?? 0, last - LEAST_SPAN), last];
+}
+
 function clock(seconds: number): string {
   return new Date(seconds * 1000).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }
 
 /** `times` are epoch seconds; every series has as many values. */
-export function Chart({ times, series, label, format = String, height = 180 }: {
+export function Chart({ times, series, label, format = String, height = 180, top = 1 }: {
   times: number[];
   series: Series[];
   label: string;
   format?: (value: number) => string;
   height?: number;
+  top?: number; // the least that the highest mark stands for
 }) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -44,7 +50,7 @@ export function Chart({ times, series, label, format = String, height = 180 }: {
       height,
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
-      scales: { x: { range: (_plot, from, to) => [Math.min(from, to - LEAST_SPAN), to] }, y: { range: (_plot, _low, high) => [0, Math.max(high * 1.15, 0.001)] } },
+      scales: { x: { range: (shownPlot) => span(shownPlot.data[0]) }, y: { range: (_plot, _low, high) => [0, Math.max(high * 1.15, top)] } },
       axes: [{ ...axis, space: 90, values: (_plot, marks) => marks.map((mark) => (Number.isInteger(mark) ? clock(mark) : "")) }, { ...axis, size: 56, values: (_plot, marks) => marks.map((mark) => format(mark)) }],
       series: [
         {},

@@ -137,8 +137,8 @@ function OneService({ name, all }: { name: string; all: Services | null }) {
       {rates.length > 0 ? (
         <div class="columns charts">
           <Card><Chart times={times} label={text("requestRate")} format={perSecond} series={[{ label: "1/s", colour: "accent", values: rates.map((one) => one.rate) }]} /></Card>
-          <Card><Chart times={times} label={text("errorShare")} format={percent} series={[{ label: "5xx", colour: "unhealthy", values: rates.map((one) => one.errors) }]} /></Card>
-          <Card><Chart times={times} label={text("latency")} format={millis}
+          <Card><Chart times={times} label={text("errorShare")} format={percent} top={0.05} series={[{ label: "5xx", colour: "unhealthy", values: rates.map((one) => one.errors) }]} /></Card>
+          <Card><Chart times={times} label={text("latency")} format={millis} top={0.01}
             series={[{ label: "p50", colour: "healthy", values: rates.map((one) => one.p50) }, { label: "p99", colour: "staged", values: rates.map((one) => one.p99) }]} /></Card>
         </div>
       ) : (
