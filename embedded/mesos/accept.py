@@ -232,6 +232,8 @@ class _Acceptance:
         self.agent.total = self.agent.total - change.consumed + change.made
         self.cluster.allocator.convert(self.agent.agent_id, self.agent.total)
         self.cluster.remember_agent(self.agent)
+        for volume in operation.get("destroy", {}).get("volumes", []):
+            self.agent.agent.destroy_volume(volume["disk"]["persistence"]["id"])
         self._tell_finished(operation)
 
     def _tell_finished(self, operation: Json) -> None:

@@ -24,6 +24,7 @@ from embedded.mesos.checks import CheckSettings
 from embedded.mesos.durable import read_json, write_json
 from embedded.mesos.fetcher import Fetcher
 from embedded.mesos.runtimes.base import Launch, LaunchError, Runtime
+from embedded.mesos.runtimes.volumes import volume_place
 from embedded.mesos.sandbox import Layout, check_names, collect_garbage, make_child, make_run
 from embedded.mesos.seam import Master
 from embedded.mesos.task_run import KILLED_BY_GROUP, TaskRun, in_background
@@ -120,6 +121,10 @@ class Agent:
     def message(self, framework_id: str, executor_id: str, data: str) -> None:
         """The executors of this agent take no messages; Mesos' own drop them too."""
         log.debug("message to an executor dropped", framework=framework_id, executor=executor_id, bytes=len(data))
+
+    def destroy_volume(self, persistence_id: str) -> None:
+        place = volume_place(self.layout.meta, persistence_id)
+        in_background(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
 
     def shut_down_framework(self, framework_id: str) -> None:
         self._silenced.add(framework_id)

@@ -35,6 +35,9 @@ class Agent(Protocol):
     def message(self, framework_id: str, executor_id: str, data: str) -> None:
         """Framework to executor."""
 
+    def destroy_volume(self, persistence_id: str) -> None:
+        """Deletes what is in a persistent volume that is no more."""
+
     def shut_down_framework(self, framework_id: str) -> None:
         """Ends all of a framework's tasks; their updates are no longer sent."""
 

@@ -167,6 +167,9 @@ class SimulatedAgent:
                 self._master.executor_message, self.agent_id, framework_id, executor_id, data
             )
 
+    def destroy_volume(self, persistence_id: str) -> None:
+        """Simulated tasks write nothing."""
+
     def shut_down_framework(self, framework_id: str) -> None:
         for key in [key for key in self._tasks if key[0] == framework_id]:
             task = self._tasks.pop(key)

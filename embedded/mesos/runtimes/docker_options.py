@@ -1,4 +1,4 @@
-"""A task's ContainerInfo as Docker's own options: what `docker run` would be given. Pure.
+"""A task's ContainerInfo as Docker's own options: what `docker run` would be given.
 
 `parameters` of a DockerInfo are flags of `docker run` by their long names. Those that make sense for a task that an agent
 watches are known here; another is refused, because a task that runs otherwise than its author meant is worse than none.
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedded.mesos.runtimes.base import Json, Launch, LaunchError, variables
+from embedded.mesos.runtimes.volumes import persistent_volumes
 
 SANDBOX = "/mnt/mesos/sandbox"
 LEAST_MEMORY = 32 * 1024 * 1024  # as Mesos
@@ -66,7 +67,7 @@ def options(launch: Launch, *, log_bytes: int, hard_cpu: bool = False) -> Option
         "network_mode": made.network,
         "binds": [
             f"{launch.sandbox}:{SANDBOX}:rw",
-            *(_bind(volume, launch) for volume in container.get("volumes", [])),
+            *(_bind(volume, launch) for volume in (*container.get("volumes", []), *persistent_volumes(launch))),
         ],
         "port_bindings": {},
         "privileged": docker.get("privileged", False),

@@ -1,18 +1,21 @@
-"""Volumes of a task that has no mount namespace of its own: links in its sandbox."""
+"""Volumes of a task that has no mount namespace of its own: links in its sandbox. And where persistent volumes are."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 from embedded.mesos.runtimes.base import Json, Launch, LaunchError
 
 
 def link_volumes(launch: Launch) -> list[Path]:
-    """Makes a link in the sandbox for each volume of the task; the answer are the directories of those that a group shares.
+    """Makes a link in the sandbox for each volume of the task; the answer are the directories of those that are its user's: the
+    persistent ones, and what a group shares.
 
     Raises LaunchError for what a link cannot give, OSError.
     """
     container = launch.task.get("container") or {}
-    shared = []
-    for volume in container.get("volumes", []):
+    persistent = persistent_volumes(launch)
+    shared = [Path(volume["host_path"]) for volume in persistent]
+    for volume in (*container.get("volumes", []), *persistent):
         path = volume["container_path"]
         source = source_of(volume, launch)
         if path.startswith("/"):
@@ -31,6 +34,24 @@ def link_volumes(launch: Launch) -> list[Path]:
         if launch.group_sandbox and source.is_relative_to(launch.group_sandbox):
             shared.append(source)
     return shared
+
+
+def persistent_volumes(launch: Launch) -> list[Json]:
+    """Those among the task's resources, as volumes of the host; their directories are made where they are missing."""
+    found = []
+    for resource in launch.task.get("resources", []):
+        disk = resource.get("disk", {})
+        if "persistence" not in disk or "volume" not in disk:
+            continue
+        place = volume_place(launch.directory.parents[2], disk["persistence"]["id"])
+        place.mkdir(parents=True, exist_ok=True)
+        found.append({**disk["volume"], "host_path": str(place)})
+    return found
+
+
+def volume_place(meta: Path, persistence_id: str) -> Path:
+    """Where an agent with its state in `meta` keeps a persistent volume. Ids are others' texts: none is a path by itself."""
+    return meta / "volumes" / f"id-{quote(persistence_id, safe='')}"
 
 
 def source_of(volume: Json, launch: Launch) -> Path:

@@ -332,6 +332,30 @@ async def test_volumes_are_links_in_the_sandbox(world, tmp_path):
     assert "use a relative container_path" in (await w.master.until_ended("abs"))["message"]
 
 
+async def test_a_persistent_volume_is_found_again_by_the_next_task_until_it_is_destroyed(world):
+    w = await world()
+
+    def writes(task_id: str) -> dict:
+        made = task(task_id, "echo $$ >> data/note; wc -l < data/note", container={"type": "MESOS"})
+        disk = {
+            "persistence": {"id": "../db.instance-1#data"},
+            "volume": {"container_path": "data", "mode": "RW"},
+        }
+        made["resources"].append({"name": "disk", "type": "SCALAR", "scalar": {"value": 1}, "disk": disk})
+        return made
+
+    for number in ("1", "2"):
+        w.launch(writes(number))
+        await w.master.until_ended(number)
+        assert w.output(number).strip() == number
+    w.agent.destroy_volume("../db.instance-1#data")
+    volumes = w.agent.layout.meta / "volumes"
+    await eventually_async(lambda: not list(volumes.iterdir()))
+    w.launch(writes("3"))
+    await w.master.until_ended("3")
+    assert w.output("3").strip() == "1"
+
+
 async def test_shutting_a_framework_down_ends_its_tasks_without_a_word(world):
     w = await world()
     w.launch(task("t", "echo $$; exec sleep 1000"))
