@@ -65,6 +65,8 @@ class Inputs:
         signals = {signal for policy in policies for signal in policy.signals}
         if any(signal.kind in IN_MESOS for signal in signals):
             self._look_at_mesos(now)
+        else:
+            self._health.forget("mesos")
         outside = [signal for signal in signals if signal.kind in ("query", "queue")]
         due = [signal for signal in outside if self._is_due(signal, now)]
         answers = list(self._threads.map(lambda signal: self._ask(signal, now), due))
@@ -76,6 +78,8 @@ class Inputs:
                 self._health.failing("signals", "; ".join(errors[:3]))
             else:
                 self._health.ok("signals")
+        else:
+            self._health.forget("signals")
 
     def traffic(self, app_id: str, now: float) -> Traffic:
         return self._balancers.traffic(app_id, now, fresh_for=FRESH_ROUNDS * self._settings.interval)

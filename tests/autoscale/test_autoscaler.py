@@ -272,3 +272,17 @@ async def test_of_two_the_one_with_the_lock_acts_and_the_other_is_ready_to(
     await both_live(30)
     assert await world.instances() >= 16
     assert "scaled" in {entry.outcome for entry in standby.journal.of("/web")}
+
+
+async def test_what_no_app_asks_for_any_more_is_no_concern_of_health(world: World) -> None:
+    def parts() -> set[str]:
+        return set(world.autoscaler.health.report()["parts"])  # type: ignore[call-overload]
+
+    await world.app(labels={**LABELS, "DROMOS_AUTOSCALE_CPU": "0.7"})
+    await world.lives(4)
+    assert "name the master with --mesos" in str(world.autoscaler.health.report()["parts"])
+    assert world.last().quality == "partial", "the requests are known, the CPU is not"
+    await world.framework.call("PUT", "/v2/apps/web", {"labels": LABELS})
+    await world.framework.settled()
+    await world.lives(4)
+    assert "mesos" not in parts() and world.last().quality == "fresh"
