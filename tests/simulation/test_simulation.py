@@ -10,7 +10,7 @@ import pytest
 from framework.engine.actions import Action
 from framework.engine.state import State
 from framework.model.app import App
-from tests.simulation.node import IN_ORDER
+from tests.simulation.link import IN_ORDER
 from tests.simulation.run import Schedule, quiet, simulate
 from tests.simulation.world import Violation
 
@@ -23,7 +23,7 @@ def _kills_without_asking(patch: pytest.MonkeyPatch) -> None:
 
 
 def _questions_overtake_launches(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("tests.simulation.node.IN_ORDER", tuple(name for name in IN_ORDER if name != "reconcile"))
+    patch.setattr("tests.simulation.link.IN_ORDER", tuple(name for name in IN_ORDER if name != "reconcile"))
 
 
 def _forgets_its_id(patch: pytest.MonkeyPatch) -> None:
