@@ -21,6 +21,8 @@ def volumes_rules(found: Found, path: str, volumes: list[Document], *, docker: b
         elif "external" in volume:
             _external_volume(found, at, volume["external"], docker=docker)
         elif "secret" in volume:
+            if docker:
+                found.add(at, "volume.secret needs a container of type MESOS")
             if volume["secret"] not in secrets:
                 found.add(at, "volume.secret must refer to an existing secret")
         elif "hostPath" in volume:
