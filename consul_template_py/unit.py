@@ -5,7 +5,7 @@ What goes wrong with a unit is kept in the unit, to be shown; its last good text
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from consul_template_py.files import Ownership, WantedFile, read_if_there
 from consul_template_py.gotemplate.engine import GoEngine
 from consul_template_py.jinja.engine import Engine
 from consul_template_py.query import Query
+from consul_template_py.query.vault import Secret
 from consul_template_py.quiescence import Burst, Wait
 from daemonkit.logs import MASK, get_logger
 
@@ -26,6 +27,9 @@ log = get_logger(__name__)
 MOST_TEMPLATE_BYTES = 16 * 1024 * 1024
 
 _DECLARED = re.compile(r"\A\s*(?:\{#-?|\{\{-?\s*/\*)[^\n]*?\bsyntax:\s*(?P<syntax>\w+)")
+
+
+_QUOTED = re.compile(r"""['"`].*['"`]""", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -117,8 +121,22 @@ class Unit:
 
     def _why(self, error: TemplateError | RefusedValueError) -> str:
         if isinstance(error, TemplateError):
-            return str(error)
+            return self._without_secrets(str(error))
         return f"{self.name}: {MASK + ': ' + error.why if self.reads_secrets else error}"
+
+    def _without_secrets(self, said: str) -> str:
+        """Errors quote the value that they are about, which may be a secret, or made from one."""
+        if not self.reads_secrets:
+            return said
+        said = said.removeprefix(self.name)
+        for secret in sorted(set(self._secret_texts()), key=len, reverse=True):
+            said = said.replace(secret, MASK)
+        return self.name + _QUOTED.sub(MASK, said)
+
+    def _secret_texts(self) -> Iterator[str]:
+        for query in self.evaluation.incremental.readers:
+            if query.source == "vault":
+                yield from _texts(self.evaluation.values.get(query)[1])
 
     def _failed(self, error: str) -> None:
         if error != self.state.error:
@@ -133,6 +151,19 @@ class Unit:
             backup=self.config.backup,
             create_folders=self.config.create_dest_dirs,
         )
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield from _texts(value.data)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str) and value:
+        yield value
 
 
 class Engines:

@@ -1,6 +1,7 @@
 """Vault, ZooKeeper and files as sources, each a real one."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,16 +10,20 @@ import pytest
 from kazoo.client import KazooClient
 from pydantic import SecretStr
 
+from consul_template_py.config import Config
 from consul_template_py.errors import SourceRefusedError
 from consul_template_py.http import Endpoint
 from consul_template_py.query.files import FileQuery
 from consul_template_py.query.vault import Secret, SecretQuery, SecretsQuery
 from consul_template_py.query.zookeeper import ZchildrenQuery, ZnodeQuery
+from consul_template_py.runner import Runner
 from consul_template_py.sources.files import FileSource
 from consul_template_py.sources.vault import VaultSettings, VaultSource
 from consul_template_py.sources.zookeeper import ZookeeperSource
+from consul_template_py.status import report
 from consul_template_py.watch import Watcher
 from tests.consul_template_py.conftest import zookeeper_command
+from tests.support.consul import ConsulServer
 from tests.support.processes import free_port, running
 from tests.support.vault import VaultServer
 from tests.support.waiting import eventually_async
@@ -200,3 +205,52 @@ async def test_an_agents_token_file_is_read_for_each_request(vault: VaultServer,
     file.write_text(f"{vault.token}\n")
     assert (await source.read(SecretQuery("secret/agent"))).data["data"]["v"] == "1"
     await source.close()
+
+
+# all of them at once
+
+
+async def test_one_template_may_read_all_sources_and_what_is_secret_is_shown_nowhere(
+    vault: VaultServer,
+    zookeeper: str,
+    client: KazooClient,
+    embedded_consul: ConsulServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    vault.request("PUT", "secret/data/mixed", {"data": {"password": "hush;hush", "fine": "zebra"}})
+    path = f"/mixed-{uuid.uuid4().hex[:8]}"
+    client.create(path, b"zoo")
+    embedded_consul.put("k", "consul")
+    (tmp_path / "f").write_text("file")
+    monkeypatch.setenv("MIXED", "env")
+    value = "secret('secret/mixed').data.data"
+    sources = f"{{{{ key('k') }}}} {{{{ znode('{path}') }}}} {{{{ file('{tmp_path}/f') }}}} {{{{ env('MIXED') }}}}"
+    contents = {
+        "good": f"{sources} {{{{ {value}.fine }}}}",
+        "refused": f"{{# syntax: nginx #}}x {{{{ {value}.password }}}};",
+        "broken": f"{{{{ {value}.password | parse_int }}}}",
+        "made": f"{{{{ {value}.password | base64_encode | parse_int }}}}",
+    }
+    config = Config.model_validate(
+        {
+            "consul": {"address": embedded_consul.url},
+            "vault": {"address": vault.url, "token": vault.token},
+            "zookeeper": {"hosts": zookeeper},
+            "template": [{"contents": text, "destination": str(tmp_path / name)} for name, text in contents.items()],
+        }
+    )
+    runner, stop = Runner(config), asyncio.Event()
+    task = asyncio.create_task(runner.run(stop))
+    await asyncio.wait_for(runner.settled(), 60)
+    assert (tmp_path / "good").read_text() == "consul zoo file env zebra"
+    shown = report(runner)
+    stop.set()
+    await task
+    vault.request("DELETE", "secret/metadata/mixed")
+    errors = {Path(unit["destination"]).name: unit["error"] for unit in shown["templates"]}
+    assert "outside of quotes" in errors["refused"]
+    assert all("not a whole number" in errors[name] for name in ("broken", "made"))
+    said = json.dumps(shown) + "".join(capfd.readouterr())
+    assert "hush" not in said and "aHVza" not in said and "zebra" not in said
