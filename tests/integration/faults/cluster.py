@@ -286,7 +286,7 @@ def cluster(
     one = Cluster(network, directory, kind, work=work)
     try:
         one.build()
-        eventually(one.leader, timeout=90, interval=0.5, what=f"a framework leads; see {directory}")
+        eventually(one.leader, timeout=150, interval=0.5, what=f"a framework leads; see {directory}")
         say(f"{one.leader().name} leads")
         yield one
     finally:

@@ -15,7 +15,6 @@ CHOSEN = ("kill -9 of the leader", "leader cut off from both for 20 s")
 
 @pytest.mark.slow
 @pytest.mark.timeout(420)
-@pytest.mark.xdist_group("zookeeper")
 def test_a_dead_leader_and_one_that_is_cut_off_cost_no_write_and_no_task() -> None:
     only = [part for name in CHOSEN for part in ("--only", name)]
     done = subprocess.run(
