@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.support.framework import Framework
-from tests.support.mesos import Mesos, MesosFactory
+from tests.support.mesos import Mesos, MesosFactory, running_embedded_mesos
 from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble
 
@@ -35,8 +35,8 @@ class Nodes:
             for node in self.alive:
                 if node is not other_than:  # which may be paused
                     with contextlib.suppress(requests.RequestException, KeyError):
-                        health = node.health()
-                        if health["healthy"] and health["parts"]["engine"]["why"] == "leads":
+                        leads = node.get("/v2/leader")["leader"] == node.url.removeprefix("http://")
+                        if leads and node.health()["parts"]["mesos"]["why"].startswith("subscribed"):
                             return node
             return None
 
@@ -45,52 +45,76 @@ class Nodes:
 
     def standbys(self) -> list[Framework]:
         """Those that know the leader and are not it; all others, once they do."""
-        leader = self.leader()
 
-        def found() -> list[Framework]:
-            others = [node for node in self.alive if node is not leader]
+        def found() -> list[Framework] | None:
+            leader = self.leader()
             name = leader.url.removeprefix("http://")
-            assert all(node.get("/v2/leader") == {"leader": name} for node in others)
-            return others
+            others = [node for node in self.alive if node is not leader]
+            return others if all(node.get("/v2/leader") == {"leader": name} for node in others) else None
 
-        return eventually(found, timeout=60) if len(self.alive) > 1 else []
+        eventually(lambda: found() is not None, timeout=90)
+        return found() or []
 
     def running(self) -> dict[str, str]:
         """Task id -> app id, of what the master says runs."""
         tasks = self.mesos.get("/tasks?limit=10000")["tasks"]
         return {task["id"]: task["id"].partition(".")[0] for task in tasks if task["state"] == "TASK_RUNNING"}
 
+    def whole(self) -> "Nodes":
+        """Starts those that do not run; all know the leader then."""
+        for node in self.all:
+            if node.process is None:
+                node.launch()
+        self.standbys()
+        return self
+
 
 StartNodes = Callable[..., Nodes]
+MESOS = {"agents": 2, "simulate": True, "resources": "cpus:100;mem:100000;ports:[31000-31999]"}
+
+
+@contextlib.contextmanager
+def running_nodes(directory: Path, count: int, mesos: Mesos, zk: str, **flags: Any) -> Iterator[Nodes]:
+    own = {
+        "zk": zk,
+        "framework_name": f"test-{uuid.uuid4().hex[:6]}",
+        "drain_seconds": 0,
+        "min_revive_offers_interval": 0.1,
+        **flags,
+    }
+    nodes = [Framework(directory / f"node-{number}", mesos.address, own) for number in range(count)]
+    try:
+        nodes[0].start(timeout=60)
+        yield Nodes(nodes, zk, mesos).whole()
+    finally:
+        for node in nodes:
+            if node.process is not None:
+                node.kill()
 
 
 @pytest.fixture
 def start_nodes(ensemble: Ensemble, embedded_mesos: MesosFactory, tmp_path: Path) -> Iterator[StartNodes]:
     """`start_nodes(2, drain_seconds=1)`: so many daemons with these flags; the first of them leads."""
-    made: list[Framework] = []
+    with contextlib.ExitStack() as stack:
 
-    def start(count: int, *, zk: str | None = None, mesos: Mesos | None = None, **flags: Any) -> Nodes:
-        mesos = mesos or embedded_mesos(agents=2, simulate=True, resources="cpus:100;mem:100000;ports:[31000-31999]")
-        address = zk or ensemble.address()
-        own = {
-            "zk": address,
-            "framework_name": f"test-{uuid.uuid4().hex[:6]}",
-            "drain_seconds": 0,
-            "min_revive_offers_interval": 0.1,
-            **flags,
-        }
-        nodes = [Framework(tmp_path / f"node-{len(made) + n}", mesos.address, own) for n in range(count)]
-        made.extend(nodes)
-        nodes[0].start(timeout=60)
-        for node in nodes[1:]:
-            node.launch()
-        group = Nodes(nodes, address, mesos)
-        group.standbys()
-        return group
+        def start(count: int, **flags: Any) -> Nodes:
+            running = running_nodes(tmp_path, count, embedded_mesos(**MESOS), ensemble.address(), **flags)
+            return stack.enter_context(running)
 
-    try:
         yield start
-    finally:
-        for node in made:
-            if node.process is not None:
-                node.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_pair(shared_ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    directory = tmp_path_factory.mktemp("pair")
+    with (
+        running_embedded_mesos(directory / "mesos", **MESOS) as mesos,
+        running_nodes(directory, 2, mesos, shared_ensemble.whole().address()) as nodes,
+    ):
+        yield nodes
+
+
+@pytest.fixture
+def pair(ensemble: Ensemble, shared_pair: Nodes) -> Nodes:
+    """Two daemons, both up, one of which leads; with what the tests before have deployed."""
+    return shared_pair.whole()

@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.framework.ha.conftest import StartNodes
+from tests.framework.ha.conftest import Nodes, StartNodes
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(180)]
 APP = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1}
 
 
-def test_a_killed_leader_is_replaced_in_under_ten_seconds_while_apps_are_deployed(start_nodes: StartNodes) -> None:
-    nodes = start_nodes(2)
+def test_a_killed_leader_is_replaced_in_under_ten_seconds_while_apps_are_deployed(pair: Nodes) -> None:
+    nodes = pair
     leader, (standby,) = nodes.leader(), nodes.standbys()
-    leader.deploy({"id": "/steady", **APP, "instances": 5})
+    leader.deploy({"id": "/steady", **APP, "instances": 5}, 60)
     steady = set(nodes.running())
     acknowledged: list[str] = []
     stop = threading.Event()
@@ -29,13 +29,13 @@ def test_a_killed_leader_is_replaced_in_under_ten_seconds_while_apps_are_deploye
         number = 0
         while not stop.is_set():
             number += 1
-            body = {"id": f"/app-{number}", **APP, "instances": 2}
+            body = {"id": f"/killed-{number}", **APP, "instances": 2}
             try:
                 answer = standby.request("POST", "/v2/apps", json=body)
             except requests.RequestException:
                 continue
             if answer.status_code == 201:
-                acknowledged.append(f"/app-{number}")
+                acknowledged.append(f"/killed-{number}")
             else:
                 assert answer.status_code in (502, 503), answer.text
                 assert answer.status_code != 503 or "Retry-After" in answer.headers
@@ -62,17 +62,17 @@ def test_a_killed_leader_is_replaced_in_under_ten_seconds_while_apps_are_deploye
         assert list(running.values()).count(app_id.strip("/")) == 2
 
 
-def test_a_paused_leader_finds_itself_replaced_and_its_late_change_is_refused(start_nodes: StartNodes) -> None:
-    nodes = start_nodes(2)
+def test_a_paused_leader_finds_itself_replaced_and_its_late_change_is_refused(pair: Nodes) -> None:
+    nodes = pair
     old = nodes.leader()
-    old.deploy({"id": "/web", **APP, "instances": 2})
+    old.deploy({"id": "/paused", **APP, "instances": 2})
     tasks = set(nodes.running())
     assert old.process is not None
     os.kill(old.process.pid, signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(1) as thread:
             # The request is in the paused node's socket before another one leads.
-            late = thread.submit(old.request, "PUT", "/v2/apps/web?force=true", json={"instances": 9})
+            late = thread.submit(old.request, "PUT", "/v2/apps/paused?force=true", json={"instances": 9})
             new = nodes.leader(other_than=old)
             os.kill(old.process.pid, signal.SIGCONT)
             answer = late.result()
@@ -83,14 +83,14 @@ def test_a_paused_leader_finds_itself_replaced_and_its_late_change_is_refused(st
     eventually(lambda: old.get("/v2/leader") == new.get("/v2/leader"), timeout=60)
     assert old.process.poll() is None and old.health()["healthy"]
     new.settled(60)
-    assert new.app("/web")["instances"] == (9 if answer.ok else 2)
+    assert new.app("/paused")["instances"] == (9 if answer.ok else 2)
     assert tasks <= set(nodes.running())
 
 
-def test_a_leader_that_is_asked_to_hands_over_at_once_and_no_task_ends(start_nodes: StartNodes) -> None:
-    nodes = start_nodes(2)
+def test_a_leader_that_is_asked_to_hands_over_at_once_and_no_task_ends(pair: Nodes) -> None:
+    nodes = pair
     leader, (standby,) = nodes.leader(), nodes.standbys()
-    leader.deploy({"id": "/web", **APP, "instances": 3})
+    leader.deploy({"id": "/asked", **APP, "instances": 3})
     tasks = set(nodes.running())
     framework_id = leader.get("/v2/info")["frameworkId"]
     started = time.monotonic()
@@ -107,8 +107,8 @@ def test_a_leader_that_is_asked_to_hands_over_at_once_and_no_task_ends(start_nod
     assert set(nodes.running()) == tasks and len(nodes.mesos.get("/frameworks")["frameworks"]) == 1
 
 
-def test_a_stopped_leader_makes_way_at_once(start_nodes: StartNodes) -> None:
-    nodes = start_nodes(2)
+def test_a_stopped_leader_makes_way_at_once(pair: Nodes) -> None:
+    nodes = pair
     leader, (standby,) = nodes.leader(), nodes.standbys()
     started = time.monotonic()
     assert leader.stop() == 0
@@ -123,8 +123,8 @@ def test_a_node_alone_leads_again_after_it_gave_leadership_up(start_nodes: Start
     eventually(lambda: node.app("/web")["tasksRunning"] == 1 and node.health()["healthy"], timeout=30)
 
 
-def test_event_streams_move_to_the_new_leader(start_nodes: StartNodes) -> None:
-    nodes = start_nodes(2)
+def test_event_streams_move_to_the_new_leader(pair: Nodes) -> None:
+    nodes = pair
     leader, (standby,) = nodes.leader(), nodes.standbys()
     seen: list[tuple[int, str]] = []
     stop = threading.Event()
@@ -164,3 +164,37 @@ def test_event_streams_move_to_the_new_leader(start_nodes: StartNodes) -> None:
         listening.result(timeout=60)
     numbers = [number for number, _ in seen]
     assert numbers == sorted(set(numbers)), "an event came twice, or out of order"
+
+
+def test_changes_from_many_clients_are_each_kept_over_several_changes_of_the_leader(pair: Nodes) -> None:
+    nodes = pair
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def client(number: int) -> None:
+        count = 0
+        while not stop.is_set():
+            count += 1
+            app_id = f"/client-{number}/app-{count}"
+            try:
+                answer = nodes.all[number].request("POST", "/v2/apps", json={"id": app_id, **APP, "instances": 0})
+            except requests.RequestException:
+                continue
+            if answer.status_code == 201:
+                acknowledged.append(app_id)
+            else:
+                time.sleep(0.05)
+
+    with ThreadPoolExecutor(2) as threads:
+        clients = [threads.submit(client, number) for number in range(2)]
+        for _ in range(2):
+            before = len(acknowledged)
+            eventually(lambda before=before: len(acknowledged) >= before + 5, timeout=60)
+            leader = nodes.leader()
+            leader.request("DELETE", "/v2/leader")
+            nodes.leader(other_than=leader)
+        stop.set()
+        for each in clients:
+            each.result(60)
+    kept = {app["id"] for app in nodes.leader().get("/v2/apps")["apps"]}
+    assert set(acknowledged) <= kept, set(acknowledged) - kept

@@ -1,9 +1,6 @@
 """What keeps the state from harm: no fresh registration over known tasks, one writer at a time, nothing promised that is not kept."""
 
 import asyncio
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,37 +113,3 @@ def test_of_two_processes_on_one_state_file_the_first_ends_and_says_why(
             eventually(lambda: second.app("/web")["tasks"] and second.tasks("/web") == tasks, timeout=30)
         finally:
             second.kill()
-
-
-def test_changes_from_many_clients_are_each_kept_over_several_changes_of_the_leader(start_nodes: StartNodes) -> None:
-    nodes = start_nodes(3)
-    acknowledged: list[str] = []
-    stop = threading.Event()
-
-    def client(number: int) -> None:
-        count = 0
-        while not stop.is_set():
-            count += 1
-            app_id = f"/client-{number}/app-{count}"
-            try:
-                answer = nodes.all[number].request("POST", "/v2/apps", json={"id": app_id, **APP, "instances": 0})
-            except requests.RequestException:
-                continue
-            if answer.status_code == 201:
-                acknowledged.append(app_id)
-            else:
-                time.sleep(0.05)
-
-    with ThreadPoolExecutor(3) as threads:
-        clients = [threads.submit(client, number) for number in range(3)]
-        for _ in range(3):
-            before = len(acknowledged)
-            eventually(lambda before=before: len(acknowledged) >= before + 5, timeout=60)
-            leader = nodes.leader()
-            leader.request("DELETE", "/v2/leader")
-            nodes.leader(other_than=leader)
-        stop.set()
-        for each in clients:
-            each.result(60)
-    kept = {app["id"] for app in nodes.leader().get("/v2/apps")["apps"]}
-    assert set(acknowledged) <= kept, set(acknowledged) - kept
