@@ -362,7 +362,7 @@ def volumes(*volume: dict[str, Any], **more: Any) -> dict[str, Any]:
         (volumes({"containerPath": "x", "persistent": {"size": 5}}, upgradeStrategy={"maximumOverCapacity": 0.5}), "/upgradeStrategy/maximumOverCapacity", "got 0.5, expected 0.0"),
         (volumes({"containerPath": "x", "persistent": {"size": 5}}, unreachableStrategy={}), "/unreachableStrategy", "unreachableStrategy must be disabled for resident tasks"),
         (volumes({"containerPath": "x", "secret": "s"}), "/container/volumes(0)", "volume.secret must refer to an existing secret"),
-        ({"container": {"type": "DOCKER", "docker": {"image": "x"}, "volumes": [{"containerPath": "x", "secret": "s"}]}, "secrets": {"s": {"source": "file:s"}}}, "/container/volumes(0)", "volume.secret needs a container of type MESOS"),
+        ({"id": "/a", "container": {"type": "DOCKER", "docker": {"image": "x"}, "volumes": [{"containerPath": "x", "secret": "s"}]}, "secrets": {"s": {"source": "file:s"}}}, "/container/volumes(0)", "volume.secret needs a container of type MESOS"),
         (volumes({"containerPath": "/x", "external": {"provider": "nfs", "name": "v"}}), "/container/volumes(0)/external/provider", "is unknown provider"),
         (volumes({"containerPath": "/x", "external": {"provider": "dvdi", "name": "v"}}), "/container/volumes(0)/external/options", "must define dvdi/driver"),
         (volumes({"containerPath": "/x", "external": {"provider": "csi", "name": "v"}}), "/container/volumes(0)/external/options", "must define pluginName"),
