@@ -64,6 +64,7 @@ class Autoscaler:
         self._saved_at = float("-inf")
         self.pasts = memory.load(self._memory, now=self.clock(), longest_gap=LONGEST_GAP)
         self._counts: dict[str, int] = {}  # as seen in the round before, or as they would be, in shadow
+        self._policies: dict[str, tuple[dict[str, str], Policy | PolicyError | None]] = {}
         self._shown: dict[str, dict[str, object]] = {}
         self._gauges: dict[str, tuple[Gauge, Gauge, Gauge]] = {}  # looking them up costs more than setting them
         self._starts: dict[str, tuple[float, int]] = {}  # accepted starts whose instances are not in rotation yet
@@ -108,17 +109,29 @@ class Autoscaler:
     def _policies_of(self, apps: list[App], now: float) -> list[tuple[App, Policy]]:
         found = []
         for app in apps:
-            try:
-                policy = self.policies.of(app.id, app.labels)
-                if policy and PREFIX + "QUEUE_URL" in app.labels:
-                    self._check_queue(policy)
-            except PolicyError as error:
-                self._note(Entry(now, app.id, app.instances, app.instances, str(error), "ignored"))
-                continue
+            policy = self._policy_of(app)
+            if isinstance(policy, PolicyError):
+                self._note(Entry(now, app.id, app.instances, app.instances, str(policy), "ignored"))
             # Suspended by an operator: stays so.
-            if policy and not (app.instances == 0 and policy.min > 0):
+            elif policy and not (app.instances == 0 and policy.min > 0):
                 found.append((app, policy))
+        self._policies = {app.id: self._policies[app.id] for app in apps}
         return found
+
+    def _policy_of(self, app: App) -> Policy | PolicyError | None:
+        """Read once while the labels stay as they are."""
+        known = self._policies.get(app.id)
+        if known is not None and known[0] == app.labels:
+            return known[1]
+        policy: Policy | PolicyError | None
+        try:
+            policy = self.policies.of(app.id, app.labels)
+            if policy and PREFIX + "QUEUE_URL" in app.labels:
+                self._check_queue(policy)
+        except PolicyError as error:
+            policy = error
+        self._policies[app.id] = (app.labels, policy)
+        return policy
 
     def _check_queue(self, policy: Policy) -> None:
         """An app's owner must not send the autoscaler to any address that it can reach."""

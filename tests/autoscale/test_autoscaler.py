@@ -286,3 +286,13 @@ async def test_what_no_app_asks_for_any_more_is_no_concern_of_health(world: Worl
     await world.framework.settled()
     await world.lives(4)
     assert "mesos" not in parts() and world.last().quality == "fresh"
+
+
+async def test_labels_that_change_are_read_again(world: World) -> None:
+    await world.app(labels={**LABELS, "DROMOS_AUTOSCALE_MIN": "few"})
+    await world.lives(4)
+    assert world.last().outcome == "ignored"
+    await world.framework.call("PUT", "/v2/apps/web", {"labels": {**LABELS, "DROMOS_AUTOSCALE_MIN": "3"}})
+    await world.framework.settled()
+    await world.lives(2)
+    assert await world.instances() == 3
