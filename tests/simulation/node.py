@@ -20,11 +20,12 @@ from tests.simulation.world import World, run_now, sleep
 
 
 class SimEngine(Engine):
+    node: "Node"
     world: World
     answered: dict[int, object]
 
     def _later(self, seconds: float, do: Callable[[], None]) -> None:
-        self.world.after(seconds, do)
+        self.node.later(seconds, do)
 
     def reply(self, ticket: int, answer: Answer) -> None:
         self.answered[ticket] = answer
@@ -107,7 +108,7 @@ class Node:
             clock=lambda: self.world.now + self.skew,
             sleep=sleep,
         )
-        engine.world, engine.answered = self.world, self.cluster.answered
+        engine.node, engine.world, engine.answered = self, self.world, self.cluster.answered
         engine.connect(SimHand(self), SimProbes(self))
         self.engine = engine
         self.probing = {}
@@ -278,6 +279,23 @@ class Node:
     def must_be_durable(self, launch: Launch) -> None:
         if not self.cluster.ensemble.has_instance(launch.instance.id):
             raise self.world.violated(f"{launch.instance.id} is launched before it is durable")
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """What the engine does by itself after a while."""
+        engine = self.engine
+
+        def act() -> None:
+            if self.engine is not engine:
+                return
+            if self.paused:
+                self.world.after(1.0, act)
+                return
+            try:
+                do()
+            except Crash:
+                self.crash("between two batches")
+
+        self.world.after(seconds, act)
 
     def acted(self) -> None:
         """Each action passes here; one of them may be the last."""
