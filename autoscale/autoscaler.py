@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from autoscale import demand, memory, policy_file
+from autoscale import demand, memory, policy_file, series_file
 from autoscale.api import Api, App
 from autoscale.decide import Situation
 from autoscale.demand import Measured
@@ -41,6 +41,7 @@ ROUND = Histogram(
 LONGEST_GAP = 60.0  # seconds without a look that do not yet count as a gap in the data
 LONGEST_START = 1800.0  # seconds after which a start that never came into rotation is measured no longer
 LAG_WEIGHT = 0.3  # of the newest start in the measured lag
+SAVE_CHARTS_EVERY = 600.0  # seconds
 SAVE_EVERY = 10.0  # seconds; what was accepted is saved at once
 
 
@@ -59,7 +60,9 @@ class Autoscaler:
         self.journal = Journal(
             directory, max_bytes=self.settings.journal_bytes, in_memory=self.settings.journal_entries
         )
-        self.series: dict[str, Series] = {}
+        self._charts = directory / "charts.bin"
+        self._charted_at = self.clock()
+        self.series = series_file.load(self._charts, self.settings.chart_hours * 60)
         self._memory = directory / "history.json"
         self._saved_at = float("-inf")
         self.pasts = memory.load(self._memory, now=self.clock(), longest_gap=LONGEST_GAP)
@@ -92,6 +95,8 @@ class Autoscaler:
             acted |= self._decide_for(app, policy, now)
         if acted or now - self._saved_at >= SAVE_EVERY:
             self.save(now)
+        if now - self._charted_at >= SAVE_CHARTS_EVERY:
+            self.save_charts(now)
         ROUND.observe(time.perf_counter() - began)
 
     def overview(self) -> list[dict[str, object]]:
@@ -105,6 +110,13 @@ class Autoscaler:
             self.health.ok("state")
         except OSError as error:
             self.health.failing("state", f"{self._memory} cannot be written: {error.strerror}")
+
+    def save_charts(self, now: float) -> None:
+        self._charted_at = now
+        try:
+            series_file.save(self._charts, self.series)
+        except OSError as error:
+            log.warning("charts cannot be saved", path=str(self._charts), error=error.strerror)
 
     def _policies_of(self, apps: list[App], now: float) -> list[tuple[App, Policy]]:
         found = []

@@ -60,6 +60,7 @@ async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
             await lifecycle.keep_running("round", step, stop=stop)
         finally:
             await asyncio.to_thread(autoscaler.save, autoscaler.clock())
+            await asyncio.to_thread(autoscaler.save_charts, autoscaler.clock())
             autoscaler.inputs.close()
             autoscaler.journal.close()
             if holding:

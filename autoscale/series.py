@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 MINUTE = 60.0
 SURPLUS = 8  # a row may grow by an eighth before its old end is cut off: a cut moves the whole
+ROWS = 4
+Rows = tuple["array[float]", ...]
 
 
 @dataclass(frozen=True)
@@ -25,36 +27,37 @@ class Point:
 class Series:
     """One app's last `minutes` minutes, without gaps: a minute that was not seen is a minute of unknowns."""
 
-    def __init__(self, minutes: int) -> None:
+    def __init__(self, minutes: int, *, end: int = 0, rows: Rows | None = None) -> None:
+        """`end`: the minute after the newest; `rows`: of the fields of Point, one number a minute."""
         self._minutes = minutes
-        self._end = 0  # the minute after the newest
-        self._rows = tuple(array("f") for _ in range(4))
+        self.end = end
+        self.rows = rows or tuple(array("f") for _ in range(ROWS))
 
     def note(
         self, at: float, rate: float | None, needed: float | None, instances: float, in_rotation: float | None
     ) -> None:
         minute = int(at // MINUTE)
-        length = len(self._rows[0])
-        if length and not 0 <= minute + 1 - self._end <= self._minutes:
-            if minute + 1 < self._end:  # a clock that was set back: what it says now belongs to the newest minute
-                minute = self._end - 1
+        length = len(self.rows[0])
+        if length and not 0 <= minute + 1 - self.end <= self._minutes:
+            if minute + 1 < self.end:  # a clock that was set back: what it says now belongs to the newest minute
+                minute = self.end - 1
             else:
-                for row in self._rows:
+                for row in self.rows:
                     del row[:]
                 length = 0
-        missing = minute + 1 - self._end if length else 1
-        for row, value in zip(self._rows, (rate, needed, instances, in_rotation), strict=True):
+        missing = minute + 1 - self.end if length else 1
+        for row, value in zip(self.rows, (rate, needed, instances, in_rotation), strict=True):
             row.extend([math.nan] * missing)
             if value is not None:
                 row[-1] = value if math.isnan(row[-1]) else max(row[-1], value)
             if len(row) > self._minutes + self._minutes // SURPLUS:
                 del row[: len(row) - self._minutes]
-        self._end = minute + 1
+        self.end = minute + 1
 
     def points(self) -> list[Point]:
         """Oldest first."""
-        columns = [row[-self._minutes :] for row in self._rows]
-        begin = self._end - len(columns[0])
+        columns = [row[-self._minutes :] for row in self.rows]
+        begin = self.end - len(columns[0])
         return [
             Point((begin + index) * MINUTE, *(None if math.isnan(value) else value for value in values))
             for index, values in enumerate(zip(*columns, strict=True))

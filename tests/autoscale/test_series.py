@@ -1,6 +1,8 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoscale import series_file
 from autoscale.series import Point, Series
 
 
@@ -37,3 +39,26 @@ def test_it_stays_within_its_length_and_in_order_whatever_the_clock_does(steps):
         assert 1 <= len(points) <= 20
         assert [point.at for point in points] == [points[0].at + 60 * index for index in range(len(points))]
         assert points[-1].rate == 1
+
+
+def test_charts_go_on_after_a_restart(tmp_path):
+    path = tmp_path / "charts.bin"
+    web, api = Series(100), Series(100)
+    for minute in range(130):
+        web.note(60.0 * minute, minute, 1, 2, None)
+    api.note(60, 5, 1, 2, 2)
+    series_file.save(path, {"/web": web, "/api": api})
+    loaded = series_file.load(path, 100)
+    assert {app: one.points() for app, one in loaded.items()} == {"/web": web.points(), "/api": api.points()}
+    loaded["/api"].note(180, 7, 1, 2, 2)
+    assert [point.rate for point in loaded["/api"].points()] == [5, None, 7]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b'{"format": 9, "apps": []}\n', b'{"format": 1, "apps": [["/a", 5, 3]]}\n\0\0']
+)
+def test_a_file_that_cannot_be_understood_is_left_behind(tmp_path, content):
+    path = tmp_path / "charts.bin"
+    path.write_bytes(content)
+    assert series_file.load(path, 100) == {}
+    assert series_file.load(tmp_path / "none.bin", 100) == {}
