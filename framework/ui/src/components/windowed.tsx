@@ -1,7 +1,7 @@
 // A long table of which only the rows in sight exist.
 
 import type { ComponentChildren, VNode } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 const OVERSCAN = 14;
 const STEP = 8; // rows by which the window moves, so that most frames of a scroll change nothing
@@ -56,9 +56,9 @@ export function WindowedTable<T>(props: {
       <table class="table" aria-label={props.label} aria-rowcount={rows.length + 1}>
         <thead>{props.head}</thead>
         <tbody ref={body}>
-          {from > 0 && <Space height={from * rowHeight} columns={columns} />}
+          {from > 0 && <Space key="above" height={from * rowHeight} columns={columns} />}
           {Array.from({ length: to - from }, (_, index) => row(from + index))}
-          {to < rows.length && <Space height={(rows.length - to) * rowHeight} columns={columns} />}
+          {to < rows.length && <Space key="below" height={(rows.length - to) * rowHeight} columns={columns} />}
         </tbody>
       </table>
     </div>
@@ -68,7 +68,8 @@ export function WindowedTable<T>(props: {
 function Space({ height, columns }: { height: number; columns: number }) {
   const row = useRef<HTMLTableRowElement>(null);
   // Set by script, not by a style attribute: the page's Content-Security-Policy allows no inline style.
-  useEffect(() => row.current?.style.setProperty("height", `${height}px`), [height]);
+  // Before anything is painted, or the page would jump.
+  useLayoutEffect(() => row.current?.style.setProperty("height", `${height}px`), [height]);
   return (
     <tr ref={row} aria-hidden="true">
       <td colSpan={columns} />
