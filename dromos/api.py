@@ -122,15 +122,23 @@ class Api:
             )
         except (requests.ConnectionError, requests.Timeout):
             raise NotReachableError(
-                f"no API answers at {self.url}; is the platform up (`dromos status`)? Another one: --api-url or {VARIABLE}"
+                f"no API answers at {_without_password(self.url)}; is the platform up (`dromos status`)?"
+                f" Another one: --api-url or {VARIABLE}"
             ) from None
         except requests.RequestException as error:
-            raise NotReachableError(f"{self.url}: {error}") from None
+            raise NotReachableError(f"{_without_password(self.url)}: {type(error).__name__}") from None
 
     def _json(self, response: requests.Response) -> Any:
         if response.ok:
             return response.json() if response.content else None
         raise CommandError(_explain(response))
+
+
+def _without_password(url: str) -> str:
+    """`http://user:secret@host` -> `http://host`: addresses are shown in errors and end up in logs."""
+    scheme, separator, rest = url.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    return scheme + separator + authority.rpartition("@")[2] + slash + path
 
 
 def _query(value: object) -> str | list[str]:

@@ -69,6 +69,12 @@ def test_no_api_is_exit_code_3_and_one_line_with_the_mend(args):
     assert done.err.count("\n") == 1 and done.out == ""
 
 
+def test_a_password_in_the_address_is_not_shown():
+    done = cli.dromos("http://me:secret@127.0.0.1:1", "apps")
+    assert done.code == 3 and "http://127.0.0.1:1;" in done.err and "secret" not in done.err
+    assert "secret" not in cli.dromos("ftp://me:secret@127.0.0.1:1", "apps").err
+
+
 def test_the_api_may_be_named_before_and_after_the_command():
     for args in (("--api-url", "http://127.0.0.1:1", "apps"), ("apps", "--api-url", "http://127.0.0.1:1")):
         assert "http://127.0.0.1:1;" in cli.dromos(nobody(), *args).err
