@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from dromos.api import Api
+from dromos.sandbox import find_place, tasks_of
 from dromos.waiting import Started, Waiting
 from tests.support.cli import Done, dromos
 from tests.support.framework import Framework, running_framework
@@ -248,6 +250,40 @@ def test_a_command_runs_beside_a_task_and_gives_its_output_and_its_end(cli: Cli,
     assert cli("exec", "/inside", "sh", "-c", "ls -A | grep session | wc -l").out.strip() == "2", "only its own pipes"
     assert "no app, pod or running task" in cli("exec", "/nobody", "true", code=1).err
     cli("destroy", "/inside")
+
+
+def test_what_is_wrong_with_a_session_is_said_before_it_begins(cli: Cli, framework: Framework):
+    cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/refuses", **SLEEP}))
+    api = Api(framework.url)
+    place = find_place(api, *tasks_of(api, "/refuses")[0])
+    assert place is not None
+    kind = "LAUNCH_NESTED_CONTAINER_SESSION"
+
+    def refused(container_id: object, call: str = kind, **more: object) -> int:
+        content = {"container_id": container_id, **more}
+        return requests.post(
+            f"{place.agent_url}/api/v1", json={"type": call, call.lower(): content}, timeout=30
+        ).status_code
+
+    true, parent = {"value": "true"}, place.container
+    assert refused({"value": "s", "parent": {"value": "nobody"}}, command=true) == 404
+    assert refused({"value": "s"}, command=true) == 400, "no parent"
+    assert refused(None, command=true) == 400
+    for name in ("../../x", "", "a b", "x" * 101, 7):
+        assert refused({"value": name, "parent": parent}, command=true) == 400
+    for command in (
+        None,
+        {},
+        {"value": 3},
+        {"value": "sh", "shell": False, "arguments": [1]},
+        {"value": "x", "arguments": 1},
+    ):
+        assert refused({"value": "s", "parent": parent}, command=command) == 400
+    assert refused({"value": "s", "parent": parent}, command=true, container={"tty_info": {"rows": 1}}) == 501
+    assert refused({"value": "never", "parent": parent}, "WAIT_NESTED_CONTAINER") == 404
+    assert refused({"value": "once", "parent": parent}, command=true) == 200
+    assert refused({"value": "once", "parent": parent}, command=true) == 400, "it exists already"
+    cli("destroy", "/refuses")
 
 
 def test_a_shell_completes_commands_options_and_the_ids_of_apps(cli: Cli, framework: Framework):
