@@ -104,3 +104,25 @@ def test_a_deployment_shows_its_progress_and_is_stopped_or_rolled_back(ui: Ui, d
         eventually(lambda wanted=instances: dromos.get("/v2/apps/held")["app"]["instances"] == wanted, 30)
         put(dromos, {"id": "/held", "instances": 0})
     delete(dromos, "/held")
+
+
+def test_a_delay_is_reset(ui: Ui) -> None:
+    page = ui.open("app", "broken")
+    with page.expect_response(lambda answer: answer.url.endswith("/v2/queue/broken/delay")) as answer:
+        page.get_by_role("button", name="Reset delay").click()
+    assert answer.value.status == 204
+
+
+def test_a_canary_waits_for_its_go(ui: Ui, dromos: Platform) -> None:
+    put(dromos, {**WORKER, "id": "/tried", "instances": 2})
+    eventually(lambda: dromos.get("/v2/apps/tried")["app"]["tasksRunning"] == 2, 60)
+    put(dromos, {**WORKER, "id": "/tried", "instances": 2, "cmd": "sleep 200000"}, strategy="canary", share="50%")
+    page = ui.open("deployments")
+    card = page.locator(".card").filter(has=page.get_by_role("link", name="/tried"))
+    expect(card).to_contain_text("canary: waiting for go")
+    card.get_by_role("button", name="Go on").click()
+    page.get_by_role("dialog", name="Go on").get_by_role("button", name="Go on").click()
+    expect(card).to_have_count(0)
+    version = dromos.get("/v2/apps/tried")["app"]["version"]
+    assert [task["version"] for task in dromos.tasks("/tried")] == [version] * 2
+    delete(dromos, "/tried")

@@ -99,7 +99,8 @@ def test_events_appear_as_they_happen_and_are_searched(ui: Ui, dromos: Platform)
     expect(entry.first).to_be_visible()
     page.get_by_role("searchbox", name="Search").fill("task_running")
     expect(page.get_by_role("listitem").filter(has_text="deployment")).to_have_count(0)
-    ui.go("app", "shop", "worker", tab="events")
+    # What the server still has is there after a reload too, for each application.
+    page = ui.open("app", "shop", "worker", tab="events")
     expect(page.get_by_role("listitem").filter(has_text="TASK_RUNNING").first).to_be_visible()
 
 
