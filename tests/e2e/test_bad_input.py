@@ -51,7 +51,9 @@ def test_a_port_that_another_app_has(embedded_platform):
         "deploy", "-", "--wait", "--timeout", "6s", stdin=json.dumps({"id": "/second", **port})
     )
     assert done.returncode == 4
-    assert "/second waits for 1 instances (offers refused: InsufficientPorts" in done.stderr
+    assert (
+        "/second waits for 1 more: " in done.stderr and "offers refused: without the ports that it needs" in done.stderr
+    )
     assert "InsufficientPorts" in embedded_platform.ok("queue")
     embedded_platform.ok("destroy", "/first", "--wait")
     eventually(lambda: len(embedded_platform.tasks("/second")) == 1, timeout=30)
