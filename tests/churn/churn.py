@@ -212,7 +212,6 @@ class Stage:
             retry = {{ backoff = "50ms", max_backoff = "300ms" }}
             [guard]
             max_drop_percent = 50
-            hold_down = "3s"
             [[template]]
             source = "{self.folder}/t.j2"
             destination = "{self.out}"
