@@ -123,9 +123,13 @@ def test_a_failed_update_goes_back_by_itself_and_leaves_the_old_ones_alone(frame
         "PUT", "/v2/apps/failing/web?deadline=8&onFailure=rollback", json={"cmd": "echo no >&2; exit 9"}
     )
     assert answer.ok, answer.text
-    eventually(lambda: framework.app("/failing/web").get("lastTaskFailure"), timeout=PATIENCE)
-    failure = framework.app("/failing/web")["lastTaskFailure"]
-    assert failure["state"] == "TASK_FAILED" and "exited with status 9" in failure["message"]
+
+    def failure() -> Json:
+        found: Json = framework.app("/failing/web").get("lastTaskFailure") or {}
+        return found
+
+    eventually(lambda: "exited with status 9" in failure().get("message", ""), timeout=PATIENCE)
+    assert failure()["state"] == "TASK_FAILED"
     eventually(lambda: framework.app("/failing/web")["cmd"] == SERVE, timeout=PATIENCE, what="the roll-back")
     framework.settled(PATIENCE)
     assert ids(framework, "/failing/web") == before
