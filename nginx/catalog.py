@@ -9,7 +9,9 @@ from functools import partial
 from consul_template_py.query.service import ServiceInstance, ServiceQuery
 from consul_template_py.query.services import ServicesQuery, ServiceSummary
 from consul_template_py.watch import Subscription, Watched, Watcher
+from nginx.kept import Kept
 from nginx.model import Instance
+from nginx.routes import kept_seconds
 
 
 def instances_of(found: Sequence[ServiceInstance]) -> tuple[Instance, ...]:
@@ -30,20 +32,28 @@ def instances_of(found: Sequence[ServiceInstance]) -> tuple[Instance, ...]:
     )
 
 
+def _without_health(instances: Sequence[Instance]) -> tuple[Instance, ...]:
+    return tuple(replace(one, healthy=False) for one in instances)
+
+
 class Catalog:
     """Watches the list of services, and each service. `on_change` is called (in the loop) after each change.
 
     A service that Consul no longer lists stays with no healthy instance for `forget_after` seconds: one that is being replaced
-    costs no reload. While Consul does not answer, everything stays as it is.
+    costs no reload. Where its label KEEP asks for more it stays for that long, over restarts too. While Consul does not answer,
+    everything stays as it is.
     """
 
-    def __init__(self, watcher: Watcher, *, forget_after: float, on_change: Callable[[], None]) -> None:
+    def __init__(self, watcher: Watcher, *, forget_after: float, kept: Kept, on_change: Callable[[], None]) -> None:
         self._watcher = watcher
         self._forget_after = forget_after
+        self._kept = kept
         self._on_change = on_change
         self._known: dict[str, tuple[Instance, ...]] = {}
         self._watched: dict[str, Subscription[tuple[ServiceInstance, ...]]] = {}
-        self._gone: dict[str, float] = {}
+        self._gone: dict[str, float] = {}  # until when each of them is kept, epoch seconds
+        for name, gone in kept.services.items():
+            self._known[name], self._gone[name] = gone.instances, gone.until
         self._list = watcher.watch(ServicesQuery(), self._listed)
 
     @property
@@ -65,9 +75,10 @@ class Catalog:
 
     def forget(self) -> None:
         """Drops the services that have been gone for long enough."""
-        now = time.monotonic()
-        for name in [name for name, since in self._gone.items() if now - since >= self._forget_after]:
+        now = time.time()
+        for name in [name for name, until in self._gone.items() if now >= until]:
             del self._gone[name]
+            self._kept.drop(name)
             if self._known.pop(name, None) is not None:
                 self._on_change()
 
@@ -84,17 +95,25 @@ class Catalog:
             listed = {str(summary.name) for summary in state.value}
             for name in listed - self._watched.keys():
                 self._gone.pop(name, None)
+                self._kept.drop(name)
                 query = ServiceQuery(name, filters=("any",))
                 self._watched[name] = self._watcher.watch(query, partial(self._received, name))
             for name in self._watched.keys() - listed:
                 self._watched.pop(name).close()
-                self._gone[name] = time.monotonic()
-                self._known[name] = tuple(replace(one, healthy=False) for one in self._known.get(name, ()))
+                self._left(name)
         self._on_change()
+
+    def _left(self, name: str) -> None:
+        last = self._known[name] = _without_health(self._known.get(name, ()))
+        kept = kept_seconds(last)
+        self._gone[name] = time.time() + max(self._forget_after, kept)
+        if kept > self._forget_after:
+            self._kept.keep(name, last, self._gone[name])
 
     def _received(self, name: str, state: Watched[tuple[ServiceInstance, ...]]) -> None:
         if state.received and name in self._watched:
-            instances = instances_of(state.value)
+            # An empty answer comes before the list that lacks the service; the labels are needed beyond that.
+            instances = instances_of(state.value) or _without_health(self._known.get(name, ()))
             if self._known.get(name) != instances:
                 self._known[name] = instances
                 self._on_change()

@@ -24,6 +24,7 @@ from nginx.certificates import Watch
 from nginx.edge import Edge
 from nginx.errors import EdgeError, RefusedError
 from nginx.haproxy_conf import UNSUPPORTED, HaproxySurroundings
+from nginx.kept import Kept
 from nginx.layout import Layout, Listen, Tuning, listen_address
 from nginx.logfiles import Rotation
 from nginx.metrics import collect
@@ -83,8 +84,11 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         edge.chores.append(partial(status.look_at, traffic, edge))
         routes += status.traffic_routes(traffic)
     app = status_app(health, *routes, registry=collect(edge))
+    kept = Kept(layout.kept)
+    kept.load()
     async with serving(app, sock), Watcher(consul_of(settings)) as watcher:
-        await edge.run(Catalog(watcher, forget_after=settings.forget_after, on_change=edge.dirty.set), stop)
+        catalog = Catalog(watcher, forget_after=settings.forget_after, kept=kept, on_change=edge.dirty.set)
+        await edge.run(catalog, stop)
 
 
 def consul_of(settings: EdgeSettings) -> ConsulSettings:

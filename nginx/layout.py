@@ -81,6 +81,11 @@ class Layout:
         return self.root / "switches.json"
 
     @property
+    def kept(self) -> Path:
+        """Services without an instance whose routes stay for long."""
+        return self.root / "kept.json"
+
+    @property
     def reload_due(self) -> Path:
         """There while a reload has begun and not ended."""
         return self.root / "run" / "reload.due"

@@ -158,6 +158,7 @@ class Options:
     standby: Standby | None = None
     https_redirect: bool = False
     hsts: int = 0
+    keep: float = 0.0
     maintenance: bool = False
     deployment_group: str = ""
 

@@ -25,7 +25,7 @@ _PASSWORD_HASH = re.compile(r"\$(1|2[aby]|5|6|apr1)\$[A-Za-z0-9./$=]{8,200}|\{SS
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SIZE = re.compile(r"([0-9]{1,12})([kmg]?)b?", re.IGNORECASE)
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(?:r?/([sm]))?")
-_SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")
+_SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)?")
 
 
 def service_name(value: str) -> str:
@@ -116,14 +116,14 @@ def boolean(value: str) -> bool:
     raise RefusedError(f"{_shown(value)} is neither true nor false")
 
 
-def seconds(value: str) -> float:
-    """`1.5`, `500ms`, `10s`, `5m`, `1h`"""
+def seconds(value: str, most: float = MAX_SECONDS) -> float:
+    """`1.5`, `500ms`, `10s`, `5m`, `1h`, `2d`"""
     found = _SECONDS.fullmatch(value.strip())
     if not found:
         raise RefusedError(f"{_shown(value)} is not a time such as 10s or 500ms")
-    length = float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}[found[2]]
-    if not 0.001 <= length <= MAX_SECONDS:
-        raise RefusedError(f"{_shown(value)} is not between 1ms and 24h")
+    length = float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}[found[2]]
+    if not 0.001 <= length <= most:
+        raise RefusedError(f"{_shown(value)} is not between 1ms and {most / 3600:g}h")
     return length
 
 

@@ -32,6 +32,7 @@ from nginx.model import (
 
 PREFIX = "DROMOS_EDGE_"
 MAX_LIST = 64
+MOST_KEPT = 366 * 86400.0  # seconds
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
 
@@ -99,6 +100,7 @@ def parse(labels: Mapping[str, str], index: int) -> Parsed:
         standby=_standby(read),
         https_redirect=read.get("HTTPS_REDIRECT", names.boolean, False, closes=True),
         hsts=read.get("HSTS", _hsts, 0),
+        keep=read.get("KEEP", _keep, 0.0),
         maintenance=read.get("MAINTENANCE", names.boolean, False, closes=True),
         deployment_group=read.get("DEPLOYMENT_GROUP", names.text, ""),
     )
@@ -112,6 +114,10 @@ def weight(labels: Mapping[str, str], index: int, default: int) -> int:
         return names.integer(_own(labels, index)["WEIGHT"], 0, 1000)
     except (KeyError, RefusedError):
         return default
+
+
+def _keep(value: str) -> float:
+    return names.seconds(value, MOST_KEPT)
 
 
 def speaks_to_the_edge(labels: Mapping[str, str]) -> bool:

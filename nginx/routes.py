@@ -193,8 +193,7 @@ def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusal
     except RefusedError as refused:
         refusals.append(Refusal(ascii(name)[:80], "name", str(refused)))
         return None
-    spokesman = max(instances, key=lambda one: (one.healthy, one.meta.get(VERSION, ""), one.id))
-    labels = labels_of(spokesman)
+    labels = labels_of(_spokesman(instances))
     asks = APP in labels or options.speaks_to_the_edge(labels)
     if not (asks or policy.expose_all):
         return None
@@ -219,6 +218,23 @@ def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusal
     endpoints = _endpoints(name, instances, index, policy, refusals)
     wishes = tuple(_wishes(name, app, index, parsed.options, policy, refusals))
     return _Candidate(name, app, index, labels.get(VERSION, ""), parsed.options, endpoints, wishes)
+
+
+def kept_seconds(instances: Sequence[Instance]) -> float:
+    """How long the route is to stay once the last instance is gone, as the label KEEP says; 0 where none does."""
+    if not instances:
+        return 0.0
+    labels = labels_of(_spokesman(instances))
+    try:
+        index = names.integer(labels.get(PORT_INDEX, "0"), 0, 10_000)
+    except RefusedError:
+        return 0.0
+    return options.parse(labels, index).options.keep
+
+
+def _spokesman(instances: Sequence[Instance]) -> Instance:
+    """The one whose labels hold for all."""
+    return max(instances, key=lambda one: (one.healthy, one.meta.get(VERSION, ""), one.id))
 
 
 def labels_of(instance: Instance) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,32 @@ async def test_a_destroyed_service_loses_its_route(tmp_path: Path, real_consul: 
             real_consul.deregister(id)
             await becomes(edge, {"404"}, host="web.test")
             assert "web" not in edge.report()["services"]
+
+
+async def test_a_service_that_asks_for_it_keeps_its_route_without_an_instance(
+    tmp_path: Path, real_consul: ConsulServer, target: str
+) -> None:
+    flags = ("--forget-after", "0.2", "--target", target)
+    labels = {"HAPROXY_0_VHOST": "web.test", "DROMOS_EDGE_KEEP": "7d"}
+    async with backends("one", "other") as (one, other):
+        with running_edge(tmp_path / "edge", real_consul.url, *flags) as edge:
+            id = register(real_consul, one, "web", app="/web", **labels)
+            gone = register(real_consul, other, "other", HAPROXY_0_VHOST="other.test")
+            await becomes(edge, {"one"}, host="web.test")
+            await becomes(edge, {"other"}, host="other.test")
+            real_consul.deregister(id)
+            real_consul.deregister(gone)
+            await becomes(edge, {"404"}, host="other.test")
+            await becomes(edge, {"503"}, host="web.test")
+        with running_edge(tmp_path / "edge", real_consul.url, *flags) as edge:
+            await becomes(edge, {"503"}, host="web.test")
+            counted = re.compile(
+                r'^dromos_edge_requests_total\{(?=[^}]*app="/web")(?=[^}]*code="5xx")[^}]*\} [1-9]', re.M
+            )
+            await eventually_async(lambda: counted.search(edge.metrics()))
+            register(real_consul, one, "web", app="/web", **labels)
+            await becomes(edge, {"one"}, host="web.test")
+        assert "web" not in edge.layout.kept.read_text()
 
 
 async def test_a_dead_endpoint_costs_no_request(edge: EdgeDaemon, real_consul: ConsulServer, target: str) -> None:
