@@ -1,6 +1,6 @@
 # The two that a newcomer needs are `make up` and `make test`; both set this machine up first.
 PYTHON := .venv/bin/python
-JOBS ?= 3
+JOBS ?= 4
 
 .NOTPARALLEL:
 .PHONY: ui up down test simulate faults fuzz lint format bench edge-load lock setup setup-test clean screenshots ui-large

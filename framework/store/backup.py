@@ -19,10 +19,11 @@ from typing import Any
 import orjson
 
 from framework.model.timestamp import to_text
-from framework.store.base import Snapshot, Store, StoreUnusable
+from framework.store.base import Snapshot, Store, StoreFenced, StoreUnusable
 from framework.store.schema import CURRENT, Schema, difference
 
 FORMAT = 1
+RESTORE_ATTEMPTS = 5
 
 
 def write_backup(path: Path, snapshot: Snapshot, *, origin: str, now: float | None = None) -> int:
@@ -99,13 +100,19 @@ def read_backup(path: Path) -> Snapshot:
 async def restore_into(store: Store, snapshot: Snapshot, *, origin: str, schema: Schema = CURRENT) -> int:
     """Makes the (open) store hold what the snapshot holds, and nothing else, in one commit; gives the number of entries.
 
-    It claims the store: a leader that runs on it is deposed.
+    It claims the store: a leader that runs on it is deposed. Where that one leads again before the commit, the restore claims anew.
     """
     wanted = schema.migrate(snapshot, origin)
-    await store.claim(f"restore of {origin}")
-    writes = difference((await store.snapshot()).tables, wanted.tables)
-    if writes:
-        await store.commit(writes)
+    for attempt in range(1, RESTORE_ATTEMPTS + 1):
+        await store.claim(f"restore of {origin}")
+        writes = difference((await store.snapshot()).tables, wanted.tables)
+        try:
+            if writes:
+                await store.commit(writes)
+            break
+        except StoreFenced:
+            if attempt == RESTORE_ATTEMPTS:
+                raise
     return sum(len(rows) for rows in wanted.tables.values())
 
 

@@ -44,8 +44,7 @@ class Autoscaler:
 )
 def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kind]:
     directory = tmp_path_factory.mktemp("autoscale")
-    # The edge keeps the route of a service that has no instance at all: that is what wakes an app at zero.
-    with platform(directory, DROMOS_EDGE_TARGET=str(request.param), DROMOS_EDGE_FORGET_AFTER="1h") as one:
+    with platform(directory, DROMOS_EDGE_TARGET=str(request.param), DROMOS_EDGE_FORGET_AFTER="1s") as one:
         yield Kind(str(request.param), one, None)
 
 
@@ -108,7 +107,9 @@ def test_an_outage_takes_nothing_away_and_a_rolling_update_in_it_fails_no_reques
 def test_an_idle_app_goes_to_zero_and_the_first_request_brings_it_back(kind: Kind, autoscaler: Autoscaler) -> None:
     platform, app_id = kind.platform, "/idle"
     host = kind.host(app_id)
-    platform.deploy(kind.app(app_id, instances=1), "--wait")
+    app = kind.app(app_id, instances=1)
+    # The route must be there for the request that wakes it.
+    platform.deploy({**app, "labels": {**app["labels"], "DROMOS_EDGE_KEEP": "1d"}}, "--wait")
     eventually(lambda: platform.edge(host).status_code == 200, timeout=30)
     eventually(lambda: instances(platform, app_id) == 0, timeout=60)
     eventually(lambda: platform.tasks(app_id) == [], timeout=30)

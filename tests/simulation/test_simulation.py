@@ -1,6 +1,6 @@
 """Many schedules of the simulated framework, seeds that once failed, and a crash at every single point.
 
-DROMOS_SCHEDULES says how many schedules are run (default 2000), in blocks that go to different processes.
+DROMOS_SCHEDULES says how many schedules are run (default 800), in blocks that go to different processes.
 """
 
 import os
@@ -14,7 +14,7 @@ from tests.simulation.link import IN_ORDER
 from tests.simulation.run import Schedule, quiet, simulate
 from tests.simulation.world import Violation
 
-SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "2000"))
+SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "800"))
 BLOCK = 50
 
 

@@ -1,6 +1,6 @@
 """A Consul for tests, real or embedded, behind one handle; and the fixtures that give one.
 
-real_consul, embedded_consul            one for the test run, emptied after each test
+real_consul, embedded_consul            one for the test run, emptied before each test: the daemons of the one before have ended
 any_consul                              the test runs with each of these
 own_real_consul, own_embedded_consul    one of the test's own with its data on disk, which it may stop, kill and start again
 own_any_consul                          the test runs with each of these
@@ -301,8 +301,8 @@ def shared_real_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Con
 @pytest.fixture
 def real_consul(shared_real_consul: ConsulServer) -> Iterator[ConsulServer]:
     """A real Consul 1.8.7 (dev agent) that is empty at the start of the test. Not to be stopped: others use it next."""
-    yield shared_real_consul
     shared_real_consul.empty()
+    yield shared_real_consul
 
 
 @pytest.fixture
@@ -321,8 +321,8 @@ def shared_embedded_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def embedded_consul(shared_embedded_consul: ConsulServer) -> Iterator[ConsulServer]:
     """The embedded Consul, empty at the start of the test. Not to be stopped: others use it next."""
-    yield shared_embedded_consul
     shared_embedded_consul.empty()
+    yield shared_embedded_consul
 
 
 @pytest.fixture
