@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.support.cgroups import cgroups_named
 from tests.support.platform import Platform
 from tests.support.waiting import eventually
 
@@ -43,7 +44,7 @@ def test_up_ends_with_urls_and_a_sample_that_answers_and_down_leaves_nothing(fre
     agent = requests.get(f"http://127.0.0.1:{fresh.ports['mesos']}/slaves", timeout=5).json()["slaves"][0]["id"]
     assert fresh.down().returncode == 0
     assert processes_of(fresh.state_dir) == []
-    assert cgroups_of(agent) == []
+    assert cgroups_named(f"*{agent}*") == []
     assert not any(is_listening(port) for port in fresh.ports.values())
     assert fresh.run("status").returncode == 3
     assert "no platform runs" in fresh.down().stdout
@@ -116,10 +117,6 @@ def processes_of(state_dir: Path) -> list[str]:
         if str(state_dir).encode() in seen:
             found.append((path / "cmdline").read_text().replace("\0", " "))
     return found
-
-
-def cgroups_of(agent: str) -> list[str]:
-    return [str(path) for path in Path("/sys/fs/cgroup").rglob(f"*{agent}*") if path.is_dir()]
 
 
 def is_listening(port: int) -> bool:

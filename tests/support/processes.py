@@ -1,6 +1,7 @@
 """Programs that tests run: a free port to give them, and an end that is certain."""
 
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -11,23 +12,43 @@ from pathlib import Path
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listens on, nor will before the caller does."""
+    return free_ports(1)[0]
 
 
 def free_ports(count: int) -> tuple[int, int]:
-    """First and last of `count` neighbouring ports that nobody listens on, below those that the kernel hands to clients.
+    """First and last of `count` neighbouring ports that nobody listens on."""
+    return _own_ports().take(count)
 
-    For agents' offers: several clusters on one machine must not offer the same ports.
+
+class Ports:
+    """Ports of 127.0.0.1 that are handed out in turn, below those that the kernel gives to clients.
+
+    Each test process has some of its own: what a daemon is told to listen on is still free when it has started.
     """
-    while True:
-        first = random.randrange(10_000, 30_000 - count)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first, first + count - 1
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        self._next = random.randrange(first, last)  # there may be a second run on this machine
+
+    def take(self, count: int) -> tuple[int, int]:
+        while True:
+            if self._next + count - 1 > self.last:
+                self._next = self.first
+            start = self._next
+            self._next += count
+            with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+                for port in range(start, start + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                return start, start + count - 1
+
+
+@functools.cache
+def _own_ports() -> Ports:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    each = 20_000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = 10_000 + worker * each
+    return Ports(first, first + each - 1)
 
 
 @contextlib.contextmanager

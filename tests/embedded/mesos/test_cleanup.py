@@ -8,6 +8,7 @@ import pytest
 from daemonkit.errors import OperatorError
 from embedded.mesos.agent_settings import AgentSettings
 from embedded.mesos.cleanup import clean_in_loop
+from tests.support.cgroups import cgroups_named
 from tests.support.mesos_agent import container, task
 from tests.support.mesos_agent import world as world
 from tests.support.waiting import eventually_async
@@ -24,7 +25,7 @@ def traces(w) -> list[str]:
             continue
         if mark in words and int(entry.name) != os.getpid():
             found.append(words.decode(errors="replace")[:200])
-    return found + [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{w.agent.id}*")]
+    return found + cgroups_named(f"{w.agent.id}*")
 
 
 async def test_destroy_leaves_no_process_and_no_cgroup(world):

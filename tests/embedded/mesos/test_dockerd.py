@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from embedded.mesos.runtimes import dockerd as daemon
+from tests.support.cgroups import cgroups_named
 from tests.support.docker import BUSYBOX, Dockerd, root_filesystem
 from tests.support.processes import free_port
 from tests.support.waiting import eventually
@@ -31,7 +32,7 @@ def own_traces(directory: Path, bridge: str) -> list[str]:
     """What the machine still has of a daemon: processes, mounts, interfaces, cgroups, rules."""
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(directory) in line]
     links = [line for line in subprocess.check_output(["ip", "-o", "link"], text=True).splitlines() if bridge in line]
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{bridge}")]
+    groups = cgroups_named(bridge)
     rules = [
         line
         for line in subprocess.check_output(["iptables", "-t", "nat", "-S"], text=True).splitlines()
