@@ -12,7 +12,7 @@ down:  ## stop it, and every task and container that it runs
 	.venv/bin/dromos down $(ARGS)
 
 test: setup-test ui  ## all tests; ARGS='-k name' passes flags to pytest
-	@PATH="$$PATH:$(CURDIR)/.venv/node" $(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
+	@PATH="$$PATH:$(CURDIR)/.venv/node" $(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup --reruns 1 -rfER $(ARGS)
 
 simulate: setup-test  ## schedules of the simulated framework: RUNS=100000 many, SEED=4711 one with its story
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST))
