@@ -1,7 +1,7 @@
 """Configuration files, TOML or YAML, with consul-template's names and defaults; and what this package adds to them.
 
 Several files and folders may be given: a later one wins, key by key; lists of templates and targets are joined. Flags win over files,
-files over environment variables (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `VAULT_ADDR`, …). Durations are seconds, or text such as "250ms".
+files over the environment variables of Consul's and Vault's own tools. Durations are seconds, or text such as "250ms".
 """
 
 import os
@@ -77,6 +77,7 @@ class TransportConfig(_Model):
 
 
 class AuthConfig(_Model):
+    enabled: bool = True
     username: str = ""
     password: SecretStr = SecretStr("")
 
@@ -93,13 +94,19 @@ class ConsulConfig(_Model):
     max_connections: int = Field(default=160, ge=1)
 
 
+class VaultSslConfig(SslConfig):
+    enabled: bool = Field(default=True, description="TLS, where the address does not say http or https")
+
+
 class VaultConfig(_Model):
+    enabled: bool = True
     address: str = ""
     namespace: str = ""
     token: SecretStr = SecretStr("")
     vault_agent_token_file: Path | None = None
+    unwrap_token: bool = Field(default=False, description="the token is a wrapping token, and the one in it is used")
     renew_token: bool = True
-    ssl: SslConfig = SslConfig()
+    ssl: VaultSslConfig = VaultSslConfig()
     retry: RetryConfig = RetryConfig()
     transport: TransportConfig = TransportConfig()
     default_lease_duration: Seconds = Field(default=300.0, gt=0)
@@ -195,12 +202,17 @@ class TargetConfig(_Model):
 class ExecConfig(_Model):
     """Exec mode: a child that runs as long as this process, and is told of new configuration."""
 
+    enabled: bool = True
     command: Words = ""
     splay: Seconds = Field(default=0.0, ge=0)
     reload_signal: str = ""
     kill_signal: str = "SIGINT"
     kill_timeout: Seconds = Field(default=30.0, gt=0)
     env: EnvConfig = EnvConfig()
+
+    @property
+    def wanted(self) -> bool:
+        return self.enabled and bool(self.command)
 
 
 class DeduplicateConfig(_Model):
@@ -216,6 +228,8 @@ class StatusConfig(_Model):
 class SyslogConfig(_Model):
     enabled: bool = False
     facility: str = "LOCAL0"
+    name: str = "consul-template"
+    address: str = Field(default="/dev/log", description="the socket of syslog, or host:port for UDP")
 
 
 class Config(_Model):
@@ -230,6 +244,8 @@ class Config(_Model):
     guard: GuardsConfig = GuardsConfig()
     status: StatusConfig = StatusConfig()
     wait: WaitConfig = Wait()
+    once: bool = False
+    parse_only: bool = False
     syntax: SyntaxName = "none"
     max_stale: Seconds = Field(default=2.0, ge=0)
     block_query_wait: Seconds = Field(default=60.0, gt=0, le=600)
@@ -283,21 +299,56 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+# What Consul's and Vault's own tools, and consul-template, take from the environment.
+_VARIABLES: dict[str, tuple[str, ...]] = {
+    "CONSUL_HTTP_ADDR": ("consul", "address"),
+    "CONSUL_HTTP_TOKEN": ("consul", "token"),
+    "CONSUL_HTTP_TOKEN_FILE": ("consul", "token_file"),
+    "CONSUL_NAMESPACE": ("consul", "namespace"),
+    "CONSUL_HTTP_SSL": ("consul", "ssl", "enabled"),
+    "CONSUL_HTTP_SSL_VERIFY": ("consul", "ssl", "verify"),
+    "CONSUL_CACERT": ("consul", "ssl", "ca_cert"),
+    "CONSUL_CAPATH": ("consul", "ssl", "ca_path"),
+    "CONSUL_CLIENT_CERT": ("consul", "ssl", "cert"),
+    "CONSUL_CLIENT_KEY": ("consul", "ssl", "key"),
+    "CONSUL_TLS_SERVER_NAME": ("consul", "ssl", "server_name"),
+    "VAULT_ADDR": ("vault", "address"),
+    "VAULT_TOKEN": ("vault", "token"),
+    "VAULT_NAMESPACE": ("vault", "namespace"),
+    "VAULT_UNWRAP_TOKEN": ("vault", "unwrap_token"),
+    "VAULT_RENEW_TOKEN": ("vault", "renew_token"),
+    "VAULT_CACERT": ("vault", "ssl", "ca_cert"),
+    "VAULT_CAPATH": ("vault", "ssl", "ca_path"),
+    "VAULT_CLIENT_CERT": ("vault", "ssl", "cert"),
+    "VAULT_CLIENT_KEY": ("vault", "ssl", "key"),
+    "VAULT_TLS_SERVER_NAME": ("vault", "ssl", "server_name"),
+    "CONSUL_TEMPLATE_LOG": ("log_level",),
+}
+
+
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    places = {
-        "CONSUL_HTTP_ADDR": ("consul", "address"),
-        "CONSUL_HTTP_TOKEN": ("consul", "token"),
-        "CONSUL_HTTP_TOKEN_FILE": ("consul", "token_file"),
-        "CONSUL_NAMESPACE": ("consul", "namespace"),
-        "VAULT_ADDR": ("vault", "address"),
-        "VAULT_TOKEN": ("vault", "token"),
-        "VAULT_NAMESPACE": ("vault", "namespace"),
-    }
     found: dict[str, Any] = {}
-    for name, (section, key) in places.items():
+    for name, place in _VARIABLES.items():
         if environment.get(name):
-            found.setdefault(section, {})[key] = environment[name]
+            put(found, place, environment[name])
+    if pair := environment.get("CONSUL_HTTP_AUTH"):
+        put(found, ("consul", "auth"), credentials(pair))
+    if (skip := environment.get("VAULT_SKIP_VERIFY", "")) and skip.lower() not in ("0", "f", "false"):
+        put(found, ("vault", "ssl", "verify"), False)
     return found
+
+
+def credentials(pair: str) -> dict[str, str]:
+    """`user` or `user:password`, as in `consul.auth`."""
+    user, _, password = pair.partition(":")
+    return {"username": user, "password": password}
+
+
+def put(into: dict[str, Any], place: Sequence[str], value: Any) -> None:
+    """Sets a key of nested maps."""
+    for name in place[:-1]:
+        into = into.setdefault(name, {})
+    into[place[-1]] = value
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:

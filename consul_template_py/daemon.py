@@ -3,8 +3,6 @@
 import asyncio
 import difflib
 import gc
-import logging
-import logging.handlers
 import os
 import signal
 import sys
@@ -16,7 +14,7 @@ from typing import Any, ClassVar
 import click
 from pydantic import Field
 
-from consul_template_py import flags
+from consul_template_py import flags, log_outputs
 from consul_template_py.child import Child, parse_signal
 from consul_template_py.commands import Command
 from consul_template_py.config import Config, load, merge
@@ -28,6 +26,7 @@ from consul_template_py.status import RunnerHealth, status_route
 from consul_template_py.unit import Engines, Unit, make_units
 from daemonkit import lifecycle, logs
 from daemonkit.errors import OperatorError
+from daemonkit.goflags import GoFlagsGroup
 from daemonkit.http import bind, serving, status_app
 from daemonkit.settings import Settings
 
@@ -47,8 +46,15 @@ class ConsulTemplateSettings(Settings):
     log_level: str | None = Field(default=None, description="debug, info, warning or error")
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "-help", "--help"]})
+@click.group(
+    cls=GoFlagsGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "-help", "--help"]},
+)
 @flags.options
+@click.version_option(
+    None, "-v", "-version", "--version", package_name="dromos", message="consul-template of %(package)s %(version)s"
+)
 @click.option("-config", "--config", "config", multiple=True, metavar="PATH", help="configuration file or folder")
 @click.option("-once", "--once", is_flag=True, help="render everything once, then end")
 @click.option("-dry", "--dry", is_flag=True, help="write nothing and run nothing: show what would change")
@@ -68,14 +74,14 @@ def command(
 
     try:
         settings = read()
-        _configure_logs(settings)
-        if parse_only:
+        log_outputs.configure(settings)
+        if parse_only or settings.parse_only:
             _parse_only(settings)
             return
     except OperatorError as error:
         click.echo(f"error: {error}", err=True)
         context.exit(error.exit_code)
-    lifecycle.run(_Daemon(settings, read, once=once, dry=dry).run)
+    lifecycle.run(_Daemon(settings, read, once=once or settings.once, dry=dry).run)
 
 
 @command.command()
@@ -117,7 +123,7 @@ class _Daemon:
                 await stack.enter_async_context(serving(app, sock))
             reload = asyncio.Event()
             self._listen_to_signals(stop, reload)
-            child = asyncio.create_task(self._run_child(stop)) if self._settings.exec.command else None
+            child = asyncio.create_task(self._run_child(stop)) if self._settings.exec.wanted else None
             try:
                 await self._run_runners(stop, reload, child)
             finally:
@@ -203,7 +209,7 @@ class _Daemon:
         }
         for number, action in own.items():
             loop.add_signal_handler(number, action)
-        if self._settings.exec.command:
+        if self._settings.exec.wanted:
             for number in {signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGQUIT} - set(own):
                 loop.add_signal_handler(number, lambda n: self._child.pass_on(n) if self._child else None, number)
 
@@ -260,31 +266,3 @@ def _pid_file(path: Path | None) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def _configure_logs(settings: Config) -> None:
-    level = settings.log_level.lower().replace("warn", "warning").replace("warninging", "warning")
-    level = {"trace": "debug", "err": "error"}.get(level, level)
-    if level not in ("debug", "info", "warning", "error", "critical"):
-        raise ConfigError(f"log_level {settings.log_level!r} is none of debug, info, warning, error")
-    logs.configure(daemon="consul-template", level=level)
-    formatter = logging.getLogger().handlers[0].formatter
-    extra: list[logging.Handler] = []
-    try:
-        if settings.log_file:
-            extra.append(logging.handlers.WatchedFileHandler(settings.log_file))
-        if settings.syslog.enabled:
-            facility = settings.syslog.facility.lower()
-            if facility not in logging.handlers.SysLogHandler.facility_names:
-                raise ConfigError(f"syslog facility {settings.syslog.facility!r} does not exist")
-            extra.append(
-                logging.handlers.SysLogHandler(
-                    "/dev/log", facility=logging.handlers.SysLogHandler.facility_names[facility]
-                )
-            )
-    except OSError as error:
-        raise ConfigError(f"log: {error.filename or '/dev/log'}: {error.strerror}") from None
-    for handler in extra:
-        handler.setFormatter(formatter)
-    if extra:
-        logging.getLogger().handlers = extra

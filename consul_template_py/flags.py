@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from consul_template_py.config import credentials, put
 from consul_template_py.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,6 +47,24 @@ _VALUES: list[tuple[str, tuple[str, ...], str]] = [
     ("vault-ssl-ca-cert", ("vault", "ssl", "ca_cert"), "certificates to check Vault's against"),
     ("vault-ssl-ca-path", ("vault", "ssl", "ca_path"), "folder of such certificates"),
     ("vault-ssl-server-name", ("vault", "ssl", "server_name"), "name expected in Vault's certificate"),
+    ("vault-transport-dial-timeout", ("vault", "transport", "dial_timeout"), "longest wait for a connection"),
+    ("vault-transport-dial-keep-alive", ("vault", "transport", "dial_keep_alive"), "silence before it is probed"),
+    ("vault-transport-tls-handshake-timeout", ("vault", "transport", "tls_handshake_timeout"), "longest handshake"),
+    (
+        "vault-transport-max-idle-conns-per-host",
+        ("vault", "transport", "max_idle_conns_per_host"),
+        "connections kept without a request on them",
+    ),
+    (
+        "vault-default-lease-duration",
+        ("vault", "default_lease_duration"),
+        "how often a secret without a lease is read again",
+    ),
+    (
+        "vault-lease-renewal-threshold",
+        ("vault", "lease_renewal_threshold"),
+        "share of a lease after which it is renewed",
+    ),
     ("zookeeper", ("zookeeper", "hosts"), "host:port,…[/chroot] of ZooKeeper"),
     ("exec", ("exec", "command"), "run this program, and tell it when files have changed"),
     ("exec-kill-signal", ("exec", "kill_signal"), "signal that ends the child"),
@@ -60,6 +79,7 @@ _VALUES: list[tuple[str, tuple[str, ...], str]] = [
     ("log-level", ("log_level",), "debug, info, warning or error"),
     ("log-file", ("log_file",), "file for the log, instead of stderr"),
     ("syslog-facility", ("syslog", "facility"), "facility for -syslog"),
+    ("syslog-name", ("syslog", "name"), "name that -syslog logs under"),
     ("syntax", ("syntax",), "what templates are escaped for: none, nginx, haproxy, json, yaml or shell"),
     ("status", ("status", "listen"), "HOST:PORT of /status, /health and /metrics"),
     ("state-dir", ("state_dir",), "where unfinished reloads are noted"),
@@ -76,6 +96,13 @@ _SWITCHES: list[tuple[str, tuple[str, ...], str]] = [
         "a connection of its own for each request",
     ),
     ("vault-retry", ("vault", "retry", "enabled"), "try again when a query has failed"),
+    ("vault-ssl", ("vault", "ssl", "enabled"), "TLS to Vault"),
+    (
+        "vault-transport-disable-keep-alives",
+        ("vault", "transport", "disable_keep_alives"),
+        "a connection of its own for each request",
+    ),
+    ("vault-unwrap-token", ("vault", "unwrap_token"), "the token given is a wrapping token: the one in it is used"),
     ("vault-ssl-verify", ("vault", "ssl", "verify"), "check Vault's certificate"),
     ("vault-renew-token", ("vault", "renew_token"), "renew Vault's token before it ends"),
 ]
@@ -110,10 +137,9 @@ def as_config(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, place, _ in [*_VALUES, *_SWITCHES]:
         value = given.get(_variable(name))
         if value is not None:
-            _put(made, place, value)
+            put(made, place, value)
     if given.get("consul_auth"):
-        user, _, password = str(given["consul_auth"]).partition(":")
-        _put(made, ("consul", "auth"), {"username": user, "password": password})
+        put(made, ("consul", "auth"), credentials(str(given["consul_auth"])))
     templates = [parse_template(text) for text in given.get("template") or ()]
     if templates:
         made["template"] = templates
@@ -129,12 +155,6 @@ def parse_template(text: str) -> dict[str, Any]:
     if len(parts) == 3 and parts[2]:
         made["command"] = parts[2]
     return made
-
-
-def _put(into: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
-    for name in place[:-1]:
-        into = into.setdefault(name, {})
-    into[place[-1]] = value
 
 
 def _variable(name: str) -> str:

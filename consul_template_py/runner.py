@@ -15,7 +15,15 @@ from typing import Any, Literal
 from consul_template_py import metrics
 from consul_template_py.apply import Applier
 from consul_template_py.commands import ChildEnvironment, Command
-from consul_template_py.config import Config, EnvConfig, RetryConfig, TargetConfig, TemplateConfig
+from consul_template_py.config import (
+    AuthConfig,
+    Config,
+    EnvConfig,
+    RetryConfig,
+    SslConfig,
+    TargetConfig,
+    TemplateConfig,
+)
 from consul_template_py.deduplicate import Deduplicator, Follower
 from consul_template_py.errors import ConfigError, GivenUpError, SourceError, TargetError, TemplateError
 from consul_template_py.http import Endpoint, tls_context
@@ -357,7 +365,7 @@ def _sources(config: Config) -> dict[str, DataSource]:
     sources: dict[str, DataSource] = {
         "file": FileSource(interval=files.interval, max_bytes=files.max_bytes, folder=files.folder)
     }
-    if vault.address:
+    if vault.enabled and vault.address:
         sources["vault"] = VaultSource(vault_settings(config))
     if zookeeper.hosts:
         # Its library costs megabytes that only those who use it are to pay.
@@ -377,7 +385,7 @@ def vault_settings(config: Config) -> VaultSettings:
     vault, ssl = config.vault, config.vault.ssl
     try:
         context = tls_context(ssl.ca_cert, ssl.cert, ssl.key, verify=ssl.verify, ca_path=ssl.ca_path)
-        endpoint = Endpoint.parse(vault.address, tls=context, server_name=ssl.server_name)
+        endpoint = Endpoint.parse(_url(vault.address, ssl), tls=context, server_name=ssl.server_name)
     except (ValueError, OSError) as error:
         raise ConfigError(f"vault: {error}") from None
     return VaultSettings(
@@ -385,6 +393,7 @@ def vault_settings(config: Config) -> VaultSettings:
         token=vault.token,
         token_file=vault.vault_agent_token_file,
         namespace=vault.namespace,
+        unwrap_token=vault.unwrap_token,
         renew_token=vault.renew_token,
         default_lease=vault.default_lease_duration,
         renewal_threshold=vault.lease_renewal_threshold,
@@ -397,15 +406,13 @@ def vault_settings(config: Config) -> VaultSettings:
 
 def consul_settings(config: Config) -> ConsulSettings:
     consul, ssl, transport = config.consul, config.consul.ssl, config.consul.transport
-    address = consul.address
-    if "://" not in address:
-        address = f"{'https' if ssl.enabled else 'http'}://{address}"
+    auth = consul.auth if consul.auth.enabled else AuthConfig()
     return ConsulSettings(
-        address=address,
+        address=_url(consul.address, ssl),
         token=consul.token,
         token_file=consul.token_file,
-        username=consul.auth.username,
-        password=consul.auth.password,
+        username=auth.username,
+        password=auth.password,
         namespace=consul.namespace,
         ca_file=ssl.ca_cert,
         ca_path=ssl.ca_path,
@@ -421,6 +428,10 @@ def consul_settings(config: Config) -> ConsulSettings:
         tcp_keep_alive=transport.dial_keep_alive,
         max_idle_connections=0 if transport.disable_keep_alives else transport.max_idle_conns_per_host,
     )
+
+
+def _url(address: str, ssl: SslConfig) -> str:
+    return address if "://" in address else f"{'https' if ssl.enabled else 'http'}://{address}"
 
 
 def child_environment(config: EnvConfig, *, where: str) -> ChildEnvironment:

@@ -25,12 +25,15 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class VaultSettings:
-    """Durations in seconds. `token_file` is where a Vault agent keeps a token that it renews: read for each request."""
+    """Durations in seconds. `token_file` is where a Vault agent keeps a token that it renews: read for each request.
+
+    `unwrap_token`: the token given, or in the file, is a wrapping token; the one in it is used."""
 
     endpoint: Endpoint
     token: SecretStr
     token_file: Path | None = None
     namespace: str = ""
+    unwrap_token: bool = False
     renew_token: bool = True
     default_lease: float = 300.0
     renewal_threshold: float = 0.9
@@ -50,6 +53,10 @@ class _Lease:
     at: float
 
 
+# What was in wrapping tokens: each can be opened once, and a configuration that is read again names the same one.
+_unwrapped: dict[str, str] = {}
+
+
 class VaultSource:
     def __init__(self, settings: VaultSettings) -> None:
         self._settings = settings
@@ -64,6 +71,7 @@ class VaultSource:
         )
         self._mounts: dict[str, str] = {}
         self._renewing: asyncio.Task[None] | None = None
+        self._unwrapping = asyncio.Lock()
 
     async def poll(self, query: Query[Any], cursor: object | None, last: Any = None) -> Answer[Any]:
         if self._renewing is None and self._settings.renew_token and self._settings.token_file is None:
@@ -165,16 +173,10 @@ class VaultSource:
         self, method: str, path: str, *, query: str = "", body: dict[str, Any] | None = None, empty: bool = False
     ) -> Response:
         """`empty`: a 404 is an answer."""
-        headers = {"X-Vault-Request": "true"}
         token = self._token()
-        if token:
-            headers["X-Vault-Token"] = token
-        if self._settings.namespace:
-            headers["X-Vault-Namespace"] = self._settings.namespace
-        payload = None if body is None else orjson.dumps(body)
-        response = await self._client.request(
-            method, path, query=query, body=payload, headers=headers, timeout=self._settings.timeout
-        )
+        if self._settings.unwrap_token and token:
+            token = await self._unwrap(token)
+        response = await self._send(method, path, token, query=query, body=body)
         if response.status in (200, 204) or (empty and response.status == 404):
             return response
         said = f"Vault answered {response.status}: {response.text()}"
@@ -185,6 +187,34 @@ class VaultSource:
         if response.status < 500 and response.status != 429:
             raise SourceRefusedError(said)
         raise SourceUnavailableError(said)
+
+    async def _send(
+        self, method: str, path: str, token: str, *, query: str = "", body: dict[str, Any] | None = None
+    ) -> Response:
+        headers = {"X-Vault-Request": "true"}
+        if token:
+            headers["X-Vault-Token"] = token
+        if self._settings.namespace:
+            headers["X-Vault-Namespace"] = self._settings.namespace
+        payload = None if body is None else orjson.dumps(body)
+        return await self._client.request(
+            method, path, query=query, body=payload, headers=headers, timeout=self._settings.timeout
+        )
+
+    async def _unwrap(self, wrapping: str) -> str:
+        async with self._unwrapping:
+            if wrapping not in _unwrapped:
+                response = await self._send("PUT", "/v1/sys/wrapping/unwrap", wrapping)
+                if response.status >= 500 or response.status == 429:
+                    raise SourceUnavailableError(f"Vault answered {response.status}: {response.text()}")
+                try:
+                    _unwrapped[wrapping] = str(orjson.loads(response.body)["auth"]["client_token"])
+                except (ValueError, KeyError, TypeError):
+                    raise SourceRefusedError(
+                        f"vault.unwrap_token: Vault answered {response.status}, and no token is in the wrapping token; "
+                        "it can be opened once, in its time: give another"
+                    ) from None
+        return _unwrapped[wrapping]
 
     def _token(self) -> str:
         if self._settings.token_file is None:

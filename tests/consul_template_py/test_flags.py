@@ -22,6 +22,7 @@ from consul_template_py.query import KeyQuery, NodesQuery
 from consul_template_py.quiescence import Wait
 from consul_template_py.runner import consul_settings, vault_settings
 from consul_template_py.watch import Watcher
+from daemonkit.goflags import GoFlagsCommand
 from tests.support.consul import ConsulServer
 from tests.support.waiting import eventually_async
 
@@ -64,6 +65,17 @@ TABLE: list[tuple[str, str, Any]] = [
     ("-vault-ssl-ca-cert /a", "vault.ssl.ca_cert", Path("/a")),
     ("-vault-ssl-ca-path /p", "vault.ssl.ca_path", Path("/p")),
     ("-vault-ssl-server-name s", "vault.ssl.server_name", "s"),
+    ("-vault-ssl=false", "vault.ssl.enabled", False),
+    ("-vault-unwrap-token", "vault.unwrap_token", True),
+    ("-vault-transport-dial-timeout 1s", "vault.transport.dial_timeout", 1.0),
+    ("-vault-transport-dial-keep-alive 2s", "vault.transport.dial_keep_alive", 2.0),
+    ("-vault-transport-tls-handshake-timeout 3s", "vault.transport.tls_handshake_timeout", 3.0),
+    ("-vault-transport-max-idle-conns-per-host 4", "vault.transport.max_idle_conns_per_host", 4),
+    ("-vault-transport-disable-keep-alives", "vault.transport.disable_keep_alives", True),
+    ("-vault-default-lease-duration 90s", "vault.default_lease_duration", 90.0),
+    ("-vault-lease-renewal-threshold 0.5", "vault.lease_renewal_threshold", 0.5),
+    ("-consul-ssl-verify=false", "consul.ssl.verify", False),
+    ("-dedup=true", "deduplicate.enabled", True),
     ("-zookeeper z:2181/a", "zookeeper.hosts", "z:2181/a"),
     ("-exec run", "exec.command", "run"),
     ("-exec-kill-signal SIGTERM", "exec.kill_signal", "SIGTERM"),
@@ -79,6 +91,7 @@ TABLE: list[tuple[str, str, Any]] = [
     ("-log-file /l", "log_file", Path("/l")),
     ("-syslog", "syslog.enabled", True),
     ("-syslog-facility LOCAL5", "syslog.facility", "LOCAL5"),
+    ("-syslog-name web", "syslog.name", "web"),
     ("-dedup", "deduplicate.enabled", True),
     ("-syntax nginx", "syntax", "nginx"),
     ("-status 127.0.0.1:1", "status.listen", "127.0.0.1:1"),
@@ -89,7 +102,7 @@ TABLE: list[tuple[str, str, Any]] = [
 def read(words: str) -> Config:
     found: dict[str, Any] = {}
 
-    @click.command()
+    @click.command(cls=GoFlagsCommand)
     @flags.options
     def catch(**given: Any) -> None:
         found.update(given)
@@ -102,15 +115,12 @@ def read(words: str) -> Config:
 @pytest.mark.parametrize(("words", "place", "expected"), TABLE)
 @pytest.mark.parametrize("dashes", ["-", "--"])
 def test_a_flag_sets_its_key_with_one_dash_or_two(words: str, place: str, expected: Any, dashes: str) -> None:
-    value: Any = read(re.sub("^-", dashes, words))
-    for name in place.split("."):
-        value = getattr(value, name)
-    assert (value.get_secret_value() if hasattr(value, "get_secret_value") else value) == expected
+    assert at(read(re.sub("^-", dashes, words)), place) == expected
 
 
 def test_every_flag_has_a_row() -> None:
-    shown = {words.split()[0].removeprefix("-no-").removeprefix("-") for words, _, _ in TABLE}
-    others = {"-template", "-config", "-once", "-dry", "-parse-only", "-version", "-help"}  # tested as a daemon's
+    shown = {words.split()[0].partition("=")[0].removeprefix("-no-").removeprefix("-") for words, _, _ in TABLE}
+    others = {"-template", "-config", "-once", "-dry", "-parse-only", "-v", "-version", "-help"}  # tested as a daemon's
     known = {
         option.removeprefix("-")
         for parameter in command.params
@@ -125,17 +135,70 @@ def test_a_template_is_in_out_and_a_command_that_may_hold_colons() -> None:
     assert (template.source, template.destination, template.command) == (Path("a"), Path("b"), "c:d")
 
 
-@pytest.mark.parametrize("name", ["HTTP_ADDR", "HTTP_TOKEN", "HTTP_TOKEN_FILE", "NAMESPACE"])
-def test_consul_s_environment_is_read_and_a_flag_wins(name: str) -> None:
-    environment = {f"CONSUL_{name}": "from-environment"}
-    assert "from-environment" in str(read_with(environment, {}))
-    over = {"consul": {"address": "f:1", "token": "f", "token_file": "/f", "namespace": "f"}}
-    assert "from-environment" not in str(read_with(environment, over))
+@pytest.mark.parametrize(
+    ("name", "value", "place", "expected"),
+    [
+        ("CONSUL_HTTP_ADDR", "c:1", "consul.address", "c:1"),
+        ("CONSUL_HTTP_TOKEN", "t", "consul.token", "t"),
+        ("CONSUL_HTTP_TOKEN_FILE", "/t", "consul.token_file", Path("/t")),
+        ("CONSUL_HTTP_AUTH", "u:p:q", "consul.auth.password", "p:q"),
+        ("CONSUL_NAMESPACE", "n", "consul.namespace", "n"),
+        ("CONSUL_HTTP_SSL", "true", "consul.ssl.enabled", True),
+        ("CONSUL_HTTP_SSL_VERIFY", "false", "consul.ssl.verify", False),
+        ("CONSUL_CACERT", "/c", "consul.ssl.ca_cert", Path("/c")),
+        ("CONSUL_CAPATH", "/c", "consul.ssl.ca_path", Path("/c")),
+        ("CONSUL_CLIENT_CERT", "/c", "consul.ssl.cert", Path("/c")),
+        ("CONSUL_CLIENT_KEY", "/c", "consul.ssl.key", Path("/c")),
+        ("CONSUL_TLS_SERVER_NAME", "n", "consul.ssl.server_name", "n"),
+        ("VAULT_ADDR", "http://v", "vault.address", "http://v"),
+        ("VAULT_TOKEN", "t", "vault.token", "t"),
+        ("VAULT_NAMESPACE", "n", "vault.namespace", "n"),
+        ("VAULT_UNWRAP_TOKEN", "1", "vault.unwrap_token", True),
+        ("VAULT_RENEW_TOKEN", "0", "vault.renew_token", False),
+        ("VAULT_SKIP_VERIFY", "true", "vault.ssl.verify", False),
+        ("VAULT_SKIP_VERIFY", "false", "vault.ssl.verify", True),
+        ("VAULT_CACERT", "/c", "vault.ssl.ca_cert", Path("/c")),
+        ("VAULT_CAPATH", "/c", "vault.ssl.ca_path", Path("/c")),
+        ("VAULT_CLIENT_CERT", "/c", "vault.ssl.cert", Path("/c")),
+        ("VAULT_CLIENT_KEY", "/c", "vault.ssl.key", Path("/c")),
+        ("VAULT_TLS_SERVER_NAME", "n", "vault.ssl.server_name", "n"),
+        ("CONSUL_TEMPLATE_LOG", "debug", "log_level", "debug"),
+    ],
+)
+def test_the_environment_is_read(name: str, value: str, place: str, expected: Any) -> None:
+    assert at(load((), {}, {name: value}), place) == expected
 
 
-def read_with(environment: dict[str, str], given: dict[str, Any]) -> list[str]:
-    consul = load((), given, environment).consul
-    return [consul.address, consul.token.get_secret_value(), str(consul.token_file), consul.namespace]
+def test_a_flag_wins_over_the_environment() -> None:
+    environment = {"CONSUL_HTTP_ADDR": "e:1", "CONSUL_HTTP_TOKEN": "e", "CONSUL_NAMESPACE": "e"}
+    over = {"consul": {"address": "f:1", "token": "f", "namespace": "f"}}
+    consul = load((), over, environment).consul
+    assert (consul.address, consul.token.get_secret_value(), consul.namespace) == ("f:1", "f", "f")
+
+
+def at(config: Config, place: str) -> Any:
+    value: Any = config
+    for name in place.split("."):
+        value = getattr(value, name)
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+
+
+@pytest.mark.parametrize(
+    ("words", "url"),
+    [
+        ("-vault-addr v:1", "https://v:1"),  # as Vault's own tools have it
+        ("-vault-addr v:1 -vault-ssl=false", "http://v:1"),
+        ("-vault-addr http://v:1 -vault-ssl", "http://v:1"),
+    ],
+)
+def test_the_scheme_of_vaults_address(words: str, url: str) -> None:
+    assert str(vault_settings(read(words)).endpoint) == url
+
+
+@pytest.mark.parametrize("word", ["-v", "-version", "--version"])
+def test_the_version(word: str) -> None:
+    done = CliRunner().invoke(command, [word])
+    assert done.exit_code == 0 and re.fullmatch(r"consul-template of dromos \d+\.\d+\.\d+\n", done.output)
 
 
 def test_a_token_is_never_shown() -> None:

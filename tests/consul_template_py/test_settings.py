@@ -7,6 +7,7 @@ import pty
 import random
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -18,10 +19,11 @@ import pytest
 
 from consul_template_py import commands
 from consul_template_py.commands import ChildEnvironment, Command
-from consul_template_py.config import Config
-from consul_template_py.errors import TargetError, TemplateError
+from consul_template_py.config import Config, SyslogConfig
+from consul_template_py.errors import ConfigError, TargetError, TemplateError
+from consul_template_py.log_outputs import syslog_handler
 from consul_template_py.query import KeyQuery
-from consul_template_py.runner import Runner
+from consul_template_py.runner import Runner, consul_settings
 from consul_template_py.sources.consul import ConsulSettings
 from consul_template_py.watch import Watcher
 from tests.support.consul import ConsulServer
@@ -177,3 +179,52 @@ def test_a_dry_run_is_coloured_on_a_terminal(tmp_path: Path) -> None:
         and re.search(r"\x1b\[32m\S*\+new\x1b", shown)
     )
     assert (tmp_path / "out").read_text() == "old\n"
+
+
+async def test_syslog_gets_the_log_under_the_name_given(tmp_path: Path) -> None:
+    address = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(address))
+        syslog.settimeout(30)
+        config = {
+            "syslog": {"enabled": True, "facility": "LOCAL5", "name": "web", "address": str(address)},
+            "once": True,
+            "template": [{"contents": "x", "destination": str(tmp_path / "out")}],
+        }
+        (tmp_path / "c.json").write_text(json.dumps(config))
+        done = await asyncio.to_thread(
+            subprocess.run, [*PROGRAM, "-config", str(tmp_path)], capture_output=True, text=True, timeout=60
+        )
+        first = syslog.recv(65536).decode()
+    assert done.returncode == 0 and done.stderr == "" and (tmp_path / "out").read_text() == "x"
+    # facility 21, severity info
+    assert re.match(r"<174>web: \{.*\"event\"", first), first
+
+
+@pytest.mark.parametrize(
+    ("syslog", "said"),
+    [
+        ({"facility": "LOUD"}, "syslog.facility 'LOUD' does not exist; one of"),
+        ({"address": "nowhere"}, "neither a socket's path nor host:port"),
+        ({"address": "/no/such/socket"}, "/no/such/socket: no syslog listens there"),
+    ],
+)
+def test_a_syslog_that_cannot_be_had_is_said(syslog: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        syslog_handler(SyslogConfig(**syslog))
+
+
+def test_parse_only_may_stand_in_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('parse_only = true\n[[template]]\ncontents = "x"\ndestination = "/no/where"\n')
+    done = subprocess.run([*PROGRAM, "-config", str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == "1 templates can be used\n"
+
+
+def test_what_is_not_enabled_is_not_used() -> None:
+    config = Config.model_validate(
+        {
+            "consul": {"auth": {"enabled": False, "username": "u", "password": "p"}},
+            "exec": {"enabled": False, "command": "x"},
+        }
+    )
+    assert consul_settings(config).username == "" and not config.exec.wanted

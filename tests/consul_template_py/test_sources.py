@@ -207,6 +207,28 @@ async def test_an_agents_token_file_is_read_for_each_request(vault: VaultServer,
     await source.close()
 
 
+async def test_a_wrapping_token_is_opened_once_and_what_is_in_it_is_used(vault: VaultServer) -> None:
+    vault.request("PUT", "secret/data/wrapped", {"data": {"v": "1"}})
+    made = vault.request("POST", "auth/token/create", {"ttl": "1h", "policies": ["root"]}, wrap="60s")
+    wrapping = SecretStr(made["wrap_info"]["token"])
+    for _ in range(2):  # the second time as after the configuration has been read again
+        source = VaultSource(settings(vault, token=wrapping, unwrap_token=True))
+        reads = [source.read(SecretQuery("secret/wrapped")) for _ in range(3)]
+        assert {secret.data["data"]["v"] for secret in await asyncio.gather(*reads)} == {"1"}
+        await source.close()
+
+
+async def test_a_wrapping_token_that_somebody_else_has_opened_is_said(vault: VaultServer) -> None:
+    made = vault.request("POST", "auth/token/create", {"ttl": "1h", "policies": ["root"]}, wrap="60s")
+    wrapping = made["wrap_info"]["token"]
+    vault.request("PUT", "sys/wrapping/unwrap", token=wrapping)
+    source = VaultSource(settings(vault, token=SecretStr(wrapping), unwrap_token=True))
+    with pytest.raises(SourceRefusedError, match="it can be opened once, in its time: give another") as caught:
+        await source.read(SecretQuery("secret/wrapped"))
+    assert wrapping not in str(caught.value)
+    await source.close()
+
+
 # all of them at once
 
 

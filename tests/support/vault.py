@@ -30,8 +30,11 @@ class VaultServer:
     url: str
     token: str = "root"
 
-    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        headers = {"X-Vault-Token": self.token}
+    def request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, token: str = "", wrap: str = ""
+    ) -> dict[str, Any]:
+        """`wrap`: how long the answer is to stay in a wrapping token, such as 60s."""
+        headers = {"X-Vault-Token": token or self.token} | ({"X-Vault-Wrap-TTL": wrap} if wrap else {})
         answer = requests.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=10)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json() if answer.content else {}
