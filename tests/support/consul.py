@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -119,9 +120,9 @@ class ConsulServer:
         """Removes all that tests have put there."""
         node = self.http.get("agent/self").json()["Config"]["NodeName"]
         for id in self.http.get("agent/services").json():
-            self.http.put(f"agent/service/deregister/{id}")
+            self.http.put(f"agent/service/deregister/{quote(id, safe='')}")
         for id in self.http.get("agent/checks").json():
-            self.http.put(f"agent/check/deregister/{id}")
+            self.http.put(f"agent/check/deregister/{quote(id, safe='')}")
         for session in self.http.get("session/list").json():
             self.http.put(f"session/destroy/{session['ID']}")
         for other in self.http.get("catalog/nodes").json():
@@ -132,6 +133,10 @@ class ConsulServer:
                 self.http.put("catalog/deregister", {"Node": node, "ServiceID": id})
         if self.http.get("kv/", keys="", separator="/").status_code == 200:
             self.http.delete("kv/", recurse="")
+
+    def is_empty(self) -> bool:
+        """Not where a test has left an id that no path can name, or somebody who registers again."""
+        return not self.http.get("agent/services").json() and not self.http.get("agent/checks").json()
 
 
 @dataclass
@@ -292,17 +297,38 @@ def running_own_embedded_consul(directory: Path, *, token: str | None = None, **
         yield server
 
 
+class Shared:
+    """One server for the tests of a process, which is empty whenever it is asked for."""
+
+    def __init__(self, running: Callable[[], contextlib.AbstractContextManager[ConsulServer]]) -> None:
+        self._new = running
+        self._server: ConsulServer | None = None
+        self._running = contextlib.ExitStack()
+
+    def empty(self) -> ConsulServer:
+        if self._server is not None:
+            self._server.empty()
+            if not self._server.is_empty():
+                self.close()
+        if self._server is None:
+            self._server = self._running.enter_context(self._new())
+        return self._server
+
+    def close(self) -> None:
+        self._running.close()
+        self._server = None
+
+
 @pytest.fixture(scope="session")
-def shared_real_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
-    with running_real_consul(tmp_path_factory.mktemp("real-consul")) as server:
-        yield server
+def shared_real_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with contextlib.closing(Shared(lambda: running_real_consul(tmp_path_factory.mktemp("real-consul")))) as shared:
+        yield shared
 
 
 @pytest.fixture
-def real_consul(shared_real_consul: ConsulServer) -> Iterator[ConsulServer]:
+def real_consul(shared_real_consul: Shared) -> ConsulServer:
     """A real Consul 1.8.7 (dev agent) that is empty at the start of the test. Not to be stopped: others use it next."""
-    shared_real_consul.empty()
-    yield shared_real_consul
+    return shared_real_consul.empty()
 
 
 @pytest.fixture
@@ -313,16 +339,15 @@ def own_real_consul(tmp_path: Path) -> Iterator[OwnConsul]:
 
 
 @pytest.fixture(scope="session")
-def shared_embedded_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
-    with running_embedded_consul(tmp_path_factory.mktemp("embedded-consul")) as server:
-        yield server
+def shared_embedded_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with contextlib.closing(Shared(lambda: running_embedded_consul(tmp_path_factory.mktemp("consul")))) as shared:
+        yield shared
 
 
 @pytest.fixture
-def embedded_consul(shared_embedded_consul: ConsulServer) -> Iterator[ConsulServer]:
+def embedded_consul(shared_embedded_consul: Shared) -> ConsulServer:
     """The embedded Consul, empty at the start of the test. Not to be stopped: others use it next."""
-    shared_embedded_consul.empty()
-    yield shared_embedded_consul
+    return shared_embedded_consul.empty()
 
 
 @pytest.fixture
