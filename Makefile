@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 JOBS ?= 4
 
 .NOTPARALLEL:
-.PHONY: ui up down test simulate faults fuzz lint format bench edge-load lock setup setup-test clean screenshots ui-large
+.PHONY: ui up down test real-mesos simulate faults fuzz lint format bench edge-load lock setup setup-test clean screenshots ui-large
 
 up: setup ui  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
 	.venv/bin/dromos up $(ARGS)
@@ -13,6 +13,10 @@ down:  ## stop it, and every task and container that it runs
 
 test: setup-test ui  ## all tests; ARGS='-k name' passes flags to pytest
 	@PATH="$$PATH:$(CURDIR)/.venv/node" $(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup --reruns 1 -rfER $(ARGS)
+
+real-mesos: setup-test  ## the whole API and deployment suite on Apache Mesos 1.11; ARGS='-k name' passes flags to pytest
+	@DROMOS_TEST_MESOS=real $(PYTHON) -m pytest -q -n 2 --dist loadgroup -k "real and not fuzz" tests/framework/api tests/real_mesos \
+		tests/integration/framework tests/contract/mesos $(ARGS)
 
 simulate: setup-test  ## schedules of the simulated framework: RUNS=100000 many, SEED=4711 one with its story
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST))

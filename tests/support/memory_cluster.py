@@ -6,7 +6,7 @@ For tests of what stands before the engine. What Mesos itself does is tested wit
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from framework.model.instance import Agent, Instance
 from framework.model.offer import Offer, Pool
 from framework.model.run_spec import RunSpec
 from framework.store.memory import MemoryStore
+from tests.support.mesos_cluster import MesosCluster
 from tests.support.waiting import eventually_async
 
 
@@ -108,6 +109,9 @@ class Cluster:
         """The task ends by itself."""
         self._status(task_id, state, self.running.pop(task_id), "Command exited with status 1")
 
+    async def close(self) -> None:
+        pass
+
     def _offer(self) -> None:
         if not self.offering:
             return
@@ -132,7 +136,7 @@ class Framework:
 
     url: str
     engine: Engine
-    cluster: Cluster
+    cluster: Cluster | MesosCluster
     store: MemoryStore
     http: aiohttp.ClientSession
 
@@ -170,6 +174,16 @@ class Answer:
         return orjson.loads(self.body)
 
 
+@dataclass
+class Default:
+    """What frameworks run on that a test starts; a conftest may choose another one for its tests."""
+
+    cluster: Callable[[Engine], Cluster | MesosCluster] = Cluster
+
+
+default = Default()
+
+
 @contextlib.asynccontextmanager
 async def running_framework(
     settings: ApiSettings | None = None,
@@ -181,7 +195,7 @@ async def running_framework(
 ) -> AsyncIterator[Framework]:
     store = MemoryStore()
     engine = Engine(store, engine_settings or EngineSettings(drain_seconds=0.0, revive_interval=0.05))
-    cluster = Cluster(engine)
+    cluster = default.cluster(engine)
     engine.connect(cluster, cluster)
     stop = asyncio.Event()
     loop = asyncio.create_task(engine.run(stop))
@@ -210,3 +224,4 @@ async def running_framework(
     finally:
         stop.set()
         await asyncio.wait([loop], timeout=5)
+        await cluster.close()

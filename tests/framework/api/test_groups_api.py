@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.memory_cluster import Framework
 
 TREE = {
@@ -54,6 +56,7 @@ async def test_a_group_is_not_created_twice_and_unknown_ones_are_404(framework: 
     assert (await framework.call("POST", "/v2/groups", {"apps": []})).status == 422
 
 
+@pytest.mark.on_mesos
 async def test_a_group_is_scaled_planned_and_deleted(framework: Framework) -> None:
     await framework.call("POST", "/v2/groups", TREE)
     await framework.settled()
@@ -115,6 +118,7 @@ async def pod(framework: Framework, **fields: Any) -> Any:
     return created
 
 
+@pytest.mark.on_mesos
 async def test_a_pod_is_created_runs_and_is_deleted(framework: Framework) -> None:
     assert (await framework.call("HEAD", "/v2/pods")).status == 200
     created = await pod(framework, scaling={"kind": "fixed", "instances": 2})
@@ -147,6 +151,7 @@ async def test_a_pod_is_replaced_and_keeps_its_versions(framework: Framework) ->
     assert (await framework.call("POST", "/v2/pods", POD)).json == {"message": "A pod with id [/pod] already exists."}
 
 
+@pytest.mark.on_mesos
 async def test_instances_of_a_pod_are_killed_one_by_one_or_by_list(framework: Framework) -> None:
     await pod(framework, scaling={"kind": "fixed", "instances": 2})
     one, two = [i["id"] for i in (await framework.get("/v2/pods/pod::status"))["instances"]]

@@ -14,6 +14,7 @@ from tests.support.memory_cluster import Framework, running_framework
 from tests.support.waiting import eventually_async
 
 
+@pytest.mark.on_mesos
 async def test_all_tasks_are_listed_by_status(framework: Framework) -> None:
     framework.cluster.stuck.add("/slow")
     await framework.app("/web", instances=2)
@@ -52,6 +53,7 @@ async def test_tasks_are_killed_by_id(framework: Framework) -> None:
     assert both.status == 400
 
 
+@pytest.mark.on_mesos
 async def test_a_running_deployment_is_shown_and_rolled_back_or_stopped(framework: Framework) -> None:
     await framework.app("/web")
     framework.cluster.stuck.add("/web")
@@ -90,6 +92,7 @@ async def test_too_many_deployments_are_403(framework: Framework) -> None:
     assert (await framework.call("GET", "/v2/apps/one-more")).status == 404
 
 
+@pytest.mark.on_mesos
 async def test_the_queue_tells_what_waits_and_why(framework: Framework) -> None:
     await framework.call("POST", "/v2/apps", {"id": "/big", "cmd": "x", "cpus": 5000, "instances": 2})
     await eventually_async(lambda: framework.engine.view.queue() and framework.engine.view.queue()[0].processed_offers)
@@ -158,6 +161,7 @@ async def listening(framework: Framework, query: str = "", **headers: str) -> As
         yield Events(response)
 
 
+@pytest.mark.on_mesos
 async def test_a_deployment_is_told_from_the_request_to_its_success(framework: Framework) -> None:
     async with listening(framework) as events:
         _, kind, data = await events.next()
@@ -177,7 +181,7 @@ async def test_a_deployment_is_told_from_the_request_to_its_success(framework: F
     assert [app["id"] for app in plan["target"]["apps"]] == ["/web"] and plan["original"]["apps"] == []
     assert seen["deployment_info"]["currentStep"]["actions"][0]["app"] == "/web"
     status = seen["status_update_event"]
-    assert status["appId"] == "/web" and status["taskStatus"] in ("TASK_STAGING", "TASK_RUNNING")
+    assert status["appId"] == "/web" and status["taskStatus"] in ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING")
     for field in ("slaveId", "taskId", "host", "ports", "ipAddresses", "version", "message"):
         assert field in status, field
     assert {"instanceId", "condition", "runSpecId", "agentId", "host", "runSpecVersion"} <= set(
@@ -268,6 +272,39 @@ async def test_a_canary_waits_for_its_go_and_shows_why(framework: Framework) -> 
     await framework.settled()
     assert {task["version"] for task in (await framework.get("/v2/apps/web/tasks"))["tasks"]} == {changed["version"]}
     assert (await framework.call("POST", go)).status == 404
+
+
+async def test_who_asks_is_told_which_tasks_get_no_traffic(framework: Framework) -> None:
+    await framework.app("/web", instances=2, labels={"DROMOS_DEPLOY_STRATEGY": "blue-green"})
+    path = "/v2/apps?embed=apps.tasks&embed=apps.rotation"
+
+    async def listed(state: str) -> Any:
+        [app] = (await framework.get(path))["apps"]
+        tasks = {task["id"] for task in app["tasks"] if task["version"] == app["version"]}
+        return tasks, app["rotation"][state], app["rotation"]
+
+    tasks, none, _ = await listed("held")
+    assert len(tasks) == 2 and none == []
+    changed = (await framework.call("PUT", "/v2/apps/web", {"cmd": "new"})).json
+
+    async def waits() -> bool:
+        return len((await listed("held"))[1]) == 2
+
+    await eventually_async(waits)
+    new, held, rotation = await listed("held")
+    assert (set(held), rotation["draining"]) == (new, [])
+    endpoints = (await framework.call("GET", "/v2/tasks", headers={"Accept": "text/plain"})).body.decode()
+    assert endpoints.count(":") == 2 and not any(f":{port}\t" in endpoints for port in await ports_of(framework, held))
+    [app] = (await framework.get("/v2/apps?embed=apps.tasks"))["apps"]
+    assert "rotation" not in app and all("held" not in task for task in app["tasks"])
+    await eventually_async(lambda: framework.call("POST", f"/v2/deployments/{changed['deploymentId']}/go?force=true"))
+    await framework.settled()
+    assert (await listed("held"))[1:] == ([], {"held": [], "draining": []})
+
+
+async def ports_of(framework: Framework, task_ids: list[str]) -> list[int]:
+    tasks = (await framework.get("/v2/apps/web/tasks"))["tasks"]
+    return [port for task in tasks if task["id"] in task_ids for port in task["ports"]]
 
 
 async def test_a_go_for_what_does_not_wait_is_refused(framework: Framework) -> None:
