@@ -1,6 +1,7 @@
 """Writes a file so that nobody ever sees half of it, and keeps what was there until it is sure.
 
-Staged: a temporary file in the same directory, written, fsynced, with its final mode and owner. Swapped in by a rename.
+Staged: a temporary file in the same directory, written, fsynced, with its final mode and owner. Swapped in by a rename. The directory is
+not fsynced: a machine that loses its power just then comes back with the file before, whole, and the next start writes the new one.
 """
 
 import contextlib
@@ -119,13 +120,14 @@ class FileOnDisk:
             raise
         self._staged = staged
 
-    def swap(self, wanted: WantedFile) -> None:
-        """Raises OSError; the destination is then what it was."""
+    def swap(self, wanted: WantedFile, *, keep: bool = True) -> None:
+        """Raises OSError; the destination is then what it was. Without `keep` there is no way back."""
         assert self._staged is not None
         real = self._real()
-        if real.exists():
-            self._previous = real.with_name(f".{real.name[:200]}.{secrets.token_hex(6)}.old")
-            _link_or_copy(real, self._previous)
+        if (keep or wanted.backup) and real.exists():
+            if keep:
+                self._previous = real.with_name(f".{real.name[:200]}.{secrets.token_hex(6)}.old")
+                _link_or_copy(real, self._previous)
             if wanted.backup:
                 backup = real.with_name(real.name + ".bak")
                 fresh = real.with_name(f".{real.name[:200]}.{secrets.token_hex(6)}.bak")
@@ -135,7 +137,6 @@ class FileOnDisk:
         self._staged = None
         stamp = self._stamp()
         self._known = (stamp, wanted.digest) if stamp else None
-        _sync_folder(real.parent)
 
     def roll_back(self) -> None:
         real = self._real()
@@ -145,7 +146,6 @@ class FileOnDisk:
         else:
             real.unlink(missing_ok=True)
         self._known = None
-        _sync_folder(real.parent)
 
     def discard(self) -> None:
         for leftover in (self._staged, self._previous):
@@ -177,12 +177,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # a file system without hard links
         shutil.copy2(source, target)
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

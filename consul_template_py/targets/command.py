@@ -73,10 +73,11 @@ class CommandTarget:
 
     def _swap(self) -> None:
         self._swapped = []
+        keep = self._commands.roll_back or len(self._staged) > 1
         try:
             for wanted in self._staged:
                 file = self._files[wanted.path]
-                file.swap(wanted)
+                file.swap(wanted, keep=keep)
                 self._swapped.append(file)
         except OSError:
             for file in reversed(self._swapped):
