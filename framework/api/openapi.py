@@ -12,7 +12,19 @@ from starlette.routing import Route
 
 from framework.api.answers.info import own_version
 from framework.api.context import json_response
-from framework.api.endpoints import agents, apps, deployments, events, groups, platform, pods, sandbox, system, tasks
+from framework.api.endpoints import (
+    agents,
+    apps,
+    deployments,
+    events,
+    groups,
+    platform,
+    pods,
+    sandbox,
+    system,
+    tasks,
+    volumes,
+)
 from framework.api.forms import shapes
 from framework.decide.rollout import STRATEGIES
 
@@ -104,6 +116,7 @@ OPERATIONS: dict[Endpoint, Operation] = {
     sandbox.download_file: Operation(
         "A file of a task's sandbox", ("path", "agent"), media_type="application/octet-stream"
     ),
+    volumes.list_volumes: Operation("Persistent volumes, in use or waiting for their instance", ("app",)),
     system.plugins: Operation("Plugins, of which there are none"),
     system.ping: Operation("Whether it is up", media_type="text/plain"),
     system.health: Operation("Why it is or is not healthy", answers=(200, 503)),

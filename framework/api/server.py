@@ -12,7 +12,19 @@ from starlette.routing import Route
 
 from daemonkit.health import Health
 from framework.api.context import Api, Engine
-from framework.api.endpoints import agents, apps, deployments, events, groups, platform, pods, sandbox, system, tasks
+from framework.api.endpoints import (
+    agents,
+    apps,
+    deployments,
+    events,
+    groups,
+    platform,
+    pods,
+    sandbox,
+    system,
+    tasks,
+    volumes,
+)
 from framework.api.leader_proxy import LeaderProxy
 from framework.api.metrics import Metrics
 from framework.api.middleware import ERROR_HANDLERS, Headers, Limit, Paths
@@ -92,6 +104,7 @@ ROUTES = [
     _get("/v2/tasks/{task_id}/files", sandbox.list_files),
     _get("/v2/tasks/{task_id}/files/read", sandbox.read_file),
     _get("/v2/tasks/{task_id}/files/download", sandbox.download_file),
+    _get("/v2/volumes", volumes.list_volumes),
     #
     _get("/v2/deployments", deployments.list_deployments),
     _delete("/v2/deployments/{id}", deployments.cancel_deployment),

@@ -37,6 +37,9 @@ class StateView:
     def instances(self, spec_id: str) -> Iterable[Instance]:
         return tuple(i for i in self._state.ledger.instances_of(spec_id) if not i.parked)
 
+    def parked(self, spec_id: str) -> Iterable[Instance]:
+        return tuple(i for i in self._state.ledger.instances_of(spec_id) if i.parked)
+
     def all_instances(self) -> Iterable[Instance]:
         return tuple(i for i in self._state.ledger.instances.values() if not i.parked)
 

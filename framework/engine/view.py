@@ -96,6 +96,9 @@ class View(Protocol):
     def instances(self, spec_id: str) -> Iterable[Instance]:
         """Of one app or pod, oldest first, those that have tasks; none for unknown ids."""
 
+    def parked(self, spec_id: str) -> Iterable[Instance]:
+        """Of one app or pod, those that have no task but keep their volumes."""
+
     def all_instances(self) -> Iterable[Instance]: ...
 
     def counts(self, spec_id: str) -> Counts: ...
