@@ -1,6 +1,7 @@
 """Fixtures that any test may ask for; each is defined, and described, in `tests/support`."""
 
 import hypothesis
+import pytest
 
 from tests.support.consul import any_consul as any_consul
 from tests.support.consul import embedded_consul as embedded_consul
@@ -20,3 +21,10 @@ from tests.support.zookeeper import shared_ensemble as shared_ensemble
 # How long one example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("dromos", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("dromos")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why a test that was run a second time failed the first time: a bug to mend."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"first run of {report.nodeid}", "_")
+        terminalreporter.write_line(report.longreprtext)

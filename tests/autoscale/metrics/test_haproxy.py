@@ -1,5 +1,6 @@
 """Any HAProxy, a real one: what its statistics and its exporter say, and what is read of them."""
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,13 @@ def answers(url: str) -> bool:
     return requests.get(url, timeout=5).status_code > 0
 
 
+def answered(config: Haproxy, backend: str) -> int:
+    """Answers 2xx of a backend that HAProxy has counted, which is a moment after the client has them."""
+    text = requests.get(f"http://127.0.0.1:{config.stats}/haproxy?stats;csv", timeout=5).text
+    rows = csv.DictReader(text.removeprefix("# ").splitlines())
+    return next(int(row["hrsp_2xx"]) for row in rows if (row["pxname"], row["svname"]) == (backend, "BACKEND"))
+
+
 @pytest.mark.parametrize("kind", ["haproxy", "haproxy-metrics"])
 async def test_the_rate_errors_and_queue_of_each_app_are_read(config, start, kind):
     async with backends("one") as (one,):
@@ -81,6 +89,7 @@ async def test_the_rate_errors_and_queue_of_each_app_are_read(config, start, kin
             async with load(config.url, connections=2) as result:
                 await eventually_async(lambda: result.requests >= 50, 30)
             done = result.requests
+            await eventually_async(lambda: answered(config, "shop_web_10001") == done, 30)
             balancers.look(102, 5)
             web = balancers.traffic("/shop/web", 102, fresh_for=5)
             assert (web.sample.rate, web.sample.quality) == (done / 2, Quality.FRESH)
