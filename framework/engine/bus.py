@@ -55,6 +55,8 @@ class Bus:
 
     def publish(self, type: str, now: float, fields: Mapping[str, object]) -> None:
         self._last_id += 1
+        if not self._listeners and not self._history.maxlen:
+            return
         announcement = Announcement(self._last_id, type, to_text(now), fields)
         self._history.append(announcement)
         for listener in list(self._listeners):

@@ -1,13 +1,13 @@
 """Ending instances: drained first where somebody may still talk to them, a bounded number at a time, again until they are gone."""
 
 from collections import deque
-from dataclasses import replace
 
 from framework.engine.actions import Kill, StopProbing
 from framework.engine.core import Core
 from framework.model.app import App
 from framework.model.instance import Condition, Goal, Instance
 from framework.model.run_spec import RunSpec
+from framework.model.values import replace
 
 DRAINED = "drained"
 RETRY = "kill"

@@ -1,12 +1,11 @@
 """What Mesos says of tasks becomes what instances are."""
 
-from dataclasses import replace
-
 from framework.decide.instance_state import TaskStatus, condition_of, next_condition, overall, own_fault
 from framework.engine.actions import Acknowledge, Measure
 from framework.engine.core import Core
 from framework.model.instance import TERMINAL, Condition, Instance, Task, TaskFailure
 from framework.model.strategy import UnreachableStrategy
+from framework.model.values import replace
 
 INACTIVE = "inactive"
 EXPUNGE = "expunge"

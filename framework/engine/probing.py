@@ -1,7 +1,5 @@
 """Health and readiness: which instances are probed, what the results mean, who is killed for them."""
 
-from dataclasses import replace
-
 from framework.decide.health_verdict import KillBudget, is_due, judge, overall_health
 from framework.engine.actions import StartProbing, StopProbing
 from framework.engine.core import Core
@@ -11,6 +9,7 @@ from framework.model.app import App
 from framework.model.instance import HealthResult, Instance
 from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec
+from framework.model.values import replace
 
 
 class Prober:
@@ -63,6 +62,8 @@ class Prober:
         since = instance.active_since if instance.active_since is not None else core.now
         result = judge(check, before, event.alive, event.cause, active_since=since, now=core.now)
         results[event.check_index] = result
+        if instance.healthy and result.alive and before.alive:
+            return  # as nearly always: nothing has changed
         instance = self._settle_health(instance, spec)
         if event.alive is False and result.consecutive_failures:
             core.announce(

@@ -87,6 +87,8 @@ class Residents:
 
     def waiting_roles(self) -> set[str]:
         """Roles whose offers are waited for, to give back what is in them."""
+        if not self._releasing:
+            return set()
         now = self._core.now
         self._releasing = {i: waiting for i, waiting in self._releasing.items() if waiting[1] > now}
         return {role for role, _ in self._releasing.values()}

@@ -107,10 +107,12 @@ class State:
         return self.core.timers.next()
 
     def handle(self, event: Event, now: float) -> list[Action]:
+        core = self.core
         # A clock that is set back must not turn time back for what is measured here.
-        self.core.now = max(self.core.now, now)
+        if now > core.now:
+            core.now = now
         self._dispatch(event)
-        actions, self.core.actions = self.core.actions, []
+        actions, core.actions = core.actions, []
         return actions
 
     def undo(self, now: float) -> list[Action]:

@@ -25,9 +25,13 @@ class Timers:
         return name in self._at
 
     def next(self) -> float | None:
-        while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap, at = self._heap, self._at
+        while heap:
+            when, name = heap[0]
+            if at.get(name) == when:
+                return when
+            heapq.heappop(heap)
+        return None
 
     def due(self, now: float) -> list[Name]:
         found: list[Name] = []

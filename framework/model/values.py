@@ -1,6 +1,11 @@
-"""A mapping that does not change, so that a frozen value that holds one is frozen all through and can be hashed."""
+"""What frozen values are made of: a mapping that does not change, so that a value that holds one is frozen all through and can be hashed;
+and a quick way to a changed copy."""
 
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -32,3 +37,30 @@ class FrozenMap(dict[K, V]):
 
     def __repr__(self) -> str:
         return f"FrozenMap({dict.__repr__(self)})"
+
+
+if TYPE_CHECKING:  # so that the changes are checked as those of the original are
+    from dataclasses import replace as replace
+else:
+
+    def replace(value: V, /, **changes: Any) -> V:
+        """As `dataclasses.replace`, in less than half its time, for dataclasses with slots and without __post_init__. Raises TypeError."""
+        cls = type(value)
+        read, writes, setters = _plan(cls)
+        copy = object.__new__(cls)
+        for write, content in zip(writes, read(value), strict=True):
+            write(copy, content)
+        for name, content in changes.items():
+            if name not in setters:
+                raise TypeError(f"{cls.__name__} has no field {name}")
+            setters[name](copy, content)
+        return copy
+
+
+@cache
+def _plan(cls: Any) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[Callable[..., None], ...], dict[str, Any]]:
+    names = [field.name for field in fields(cls)]
+    setters = {name: getattr(cls, name).__set__ for name in names}
+    one = attrgetter(names[0])
+    read = attrgetter(*names) if len(names) > 1 else lambda value: (one(value),)
+    return read, tuple(setters.values()), setters

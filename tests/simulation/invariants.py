@@ -138,18 +138,29 @@ class Invariants:
 
     def _check_app(self, app_id: str, ledger: Ledger) -> None:
         before = self._before[app_id]
-        instances = dict(ledger._by_spec.get(app_id, {}))
+        instances = dict(ledger._by_spec.get(app_id, ()))
         self._before[app_id] = instances
         for instance_id, instance in before.items():
             if instance_id not in instances:
                 self._check_removal(instance)
-        specs = self._specs(ledger, app_id)
-        bounds = [
-            (min_healthy(s.instances, s.upgrade_strategy), max_capacity(s.instances, s.upgrade_strategy)) for s in specs
+        if len(instances) > self._present.get(app_id, 0):
+            self._check_capacity(app_id, instances, self._bounds(ledger, app_id))
+        self._present[app_id] = len(instances)
+        ended = [
+            i
+            for i in instances.values()
+            # One that was ended before was not ok any more.
+            if (old := before.get(i.id)) is not i and old is not None and old.ok and i.leaving
         ]
-        self._check_capacity(app_id, instances, bounds)
-        if bounds and app_id in ledger.declared.apps:
-            self._check_health(app_id, instances, min(least for least, _ in bounds), before)
+        if ended and app_id in ledger.declared.apps:
+            self._check_health(app_id, instances, ended, min(least for least, _ in self._bounds(ledger, app_id)))
+
+    def _bounds(self, ledger: Ledger, app_id: str) -> list[tuple[int, int]]:
+        """How many are to be healthy and how many there may be, by all that is, was and shall be declared."""
+        return [
+            (min_healthy(s.instances, s.upgrade_strategy), max_capacity(s.instances, s.upgrade_strategy))
+            for s in self._specs(ledger, app_id)
+        ]
 
     def _check_removal(self, instance: Instance) -> None:
         """Only what has ended, or what its agent was given up with, is forgotten."""
@@ -161,26 +172,17 @@ class Invariants:
             raise self._world.violated(f"{instance.id} runs and was forgotten")
 
     def _check_capacity(self, app_id: str, instances: dict[str, Instance], bounds: list[tuple[int, int]]) -> None:
+        """`instances` have become more."""
         present = sum(i.condition is not Condition.UNREACHABLE_INACTIVE for i in instances.values())
-        if present > self._present.get(app_id, 0):
-            most = max((most for _, most in bounds), default=0) + any(least == most for least, most in bounds)
-            if present > most:
-                raise self._world.violated(f"{app_id} has {present} instances, {most} are allowed")
-        self._present[app_id] = len(instances)
+        most = max((most for _, most in bounds), default=0) + any(least == most for least, most in bounds)
+        if present > most and present > self._present.get(app_id, 0):
+            raise self._world.violated(f"{app_id} has {present} instances, {most} are allowed")
 
-    def _check_health(
-        self, app_id: str, instances: dict[str, Instance], least: int, before: dict[str, Instance]
-    ) -> None:
+    def _check_health(self, app_id: str, instances: dict[str, Instance], ended: list[Instance], least: int) -> None:
         """By our own doing there are never fewer healthy ones than the least of what is, was and shall be declared."""
-        ended = [
-            i
-            for i in instances.values()
-            if i.leaving and i.id in before and before[i.id].ok and not self._is_excused(i)
-        ]
-        if not ended:
-            return
+        ended = [i for i in ended if not self._is_excused(i)]
         ok = sum(i.ok for i in instances.values())
-        if ok < least:
+        if ended and ok < least:
             raise self._world.violated(
                 f"{app_id}: {[(i.id, i.kill_reason) for i in ended]} were ended, {ok} are left, {least} are to stay"
             )

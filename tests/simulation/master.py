@@ -153,7 +153,7 @@ class SimMaster:
                     offer_id,
                     Agent(agent.id, agent.host, (("rack", agent.rack),)),
                     "*",
-                    (Pool(cpus=cpus, mem=mem, ports=tuple((p, p) for p in ports)),),
+                    (Pool(cpus=cpus, mem=mem, ports=_ranges(ports)),),
                 )
             )
         if offers:
@@ -362,3 +362,14 @@ class SimMaster:
             agent.known = True
             for task in agent.tasks.values():
                 self._send_update(task)
+
+
+def _ranges(ports: list[int]) -> tuple[tuple[int, int], ...]:
+    """Sorted numbers as ranges, as a master offers them."""
+    found: list[tuple[int, int]] = []
+    for port in ports:
+        if found and port == found[-1][1] + 1:
+            found[-1] = (found[-1][0], port)
+        else:
+            found.append((port, port))
+    return tuple(found)

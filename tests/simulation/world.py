@@ -32,6 +32,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.random = random.Random(seed)
+        self._fraction = self.random.random
         self.later_faults = random.Random(
             -1 - seed
         )  # of faults that were added later: seeds keep the meaning that they had
@@ -83,10 +84,10 @@ class World:
 
     def chance(self, probability: float) -> bool:
         """A fault's chance; none when all is calm."""
-        return not self.calm and self.random.random() < probability
+        return not self.calm and self._fraction() < probability
 
     def between(self, least: float, most: float) -> float:
-        return least + (most - least) * self.random.random()
+        return least + (most - least) * self._fraction()
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
