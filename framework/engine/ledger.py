@@ -8,7 +8,6 @@ undone as long as it is not.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from framework.decide.advance_deployment import Census, Side
@@ -17,7 +16,7 @@ from framework.engine.records import HistoryEntry, SpecKey
 from framework.engine.view import Counts
 from framework.model.deployment import Deployment
 from framework.model.group import Declared, Group
-from framework.model.instance import Condition, Instance, TaskFailure
+from framework.model.instance import Condition, Goal, Instance, TaskFailure
 from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec
 from framework.model.values import FrozenMap
@@ -37,9 +36,12 @@ class Tally:
 
     def count(self, instance: Instance, by: int) -> None:
         condition = instance.condition
-        if instance.parked:
-            self.inactive += by
-        elif instance.leaving or condition is Condition.KILLING:
+        if instance.goal is not Goal.RUNNING:
+            if instance.parked:
+                self.inactive += by
+            else:
+                self.leaving += by
+        elif condition is Condition.KILLING:
             self.leaving += by
         elif instance.evacuating:
             self.leaving += by
@@ -61,12 +63,7 @@ class Tally:
         return not (self.staying or self.leaving or self.inactive)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a value is kept, for undo and for the store."""
-
-    table: str
-    key: str
+_Place = tuple[str, str]  # where a value is kept, for undo and for the store: table and key
 
 
 class Ledger:
@@ -162,38 +159,38 @@ class Ledger:
     # --- changing
 
     def set_framework_id(self, framework_id: str) -> None:
-        self._note(_Place(records.FRAMEWORK, "id"), self.framework_id, framework_id)
+        self._note((records.FRAMEWORK, "id"), self.framework_id, framework_id)
         self.framework_id = framework_id
 
     def forget_framework(self) -> None:
         """The framework is gone from Mesos, and all of its tasks with it."""
-        self._note(_Place(records.FRAMEWORK, "id"), self.framework_id, None)
+        self._note((records.FRAMEWORK, "id"), self.framework_id, None)
         self.framework_id = None
         for instance in list(self.instances.values()):
             self.remove_instance(instance)
 
     def put_instance(self, instance: Instance) -> None:
         before = self.instances.get(instance.id)
-        self._note(_Place(records.INSTANCES, instance.id), before, instance)
+        self._note((records.INSTANCES, instance.id), before, instance)
         self._index_instance(before, instance)
 
     def remove_instance(self, instance: Instance) -> None:
         before = self.instances[instance.id]
-        self._note(_Place(records.INSTANCES, instance.id), before, None)
+        self._note((records.INSTANCES, instance.id), before, None)
         self._index_instance(before, None)
 
     def put_deployment(self, deployment: Deployment) -> None:
         before = self.deployments.get(deployment.id)
-        self._note(_Place(records.DEPLOYMENTS, deployment.id), before, deployment)
+        self._note((records.DEPLOYMENTS, deployment.id), before, deployment)
         self._index_deployment(before, deployment)
 
     def remove_deployment(self, deployment: Deployment) -> None:
         before = self.deployments[deployment.id]
-        self._note(_Place(records.DEPLOYMENTS, deployment.id), before, None)
+        self._note((records.DEPLOYMENTS, deployment.id), before, None)
         self._index_deployment(before, None)
 
     def put_failure(self, failure: TaskFailure) -> None:
-        self._note(_Place(records.FAILURES, failure.app_id), self.failures.get(failure.app_id), failure)
+        self._note((records.FAILURES, failure.app_id), self.failures.get(failure.app_id), failure)
         self.failures[failure.app_id] = failure
 
     def declare(self, after: Declared, entry: HistoryEntry, *, versions_kept: int, history_kept: int) -> None:
@@ -201,17 +198,17 @@ class Ledger:
         if self._declared_before is None:
             self._declared_before = (self.declared, self.last_version)
         for spec_id, (old, new) in entry.specs.items():
-            self._write(_Place(records.DECLARED, spec_id), new)
+            self._write((records.DECLARED, spec_id), new)
             if new is not None and new != old:
                 spec = after.apps.get(spec_id) or after.pods[spec_id]
                 self._keep_version(spec, versions_kept)
             if new is None and spec_id in self.failures:
-                self._note(_Place(records.FAILURES, spec_id), self.failures.pop(spec_id), None)
+                self._note((records.FAILURES, spec_id), self.failures.pop(spec_id), None)
         for group_id, (_, group) in entry.groups.items():
-            self._write(_Place(records.GROUPS, group_id), group)
+            self._write((records.GROUPS, group_id), group)
         self.declared = after
         self.last_version = max(self.last_version, entry.version)
-        self._note(_Place(records.HISTORY, entry.version), None, entry)
+        self._note((records.HISTORY, entry.version), None, entry)
         self.history[entry.version] = entry
         while len(self.history) > history_kept:
             self._drop_history(next(iter(self.history)))
@@ -220,7 +217,7 @@ class Ledger:
                 self._perhaps_unused.add((spec_id, old))
 
     def _keep_version(self, spec: RunSpec, kept: int) -> None:
-        place = _Place(records.SPECS, records.spec_key(spec.id, spec.version))
+        place = (records.SPECS, records.spec_key(spec.id, spec.version))
         self._note(place, None, spec)
         self._specs[spec.id, spec.version] = spec
         versions = self._changed_versions(spec.id)
@@ -232,7 +229,7 @@ class Ledger:
         kept = self._changed_versions(spec_id)
         for version in versions:
             kept.remove(version)
-            self._write(_Place(records.SPECS, records.spec_key(spec_id, version)), None)
+            self._write((records.SPECS, records.spec_key(spec_id, version)), None)
         if not kept:
             del self.versions[spec_id]
 
@@ -244,7 +241,7 @@ class Ledger:
     def _drop_history(self, version: str) -> None:
         """With it go the versions of specs that it removed: until then a group can still be rolled back to them."""
         entry = self.history.pop(version)
-        self._note(_Place(records.HISTORY, version), entry, None)
+        self._note((records.HISTORY, version), entry, None)
         for spec_id, (_, after) in entry.specs.items():
             if after is None and self.declared_spec(spec_id) is None and spec_id in self.versions:
                 self._drop_versions(spec_id, [v for v in self.versions[spec_id] if (spec_id, v) not in self._specs])
@@ -253,11 +250,13 @@ class Ledger:
 
     def pending(self) -> list[Write]:
         return [
-            Write(place.table, place.key, None if value is None else records.encode(place.table, value))
-            for place, value in self._writes.items()
+            Write(table, key, None if value is None else records.encode(table, value))
+            for (table, key), value in self._writes.items()
         ]
 
     def committed(self) -> None:
+        if not self._writes:
+            return  # as after most batches
         self._before.clear()
         self._writes.clear()
         self._versions_before.clear()
@@ -280,20 +279,21 @@ class Ledger:
         self.committed()
 
     def _restore(self, place: _Place, value: Any) -> None:
-        match place.table:
+        table, key = place
+        match table:
             case records.FRAMEWORK:
                 self.framework_id = value
             case records.INSTANCES:
-                self._index_instance(self.instances.get(place.key), value)
+                self._index_instance(self.instances.get(key), value)
             case records.DEPLOYMENTS:
-                self._index_deployment(self.deployments.get(place.key), value)
+                self._index_deployment(self.deployments.get(key), value)
             case records.FAILURES:
-                _set(self.failures, place.key, value)
+                _set(self.failures, key, value)
             case records.HISTORY:
-                _set(self.history, place.key, value)
+                _set(self.history, key, value)
                 self.history = dict(sorted(self.history.items()))
             case records.SPECS:
-                self._perhaps_unused.add(records.split_spec_key(place.key))
+                self._perhaps_unused.add(records.split_spec_key(key))
 
     def _note(self, place: _Place, before: Any, after: Any) -> None:
         self._before.setdefault(place, before)
