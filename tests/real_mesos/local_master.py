@@ -5,6 +5,7 @@ The address is LIBPROCESS_IP and LIBPROCESS_PORT; flags of the master and the ag
 """
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
@@ -14,6 +15,11 @@ STRING = "NSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
 INITIALIZE = f"_ZN7process10initializeERK6OptionI{STRING}ES9_S9_"
 FLAGS_CONSTRUCTOR = "_ZN5mesos8internal5local5FlagsC1Ev"
 LAUNCH = "_ZN5mesos8internal5local6launchERKNS1_5FlagsEPNS_9allocator9AllocatorE"
+
+# IOSwitchboard::create(flags, bool local) hands `local` on here: movzbl %r13b, %edx. Where it is true, as it is for mesos-local, tasks
+# write to this process's output and there are no sessions; xor %edx, %edx makes it false, as it is for an agent by itself.
+SWITCHBOARD = "_ZN5mesos8internal5slave13IOSwitchboard6createERKNS1_5FlagsEb"
+LOCAL_OFFSET, LOCAL_GIVEN, LOCAL_FALSE = 0x6D, b"\x41\x0f\xb6\xd5", b"\x31\xd2\x90\x90"
 
 # Within mesos::internal::local::Flags: `std::string work_dir` begins at 8, `int num_slaves` is at 40.
 WORK_DIRECTORY_OFFSET = 8
@@ -47,6 +53,8 @@ def main(libraries: Path, work: Path, agents: int) -> None:
     ctypes.CDLL(str(libraries / "libpython2.so"), mode=ctypes.RTLD_GLOBAL)
     mesos = ctypes.CDLL(str(libraries / "libmesos.so"), mode=os.RTLD_LAZY | ctypes.RTLD_GLOBAL)
 
+    give_sandboxes(mesos)
+
     # The first argument delegates: paths without a process name, such as /state, go to the process "master".
     delegate, none, also_none = OptionalString.some(b"master"), OptionalString.none(), OptionalString.none()
     initialize = getattr(mesos, INITIALIZE)
@@ -75,6 +83,19 @@ def main(libraries: Path, work: Path, agents: int) -> None:
         signal.signal(number, lambda *_: os._exit(0))  # destructors of libmesos would wait for each other
     while True:
         signal.pause()
+
+
+def give_sandboxes(mesos: ctypes.CDLL) -> None:
+    """What tasks write goes to the files of their sandboxes, and commands may be run beside them."""
+    address = ctypes.cast(getattr(mesos, SWITCHBOARD), ctypes.c_void_p).value + LOCAL_OFFSET
+    found = ctypes.string_at(address, len(LOCAL_GIVEN))
+    if found != LOCAL_GIVEN:
+        sys.exit(f"IOSwitchboard::create is not the expected code: {found.hex()}")
+    start = address & -mmap.PAGESIZE
+    span = address + len(LOCAL_FALSE) - start
+    if ctypes.CDLL(None).mprotect(ctypes.c_void_p(start), span, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC):
+        sys.exit("the code of libmesos cannot be made writable")
+    ctypes.memmove(address, LOCAL_FALSE, len(LOCAL_FALSE))
 
 
 if __name__ == "__main__":
