@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from daemonkit.backoff import Backoff
 from daemonkit.logs import get_logger
 from registrator.consul import Consul
-from registrator.diff import DRAINING, Plan
+from registrator.diff import DRAINING, HELD, Plan
 from registrator.errors import ConsulAwayError, RefusedError
 from registrator.metrics import Metrics
 from registrator.model import Registered, Service
@@ -68,15 +68,17 @@ class Applier:
         return frozenset(id for id, found in (self._actual or {}).items() if found.meta.get(OWNER) == owner)
 
     async def apply(self, plan: Plan) -> None:
-        """Makes the writes; new services before the old ones go. Raises ConsulAwayError once all under way have ended."""
+        """Makes the writes; what comes into rotation before what leaves it. Raises ConsulAwayError once all under way have ended."""
         await self._all(
             [
                 *(self._write("register", service.id, service, self._register(service)) for service in plan.register),
-                *(self._write("maintenance", id, on, self._maintain(id, on)) for id, on in plan.maintenance),
+                *(self._write("register", s.id, (s, HELD), self._register(s, HELD)) for s in plan.held),
+                *(self._write("maintenance", id, on, self._maintain(id, on)) for id, on in plan.maintenance if not on),
             ]
         )
         await self._all(
             [
+                *(self._write("maintenance", id, on, self._maintain(id, on)) for id, on in plan.maintenance if on),
                 *(self._write("drop_check", id, id, self._drop_check(id)) for id in plan.drop_checks),
                 *(self._write("deregister", id, why, self._deregister(id, why)) for id, why in plan.deregister),
             ]
@@ -132,9 +134,9 @@ class Applier:
         self.refusals.pop(id, None)
         self._metrics.writes.labels(kind=kind).inc()
 
-    def _register(self, service: Service) -> Callable[[], Awaitable[None]]:
+    def _register(self, service: Service, maintenance: str | None = None) -> Callable[[], Awaitable[None]]:
         async def act() -> None:
-            await self.consul.register(service)
+            await self.consul.register(service, maintenance)
             before = self._known.get(service.id)
             self._known[service.id] = Registered(
                 service.id,
@@ -144,10 +146,11 @@ class Applier:
                 service.tags,
                 service.meta,
                 frozenset(check.id for check in service.checks) | (before.check_ids if before else frozenset()),
-                before.maintenance if before else None,
+                before.maintenance if before else maintenance,
                 {check.id: check.status for check in service.checks} | (dict(before.statuses) if before else {}),
             )
-            log.info("changed" if before else "registered", id=service.id, at=f"{service.address}:{service.port}")
+            what = "changed" if before else "registered, held" if maintenance else "registered"
+            log.info(what, id=service.id, at=f"{service.address}:{service.port}")
 
         return act
 
@@ -155,7 +158,7 @@ class Applier:
         async def act() -> None:
             await self.consul.set_maintenance(id, on, DRAINING)
             self._known[id] = replace(self._known[id], maintenance=DRAINING if on else None)
-            log.info("drains" if on else "drains no longer", id=id)
+            log.info("drains" if on else "is in rotation", id=id)
 
         return act
 

@@ -16,6 +16,7 @@ from registrator.model import Registered, Service
 Json = dict[str, Any]
 
 _MAINTENANCE = "_service_maintenance:"
+_FOR_GOOD = "876000h"  # nobody updates it, and when it runs out it is critical as before
 _AWAY = (429, 502, 503, 504)
 
 
@@ -61,11 +62,20 @@ class Consul:
         member = (await self._get("agent/self") or {}).get("Member") or {}
         return str(member.get("Addr") or "")
 
-    async def register(self, service: Service) -> None:
+    async def register(self, service: Service, maintenance: str | None = None) -> None:
         """Checks that exist keep their status. A check that is no longer wanted stays: see `drop_check`.
 
         Consul could drop them itself (replace-existing-checks), but then it drops a maintenance mode with them.
+        `maintenance`: the reason to be in maintenance mode from the first moment. The mode is a check of a known id, so it can come
+        with the service: in two requests, there would be a moment between them in which the service is in rotation.
         """
+        mode = {
+            "CheckID": _MAINTENANCE + service.id,
+            "Name": "Service Maintenance Mode",
+            "Notes": maintenance,
+            "Status": "critical",
+            "TTL": _FOR_GOOD,
+        }
         body = {
             "ID": service.id,
             "Name": service.name,
@@ -76,7 +86,8 @@ class Consul:
             "Checks": [
                 {"CheckID": check.id, "Name": check.name, "Status": check.status, **check.definition}
                 for check in service.checks
-            ],
+            ]
+            + ([mode] if maintenance else []),
         }
         await self._put("agent/service/register", body)
 

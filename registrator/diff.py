@@ -12,7 +12,9 @@ from registrator.merge import Judged, Kind, Verdict
 from registrator.model import Registered, Service
 from registrator.naming import OWNER, TASK, key_of
 
-DRAINING = "dromos: draining"  # the reason by which our maintenance mode is told from an operator's
+# The reasons by which our maintenance modes are told from an operator's.
+DRAINING = "dromos: draining"
+HELD = "dromos: held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,9 @@ class Plan:
     """The writes, in the order in which they are made: what is new comes before what goes."""
 
     register: tuple[Service, ...]
+    held: tuple[Service, ...]  # these are registered in maintenance mode
     drop_checks: tuple[str, ...]
-    maintenance: tuple[tuple[str, bool], ...]
+    maintenance: tuple[tuple[str, bool], ...]  # service id, whether it begins: those that end come first
     deregister: tuple[tuple[str, str], ...]  # (service id, why)
     waiting: Mapping[str, str]  # service id -> why it is not removed yet
     conflicts: Mapping[str, str]  # service id -> whose it is
@@ -59,7 +62,8 @@ class Plan:
 
     @property
     def writes(self) -> int:
-        return len(self.register) + len(self.drop_checks) + len(self.maintenance) + len(self.deregister)
+        kinds = (self.register, self.held, self.drop_checks, self.maintenance, self.deregister)
+        return sum(len(writes) for writes in kinds)
 
 
 def diff(
@@ -82,17 +86,21 @@ def diff(
     ours = {id: found for id, found in actual.items() if found.meta.get(OWNER) == owner}
     keys_there = {key_of(found.meta) for found in ours.values()}
     register: list[Service] = []
+    held: list[Service] = []
     drop_checks: list[str] = []
     conflicts: dict[str, str] = {}
     for key, judgement in sorted(judged.items()):
         if judgement.verdict is Verdict.NEW_ONLY and key in keys_there:
             continue
-        if judgement.verdict not in (Verdict.WANTED, Verdict.NEW_ONLY):
+        if judgement.verdict not in (Verdict.WANTED, Verdict.NEW_ONLY, Verdict.HELD):
             continue
         for service in wanted.get(key, ()):
             found = actual.get(service.id)
             if found and service.id not in ours:
                 conflicts[service.id] = f"another owner has it: {found.meta.get(OWNER) or 'one without a mark'}"
+            elif judgement.verdict is Verdict.HELD:
+                held += () if found else (service,)
+                continue
             elif not found or differs(service, found):
                 register.append(service)
             if service.id in ours:
@@ -107,6 +115,7 @@ def diff(
     waiting = removal.waiting | dict.fromkeys(postponed, "drains as soon as another instance passes its checks")
     return Plan(
         register=tuple(register),
+        held=tuple(held),
         drop_checks=tuple(drop_checks),
         maintenance=tuple(item for item in maintenance if item[0] not in gone),
         deregister=tuple(deregister),
@@ -205,31 +214,34 @@ class _Removal:
 def _maintenance(
     ours: Mapping[str, Registered], judged: Mapping[str, Judged], register: Sequence[Service]
 ) -> tuple[list[tuple[str, bool]], list[str]]:
-    """The maintenance modes to set and to lift, and the ids of those that have to go on serving for now.
+    """The maintenance modes to lift and to set, and the ids of those that have to go on serving for now.
 
     While an app's new instances have yet to pass their checks, the old ones drain only as far as one still serves: a service
     whose last instance leaves the rotation before another has come answers nobody.
     """
     drains: list[str] = []
-    lifted: list[tuple[str, bool]] = []
-    for id, found in ours.items():
+    lifted: list[str] = []
+    for id, found in sorted(ours.items()):
         judgement = judged.get(key_of(found.meta))
-        if judgement is not None and judgement.drain and found.maintenance is None:
+        if judgement is None:
+            continue
+        if judgement.drain and found.maintenance is None:
             drains.append(id)
-        elif judgement is not None and not judgement.drain and found.maintenance == DRAINING:
-            lifted.append((id, False))
+        elif not judgement.drain and judgement.verdict is Verdict.WANTED and found.maintenance in (DRAINING, HELD):
+            lifted.append(id)  # on the word of who set it: while the framework is silent, things stay as they are
     if not drains:
-        return sorted(lifted), []
+        return [(id, False) for id in lifted], []
     names = {ours[id].name for id in drains}
     coming, serving = {service.name for service in register}, set()
-    for found in ours.values():
+    for id, found in ours.items():
         judgement = judged.get(key_of(found.meta))
-        if found.name in names and found.maintenance is None and judgement is not None and not judgement.drain:
+        in_rotation = found.maintenance is None or id in lifted
+        if found.name in names and in_rotation and judgement is not None and not judgement.drain:
             coming.add(found.name)
             if found.passes:
                 serving.add(found.name)
-    postponed = sorted(id for id in drains if ours[id].passes and ours[id].name in coming - serving)
-    return sorted(lifted + [(id, True) for id in drains if id not in postponed]), postponed
+    postponed = [id for id in drains if ours[id].passes and ours[id].name in coming - serving]
+    return [(id, False) for id in lifted] + [(id, True) for id in drains if id not in postponed], postponed
 
 
 def _surplus_checks(service: Service, found: Registered) -> Iterator[str]:

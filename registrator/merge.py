@@ -11,6 +11,7 @@ from typing import Literal
 
 from registrator.model import Health, Instance, Look, Phase
 
+HELD_LABEL = "DROMOS_HELD"  # of a task that was started to wait for a go
 PRECEDENCE = ("mesos", "framework", "docker")
 Kind = Literal["task", "container"]
 
@@ -18,6 +19,7 @@ Kind = Literal["task", "container"]
 class Verdict(Enum):
     WANTED = "wanted"  # to be in Consul exactly as it is described
     NEW_ONLY = "new only"  # to be registered where it is not yet; what is registered stays as it is
+    HELD = "held"  # to be registered in maintenance mode where it is not yet; what is registered stays as it is
     HOLD = "hold"  # not to be registered, and not to be removed
     REMOVE = "remove"  # to be removed now
     WAIT = "wait"  # as HOLD, for a limited time; the loop then asks again
@@ -105,6 +107,7 @@ def combine(known: list[Instance]) -> Instance:
             framework=first.framework or other.framework,
             health=max(first.health, other.health),
             draining=first.draining or other.draining,
+            held=other.held if first.held is None else first.held,
             ports=first.ports or other.ports,
             labels={**other.labels, **first.labels},
             env={**other.env, **first.env},
@@ -137,6 +140,8 @@ def judge(instance: Instance, seen: Mapping[str, Seen], age: Age, patience: Pati
         return judged(Verdict.REMOVE, "is unhealthy")
     if instance.health is Health.UNKNOWN:
         return judged(Verdict.HOLD, "has not passed its health checks yet")
+    if _is_held(instance, seen):
+        return judged(Verdict.HELD, "its version waits for its go")
     if why := _framework_is_silent(instance, seen):
         return judged(Verdict.NEW_ONLY if age.known > patience.framework else Verdict.WAIT, why)
     return judged(Verdict.WANTED, "runs and is healthy" if instance.health is Health.HEALTHY else "runs")
@@ -149,6 +154,13 @@ def absent_kinds_proven(truth: Truth, seen: Mapping[str, Seen]) -> Collection[Ki
         for kind, source in truth.authority.items()
         if source is None or (source in seen and seen[source].proves_absence)
     ]
+
+
+def _is_held(instance: Instance, seen: Mapping[str, Seen]) -> bool:
+    """While nobody says otherwise, a task that was started held still is. Only the framework can say so."""
+    if instance.held is None:
+        return HELD_LABEL in instance.labels and "framework" in seen
+    return instance.held
 
 
 def _framework_is_silent(instance: Instance, seen: Mapping[str, Seen]) -> str:

@@ -71,6 +71,7 @@ class Instance:
     phase: Phase = Phase.RUNNING
     health: Health = Health.UNCHECKED
     draining: bool = False
+    held: bool | None = None  # gets no traffic until its version has had its go; None where no source says
     ports: tuple[Port, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)

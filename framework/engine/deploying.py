@@ -295,6 +295,7 @@ class Deployer:
         """Carries out the orders for one spec. The deployment whose current step is at it, if any."""
         core = self._core
         target = self.target(spec_id)
+        core.rollouts.end_stranded(target, spec_id)
         if target.spec is None:
             self._kill(spec_id, None, stop(core.ledger.census(spec_id, "")), "no longer declared")
             core.residents.forget(spec_id)

@@ -62,9 +62,10 @@ class Evacuator:
     def end(self, spec: RunSpec, census: Census, wanted: int) -> None:
         """Ends those that have been replaced, or that nobody misses."""
         moving = [i for i in self._core.ledger.instances_of(spec.id) if i.evacuating and not i.leaving]
-        well = [instance for instance in moving if instance.ok]
-        spare = max(0, census.ok + len(well) - min_healthy(wanted, spec.upgrade_strategy))
-        for instance in [i for i in moving if not i.ok] + well[:spare]:
+        idle = sum(instance.ok and not instance.evacuating for instance in self._core.ledger.held(spec.id))
+        well = [instance for instance in moving if instance.ok and not instance.held]
+        spare = max(0, census.ok - idle + len(well) - min_healthy(wanted, spec.upgrade_strategy))
+        for instance in [i for i in moving if not i.ok or i.held] + well[:spare]:
             self._core.killer.kill(instance, "its agent goes into maintenance")
 
     def _on(self, agent_id: str) -> list[Instance]:

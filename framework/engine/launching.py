@@ -259,6 +259,7 @@ class Launcher:
             ready=not (isinstance(spec, App) and spec.readiness_checks),
             provisioned_at=core.now,
             since=core.now,
+            held=core.rollouts.holds(spec),
         )
         core.put(instance, f"provisioned on {offer.agent.host} by offer {offer.id}")
         core.timers.set(CONFIRM, instance_id, core.now + core.settings.confirm_interval)

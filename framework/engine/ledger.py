@@ -28,14 +28,15 @@ _STAGED = frozenset({Condition.PROVISIONED, Condition.STAGING, Condition.STARTIN
 class Tally:
     """Counts over the instances of one spec with one configuration, kept as instances change."""
 
-    __slots__ = ("healthy", "inactive", "leaving", "moving", "ok", "running", "staged", "staying", "unhealthy")
+    __slots__ = ("healthy", "held", "inactive", "leaving", "moving", "ok", "running", "staged", "staying", "unhealthy")
 
     def __init__(self) -> None:
-        self.staying = self.ok = self.leaving = self.inactive = self.moving = 0
+        self.staying = self.ok = self.leaving = self.inactive = self.moving = self.held = 0
         self.staged = self.running = self.healthy = self.unhealthy = 0
 
     def count(self, instance: Instance, by: int) -> None:
         condition = instance.condition
+        self.held += by * instance.held
         if instance.goal is not Goal.RUNNING:
             if instance.parked:
                 self.inactive += by
@@ -147,6 +148,12 @@ class Ledger:
     def moving(self, spec_id: str) -> int:
         """How many instances are to leave their agent; they are among those on their way out."""
         return sum(tally.moving for tally in self._tallies.get(spec_id, {}).values())
+
+    def held(self, spec_id: str) -> list[Instance]:
+        """Those that get no traffic before a go."""
+        if not any(tally.held for tally in self._tallies.get(spec_id, {}).values()):
+            return []
+        return [instance for instance in self.instances_of(spec_id) if instance.held]
 
     def on_agents(self, spec_id: str) -> Mapping[str, int]:
         """Agent id -> how many instances of the spec are there."""

@@ -89,7 +89,7 @@ def _instance(i: Instance) -> list[Any]:
         i.draining_since,
         i.kill_reason,
         i.wipe,
-        *([True] if i.evacuating else []),
+        *([i.evacuating, True] if i.held else [True] if i.evacuating else []),
     ]
 
 

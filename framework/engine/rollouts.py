@@ -47,10 +47,28 @@ class Target:
             return None
         return pause(self.count, self.spec.upgrade_strategy, self.rollout, self.progress)
 
+    @property
+    def held_config(self) -> str | None:
+        """The configuration whose instances get no traffic yet."""
+        if self.pause is None or self.rollout is None or not self.rollout.blue_green or self.spec is None:
+            return None
+        return self.spec.last_config_change_at
+
 
 class Rollouts:
     def __init__(self, core: Core) -> None:
         self._core = core
+
+    def holds(self, spec: RunSpec) -> bool:
+        """Whether an instance that is launched now is to get no traffic until the go."""
+        return self._core.deployer.target(spec.id).held_config == spec.last_config_change_at
+
+    def end_stranded(self, target: Target, spec_id: str) -> None:
+        """Held instances that no go can release any more: of a version that was given up, or whose deployment was stopped. They serve
+        nobody, so nothing is to be drained, and nobody misses them."""
+        for instance in self._core.ledger.held(spec_id):
+            if not instance.leaving and instance.config_version != target.held_config:
+                self._core.killer.kill(instance, "its version was given up before its go", drain=False)
 
     def look(self, target: Target, census: Census) -> None:
         """The share that is tried: is it there, is it well, for how long, or has it shown that it is not?"""
@@ -126,8 +144,15 @@ class Rollouts:
         progress = replace(progress, phase=progress.phase + 1, well_since=None)
         self._core.timers.cancel(WELL, _timer(deployment, spec_id))
         self._announce("rollout_continued_event", deployment, spec_id, progress, reason=why)
+        self._release(deployment, spec_id)
         self._core.stir(spec_id)
         return self._put(deployment, spec_id, progress)
+
+    def _release(self, deployment: Deployment, spec_id: str) -> None:
+        after = deployment.changes[spec_id].after
+        for instance in self._core.ledger.held(spec_id):
+            if after is not None and instance.config_version == after.last_config_change_at and not instance.leaving:
+                self._core.put(replace(instance, held=False), "released by the go")
 
     def _put(self, deployment: Deployment, spec_id: str, progress: Progress) -> Deployment:
         # Several specs of a deployment may be looked at in one round: the ledger has the latest.

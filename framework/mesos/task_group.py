@@ -16,6 +16,7 @@ from framework.mesos.task_info import (
     no_secrets,
     resources,
     secret_json,
+    task_labels,
     variable_name,
     variables,
 )
@@ -81,7 +82,7 @@ def _task(
         "task_id": {"value": task.id},
         "agent_id": {"value": instance.agent.id},
         "resources": takes,
-        "labels": labels(container.labels),
+        "labels": task_labels(container.labels, instance),
         "discovery": _discovery(pod, instance, task, container),
         "command": _command(pod, instance, task, container, resolve),
     }

@@ -22,6 +22,7 @@ Json = dict[str, Any]
 Resolve = Callable[[str], bytes]  # a secret's source -> its value
 
 COMMAND_EXECUTOR = "//cmd"  # Marathon's name of Mesos' own
+HELD_LABEL = "DROMOS_HELD"  # of a task that is to get no traffic until the framework says that it may
 MAX_LABEL_LENGTH = 512  # longer label values are left out of the environment
 
 
@@ -44,7 +45,7 @@ def task_info(launch: Launch, resolve: Resolve = no_secrets) -> Json:
         "task_id": {"value": task.id},
         "agent_id": {"value": instance.agent.id},
         "resources": resources(launch.takes, instance.role),
-        "labels": labels(app.labels),
+        "labels": task_labels(app.labels, instance),
         "discovery": discovery(app, ports),
         "command": _command(app, instance, ports, resolve),
     }
@@ -110,6 +111,11 @@ def _name(app_id: str) -> str:
 
 def labels(pairs: Mapping[str, str]) -> Json:
     return {"labels": [{"key": key, "value": value} for key, value in pairs.items()]}
+
+
+def task_labels(pairs: Mapping[str, str], instance: Instance) -> Json:
+    """A task's labels never change. So who reads them alone knows that a task began held, not that it still is."""
+    return labels({**pairs, HELD_LABEL: "true"} if instance.held else pairs)
 
 
 # --- resources

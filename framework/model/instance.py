@@ -86,6 +86,8 @@ class Instance:
 
     One that keeps persistent volumes does not go when its task ends: `parked`, it waits with its agent until it is launched again there,
     with the next `incarnation`.
+
+    `held`: it is of a version that waits for its go beside the whole old one (blue/green), and gets no traffic. Only a go ends that.
     """
 
     id: str
@@ -109,6 +111,7 @@ class Instance:
     kill_reason: str | None = None
     wipe: bool = False
     evacuating: bool = False  # its agent goes into maintenance: it is to be replaced elsewhere
+    held: bool = False
 
     @property
     def host_ports(self) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """A Marathon API as a source: Dromos' framework or any Marathon. Its event stream is only a hint to look again.
 
+Which tasks are to get no traffic it tells where it is Dromos' (`apps.rotation`): those that wait for a go, and those that drain.
 Three things are taken from events themselves, because they cannot wait for the next look: that a task has ended, that it is being
 killed, and that it drains.
 """
@@ -38,6 +39,7 @@ EVENTS = (
     "app_terminated_event",
     "deployment_success",
     "deployment_step_success",
+    "rollout_continued_event",
     "api_post_event",
 )
 _LONGEST_DRAIN = 3600.0  # where the event does not say how long the drain lasts
@@ -52,6 +54,8 @@ class _Read:
     app: Json
     task: Json
     address: str
+    held: bool | None
+    draining: bool | None
     instance: Instance | None
 
 
@@ -99,7 +103,7 @@ class FrameworkSource:
     async def look(self, *, fresh: bool) -> Look:
         started = asyncio.get_running_loop().time()
         try:
-            apps = await self._list("/v2/apps?embed=apps.tasks", "apps")
+            apps = await self._list("/v2/apps?embed=apps.tasks&embed=apps.rotation", "apps")
             pods = await self._pods()
             if fresh or not self._framework_id:
                 info = await self._object("/v2/info", may_be_missing=True) or {}
@@ -127,7 +131,7 @@ class FrameworkSource:
         return Look(instances, self._ended.frozen(), frozenset(draining), frameworks=frameworks)
 
     async def watch(self, hint: Hint, stop: asyncio.Event) -> None:
-        waits = Backoff(first=0.2, most=10.0)
+        waits = Backoff(first=0.2, most=2.0)  # what happens in between is seen late, a drain too late
         while not stop.is_set():
             try:
                 await self._follow(hint, waits)
@@ -176,7 +180,7 @@ class FrameworkSource:
     def _still_drains(self, task: str, drain: "_Drain", look_began: float) -> bool:
         """An event holds until a later answer denies it, or the time is over in which the task should have been killed."""
         known = self._read.get(task)
-        denied = known is not None and known.task.get("draining") is False
+        denied = known is not None and (known.draining is False or known.task.get("draining") is False)
         return asyncio.get_running_loop().time() < drain.until and not (denied and drain.at < look_began)
 
     async def _instances(self, apps: list[Json], addresses: Mapping[str, str]) -> dict[str, Instance]:
@@ -186,15 +190,21 @@ class FrameworkSource:
         kept: dict[str, Json] = {}
         for answered in apps:
             tasks = answered.pop("tasks", ())
+            rotation = answered.pop("rotation", None)
             before = self._apps.get(str(answered["id"]))
             app = kept[str(answered["id"])] = before if before == answered else answered
             for task in tasks:
                 id = str(task["id"])
                 address = addresses.get(str(task.get("host", "")), "")
                 known = self._read.get(id)
-                if known is None or known.app is not app or known.task != task or known.address != address:
+                held, draining = _out_of_rotation(id, rotation)
+                same = known is not None and known.app is app and known.task == task and known.address == address
+                if known is None or not same or (known.held, known.draining) != (held, draining):
                     found = readable_instance(await self._definition(app, task), task, address)
-                    known = _Read(app, task, address, found and replace(found, framework=self._framework_id))
+                    if found is not None:
+                        drains = found.draining or draining is True
+                        found = replace(found, framework=self._framework_id, held=held, draining=drains)
+                    known = _Read(app, task, address, held, draining, found)
                 read[id] = known
                 if known.instance and id not in self._ended:
                     instances[id] = known.instance
@@ -271,6 +281,13 @@ class FrameworkSource:
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 last = error
         raise last
+
+
+def _out_of_rotation(task_id: str, rotation: Json | None) -> tuple[bool | None, bool | None]:
+    """Whether a task is held, and whether it drains; None where the answer says nothing about that, as Marathon's."""
+    if rotation is None:
+        return None, None
+    return task_id in rotation["held"], task_id in rotation["draining"]
 
 
 async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""PURE: apps and tasks of Marathon's REST API as Instances. Shapes as Marathon 1.11 gives them; Dromos adds `draining` to a task."""
+"""PURE: apps and tasks of Marathon's REST API as Instances. Shapes as Marathon 1.11 gives them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -40,6 +40,7 @@ def instances_of(status: Json, addresses: Mapping[str, str]) -> Iterator[Instanc
                 version=version,
                 phase=phase,
                 health=_health(container, shown),
+                held=instance.get("held") is True,
                 draining=instance.get("draining") is True or shown.get("status") == "TASK_KILLING",
                 ports=tuple(_ports(container, shown, address, own_address, own_network)),
                 labels=_texts(spec.get("labels")) | _texts(container.get("labels")),

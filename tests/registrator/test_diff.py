@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registrator.diff import DRAINING, Limits, Memory, Plan, Proof, diff, names_that_drain
+from registrator.diff import DRAINING, HELD, Limits, Memory, Plan, Proof, diff, names_that_drain
 from registrator.merge import Judged, Kind, Verdict
 from registrator.model import Check, Instance, Registered, Service
 
@@ -196,6 +196,43 @@ def test_the_last_instance_that_serves_goes_on_while_its_successor_has_yet_to_pa
         assert (found.maintenance, found.postponed) == ((("a", True),), frozenset())
 
 
+@pytest.mark.parametrize(
+    ("verdict", "there", "held", "lifted"),
+    [
+        (Verdict.HELD, None, True, False),
+        (Verdict.HELD, replace(FOUND, maintenance=HELD, port=1), False, False),
+        (Verdict.HELD, FOUND, False, False),  # released before: a stale answer takes nothing out
+        (Verdict.WANTED, replace(FOUND, maintenance=HELD), False, True),
+        (Verdict.NEW_ONLY, replace(FOUND, maintenance=HELD), False, False),  # the framework is silent
+        (Verdict.HOLD, replace(FOUND, maintenance=HELD), False, False),
+        (Verdict.WAIT, replace(FOUND, maintenance=HELD), False, False),
+        (Verdict.WANTED, replace(FOUND, maintenance="mine"), False, False),
+        (Verdict.WANTED, replace(FOUND, maintenance=DRAINING), False, True),
+        (Verdict.NEW_ONLY, replace(FOUND, maintenance=DRAINING), False, False),
+        (Verdict.WAIT, replace(FOUND, maintenance=DRAINING), False, False),
+    ],
+)
+def test_a_held_instance_is_registered_in_maintenance_and_only_the_framework_s_word_ends_a_maintenance(
+    verdict: Verdict, there: Registered | None, held: bool, lifted: bool
+) -> None:
+    found = plan(judged(verdict), actual=(there,) if there else ())
+    assert found.held == ((SERVICE,) if held else ())
+    assert found.maintenance == ((("a", False),) if lifted else ())
+    assert found.writes == held + lifted
+
+
+def test_at_the_go_the_new_ones_are_in_rotation_before_the_old_ones_leave_it() -> None:
+    meta = {**FOUND.meta, "dromos-task": "t2"}
+    old = replace(FOUND, statuses={"service:a:tcp": "passing"})
+    new = replace(FOUND, id="b", meta=meta, maintenance=HELD, statuses={"service:b:tcp": "passing"})
+    judgements = judged(Verdict.HOLD, drain=True) | judged(key="t2")
+    found = plan(judgements, actual=(old, new), unsure=frozenset({"t2"}))
+    assert found.maintenance == (("b", False), ("a", True))
+    sick = replace(new, statuses={"service:b:tcp": "critical"})
+    found = plan(judgements, actual=(old, sick), unsure=frozenset({"t2"}))
+    assert (found.maintenance, found.postponed) == ((("b", False),), frozenset({"a"}))
+
+
 def test_the_checks_of_services_that_are_to_drain_are_looked_at_first() -> None:
     drains, actual = judged(Verdict.HOLD, drain=True), {"a": FOUND, "x": replace(FOUND, id="x", meta={})}
     assert names_that_drain(drains, actual, "us") == {"web"}
@@ -244,6 +281,8 @@ def test_it_settles_and_then_writes_no_more(
         memory, now = found.memory, now + 2.0
         for service in found.register:
             actual[service.id] = _registered(service)
+        for service in found.held:
+            actual[service.id] = replace(_registered(service), maintenance=HELD)
         for id, on in found.maintenance:
             actual[id] = replace(actual[id], maintenance=DRAINING if on else None)
         for id, _ in found.deregister:
@@ -258,6 +297,10 @@ def test_it_settles_and_then_writes_no_more(
             assert ids == {service.id for service in wanted[key]}
         elif judgement.verdict is Verdict.REMOVE:
             assert not ids
+        elif judgement.verdict is Verdict.HELD:
+            before = {f"{key}_{port}" for port in there.get(key, ())}
+            assert ids == before | {service.id for service in wanted[key]}
+            assert judgement.drain or {id for id in ids if actual[id].maintenance == HELD} == ids - before
         elif judgement.verdict in (Verdict.HOLD, Verdict.WAIT):
             assert ids == {f"{key}_{port}" for port in there.get(key, ())}
     absent = there.keys() - judgements.keys() - ended

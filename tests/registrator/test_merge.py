@@ -140,3 +140,38 @@ def test_containers_stay_registered_whatever_their_health_is() -> None:
 )
 def test_a_task_waits_for_the_framework_s_word_for_a_while(framework: Seen, age: Age, expected: Verdict) -> None:
     assert verdict(MESOS, age, framework) is expected
+
+
+STARTED_HELD = replace(MESOS, labels={"DROMOS_HELD": "true"})
+
+
+@pytest.mark.parametrize(
+    ("task", "framework", "expected"),
+    [
+        (MESOS, look(replace(FRAMEWORK, held=True)), Verdict.HELD),
+        (MESOS, look(replace(FRAMEWORK, held=False)), Verdict.WANTED),
+        (STARTED_HELD, look(replace(FRAMEWORK, held=True)), Verdict.HELD),
+        (STARTED_HELD, look(replace(FRAMEWORK, held=False)), Verdict.WANTED),
+        (STARTED_HELD, Seen(), Verdict.HELD),  # the framework has never answered this registrator
+        (STARTED_HELD, Seen(failing="connection refused"), Verdict.HELD),
+        (STARTED_HELD, look(), Verdict.HELD),
+        (STARTED_HELD, Seen(look(replace(FRAMEWORK, held=False)).look, failing="503"), Verdict.WANTED),
+        (STARTED_HELD, Seen(look(replace(FRAMEWORK, held=True)).look, failing="503"), Verdict.HELD),
+        (STARTED_HELD, None, Verdict.WANTED),  # nobody is configured who could ever release it
+    ],
+)
+def test_a_task_that_was_started_held_is_held_until_the_framework_says_otherwise(
+    task: Instance, framework: Seen | None, expected: Verdict
+) -> None:
+    for age in (NEW, OLD):
+        assert verdict(task, age, framework) is expected
+
+
+def test_a_held_task_that_is_not_well_or_drains_is_what_any_other_would_be() -> None:
+    held = look(replace(FRAMEWORK, held=True))
+    for change, expected in (
+        ({"health": Health.UNHEALTHY}, Verdict.REMOVE),
+        ({"phase": Phase.STARTING}, Verdict.HOLD),
+        ({"draining": True}, Verdict.HOLD),
+    ):
+        assert verdict(replace(MESOS, **change), NEW, held) is expected  # type: ignore[arg-type]

@@ -125,3 +125,58 @@ def test_neighbours_and_the_registrator_may_die_and_all_of_it_converges(
         framework.start()
         eventually(lambda: daemon.health().status_code == 200, 15)
         assert daemon.writes() == 1
+
+
+def test_a_version_that_waits_for_its_go_gets_no_traffic_whoever_is_away_or_starts_anew(
+    neighbours, framework, settings, tmp_path: Path
+) -> None:
+    consul = neighbours.consul
+    blue_green = {"DROMOS_DEPLOY_STRATEGY": "blue-green", "DROMOS_DRAIN_SECONDS": "20"}
+    settings |= {"framework_grace": 0.5}
+    with running_registrator(tmp_path / "one", **settings):
+        framework.deploy(app(labels=blue_green))
+        eventually(lambda: tasks_in(consul) == running_tasks(framework), 30)
+        old = tasks_in(consul)
+        deployment = framework.change("PUT", "/v2/apps/shop/web", {"env": {"VERSION": "2"}})["deploymentId"]
+        eventually(lambda: len(tasks_in(consul, healthy=False)) == 4, 60, what="the new ones are there, and held")
+        new = tasks_in(consul, healthy=False) - old
+        assert maintenance_of(consul) == dict.fromkeys(new, "dromos: held")
+        eventually(lambda: framework.deployments()[0]["currentActions"][0]["rollout"]["state"] == "waiting for go", 60)
+        framework.kill()
+    with running_registrator(tmp_path / "two", ready=False, **settings) as daemon:
+        # It has Mesos' word alone, and for longer than it waits for the framework's.
+        eventually(lambda: len(daemon.status()["instances"]) == 4, 30)
+        verdicts = {one["id"]: one["verdict"] for one in daemon.status()["instances"]}
+        assert {id for id, verdict in verdicts.items() if verdict == "held"} == new
+        eventually(lambda: {one["verdict"] for one in daemon.status()["instances"]} == {"held", "new only"}, 30)
+        assert (tasks_in(consul), maintenance_of(consul)) == (old, dict.fromkeys(new, "dromos: held"))
+        for task in new:  # as if nobody had ever seen them: they come back held
+            [service] = [s for s in services_in(consul) if s["Meta"]["dromos-task"] == task]
+            consul.http.put(f"agent/service/deregister/{service['ID']}")
+        eventually(lambda: maintenance_of(consul) == dict.fromkeys(new, "dromos: held"), 60)
+        framework.start()
+        eventually(lambda: daemon.health().status_code == 200, 30)
+        assert (tasks_in(consul), maintenance_of(consul)) == (old, dict.fromkeys(new, "dromos: held"))
+        framework.change("POST", f"/v2/deployments/{deployment}/go?force=true")
+        eventually(lambda: tasks_in(consul) == new, 18, what="the traffic has moved before the old ones are killed")
+        framework.kill()
+    with running_registrator(tmp_path / "three", ready=False, **settings) as daemon:
+        eventually(lambda: len(daemon.status()["instances"]) >= 2, 30)
+        assert new <= tasks_in(consul, healthy=False)
+        assert tasks_in(consul) == new, "what has been released stays so"
+
+
+def services_in(consul: ConsulServer) -> list[dict[str, Any]]:
+    found = consul.http.get("agent/services").json().values()
+    return [service for service in found if service["Service"] == "shop.web"]
+
+
+def maintenance_of(consul: ConsulServer) -> dict[str, str]:
+    """Task id -> why it is in maintenance mode."""
+    task_of = {service["ID"]: service["Meta"]["dromos-task"] for service in services_in(consul)}
+    checks = consul.http.get("agent/checks").json().values()
+    return {
+        task_of[check["ServiceID"]]: check["Notes"]
+        for check in checks
+        if check["CheckID"].startswith("_service_maintenance:") and check["ServiceID"] in task_of
+    }

@@ -17,6 +17,7 @@ Document = dict[str, Any]
 
 COUNTS, DEPLOYMENTS, TASKS = "apps.counts", "apps.deployments", "apps.tasks"
 READINESS, LAST_FAILURE, STATS = "apps.readiness", "apps.lastTaskFailure", "apps.taskStats"
+ROTATION = "apps.rotation"  # not Marathon's, whose clients may choke on members of a task that they do not know
 ALWAYS = frozenset({COUNTS, DEPLOYMENTS})
 WHOLE = ALWAYS | {TASKS, LAST_FAILURE, READINESS}
 
@@ -28,7 +29,7 @@ def embedded(names: Iterable[str], *, prefix: str = "") -> frozenset[str]:
     """
     given = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
     given |= {"apps." + name[4:] for name in given if name.startswith("app.")}
-    known = given & {COUNTS, DEPLOYMENTS, TASKS, READINESS, LAST_FAILURE, STATS}
+    known = given & {COUNTS, DEPLOYMENTS, TASKS, READINESS, LAST_FAILURE, STATS, ROTATION}
     return frozenset(known | ({TASKS, LAST_FAILURE} if "apps.failures" in given else set()))
 
 
@@ -54,6 +55,8 @@ class Apps:
             state["lastTaskFailure"] = failure_json(failure)
         if STATS in parts:
             state["tasksStats"] = stats_json(app, self._view, self._clock())
+        if ROTATION in parts:
+            state["rotation"] = self._tasks.out_of_rotation(app.id)
         whole = joined(definition, dumps(state)) if state else definition
         if TASKS in parts:
             whole = whole[:-1] + b',"tasks":' + self._tasks.list_of(app.id) + b"}"

@@ -58,6 +58,9 @@ def instance_json(instance: Instance, view: View) -> Document:
         "localVolumes": [],
         "role": instance.role,
     }
+    for name, is_so in (("held", instance.held), ("draining", instance.leaving)):
+        if is_so:
+            document[name] = True
     if spec is not None:
         document["resources"] = to_json(spec.resources)
     for name, value in (("agentRegion", instance.agent.region), ("agentZone", instance.agent.zone)):

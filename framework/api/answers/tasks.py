@@ -30,6 +30,14 @@ class Tasks:
     def list_of(self, app_id: str) -> bytes:
         return b"[" + b",".join(self.of(app_id)) + b"]"
 
+    def out_of_rotation(self, app_id: str) -> Document:
+        """Ids of the tasks that are to get no traffic: `held` ones wait for a go, `draining` ones are about to end."""
+        instances = self._view.instances(app_id)
+        return {
+            "held": [i.tasks[0].id for i in instances if i.held],
+            "draining": [i.tasks[0].id for i in instances if i.leaving],
+        }
+
     def bytes_of(self, instance: Instance) -> bytes:
         health = self._view.health(instance.id)
         known = self._made.get(instance.id)
@@ -108,7 +116,7 @@ def endpoints_text(apps: Mapping[str, App], view: View) -> str:
     lines = []
     for app in apps.values():
         name = app.id[1:].replace("/", "_")
-        running = [i for i in view.instances(app.id) if is_running(i) and i.healthy is not False]
+        running = [i for i in view.instances(app.id) if is_running(i) and i.healthy is not False and not i.held]
         if not app.service_ports:
             lines.append("\t".join([name, " ", *(instance.agent.host for instance in running), ""]))
         for index, service_port in enumerate(app.service_ports):

@@ -206,3 +206,71 @@ def test_a_new_leader_goes_on_waiting_and_measuring() -> None:
     assert desk.ledger.deployments[deployment].progress["/app"].phase == 0
     desk.wait(10)
     assert desk.ledger.deployments[deployment].progress["/app"].phase == 1
+
+
+def held(desk: Desk) -> list[str]:
+    """The commands of those that get no traffic."""
+    specs = [desk.ledger.spec_of(instance) for instance in desk.running("/app") if instance.held]
+    return [getattr(spec, "cmd", "") for spec in specs]
+
+
+def test_only_a_blue_green_version_gets_no_traffic_before_its_go() -> None:
+    desk, deployment = deployed({STRATEGY_LABEL: "blue-green"}, instances=3)
+    assert held(desk) == ["new"] * 3
+    desk.state = State(desk.settings, desk.ledger, numbers())
+    desk.tell(Elected("other:8080"), Subscribed("framework-1", "master:5050", again=True))
+    assert held(desk) == ["new"] * 3, "a new leader holds them too"
+    desk.command(Proceed(deployment))
+    assert held(desk) == []
+    assert {i.held for i in desk.instances("/app", lambda i: i.id in desk.killed())} == {False}
+    desk.settle()
+    assert commands(desk) == ["new"] * 3
+    desk, _ = deployed(CANARY)
+    assert held(desk) == [], "a canary is there to be tried by users"
+
+
+def test_an_instance_that_is_launched_while_its_version_waits_is_held_too() -> None:
+    desk, deployment = deployed({STRATEGY_LABEL: "blue-green", FAILURES_LABEL: "5"}, instances=2)
+    [first, _] = [i for i in desk.running("/app") if i.held]
+    desk.status(first, "TASK_FAILED")
+    desk.wait(5)
+    desk.settle()
+    assert held(desk) == ["new"] * 2
+    old = next(i for i in desk.running("/app") if not i.held)
+    desk.status(old, "TASK_FAILED")
+    desk.wait(5)
+    desk.settle()
+    assert (held(desk), commands(desk)) == (["new"] * 2, ["new", "new", "run", "run"])
+    desk.status(next(i for i in desk.running("/app") if i.held), "TASK_FAILED")
+    desk.command(Proceed(deployment, force=True))
+    desk.wait(5)
+    desk.settle()
+    assert (held(desk), commands(desk)) == ([], ["new"] * 2), "what starts after the go is not held"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_whatever_stops_a_waiting_version_ends_it_without_ever_releasing_it(force: bool) -> None:
+    desk, deployment = deployed({STRATEGY_LABEL: "blue-green"}, instances=3)
+    old = {i.id for i in desk.running("/app") if not i.held}
+    waiting = {i.id for i in desk.running("/app") if i.held}
+    sick = next(iter(old))
+    desk.status(sick, "TASK_FAILED")  # fewer of the old ones than there are to be: all of the new go all the same
+    desk.command(CancelDeployment(deployment, force=force))
+    assert desk.killed() == waiting
+    assert all(i.held for i in desk.instances("/app", lambda i: i.id in waiting))
+    desk.wait(5)
+    desk.settle()
+    assert old - {sick} < {i.id for i in desk.running("/app")}
+    assert len(desk.running("/app")) == 3 and not held(desk)
+
+
+def test_a_version_that_is_forced_over_a_waiting_one_leaves_the_traffic_where_it_is() -> None:
+    for selection in ("YOUNGEST_FIRST", "OLDEST_FIRST"):
+        desk, _ = deployed({STRATEGY_LABEL: "blue-green"}, instances=3, kill_selection=selection)
+        old = {i.id for i in desk.running("/app") if not i.held}
+        newer = desk.update("/app", cmd="newer", force=True).deployment
+        desk.settle()
+        assert (held(desk), old <= {i.id for i in desk.running("/app")}) == (["newer"] * 3, True)
+        desk.command(Proceed(newer.id))
+        desk.settle()
+        assert (held(desk), commands(desk)) == ([], ["newer"] * 3)

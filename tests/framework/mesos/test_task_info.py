@@ -1,6 +1,7 @@
 """What an app or a pod declares, as Mesos is told: no field is accepted and then forgotten."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 from framework.engine.actions import Launch
@@ -87,3 +88,10 @@ def test_a_custom_executor_runs_the_task_with_resources_of_its_own() -> None:
 
 def test_mesos_own_executor_by_its_name_is_none_of_ours() -> None:
     assert "executor" not in of_app(executor="//cmd")
+
+
+def test_a_task_of_a_version_that_waits_for_its_go_says_so() -> None:
+    given = launch(from_json(App, {"id": "/x", "cmd": "run", "labels": {"a": "b"}}))
+    held = replace(given, instance=replace(given.instance, held=True))
+    assert {"key": "DROMOS_HELD", "value": "true"} in task_info(held)["labels"]["labels"]
+    assert task_info(given)["labels"]["labels"] == [{"key": "a", "value": "b"}]
