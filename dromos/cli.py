@@ -21,6 +21,7 @@ COMMANDS = {
     "scale": ("dromos.commands", "scale"),
     "restart": ("dromos.commands", "restart"),
     "destroy": ("dromos.commands", "destroy"),
+    "go": ("dromos.commands", "go"),
     "rollback": ("dromos.commands", "rollback"),
     "versions": ("dromos.queries", "versions"),
     "tasks": ("dromos.queries", "tasks"),

@@ -1,4 +1,4 @@
-"""The commands that change apps, pods and groups: deploy, scale, restart, rollback, destroy."""
+"""The commands that change apps, pods and groups: deploy, scale, restart, go, rollback, destroy."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,11 @@ import click
 
 from daemonkit.arguments import Duration
 from dromos import definitions
-from dromos.api import app_path, group_path, pod_path
+from dromos.api import Json, app_path, group_path, pod_path
 from dromos.context import Context, pass_context
 from dromos.definitions import Definitions, absolute
+from dromos.errors import CommandError
+from dromos.rollouts import RolloutName, described, find_rollout
 from dromos.specs import SpecName, Target, find
 from dromos.waiting import Started, Waiting, until_gone
 
@@ -112,6 +114,29 @@ def restart(context: Context, app: str, force: bool, wait: bool, timeout: float)
 
 
 @click.command()
+@click.argument("name", metavar="DEPLOYMENT|APP", type=RolloutName())
+@click.option("--force", is_flag=True, help="also before the share of the new version is there and well")
+@_waits
+@pass_context
+def go(context: Context, name: str, force: bool, wait: bool, timeout: float) -> None:
+    """Let a canary or blue/green deployment go on: to the next share, at the end to all instances."""
+    found = find_rollout(context.api, name)
+    if found is None:
+        raise CommandError(f"no deployment waits for the go of {name}; see `dromos deployments`")
+    answer, deployment = context.api.deploy("POST", f"/v2/deployments/{found['id']}/go", force=force)
+    _follow_rollout(context, found, answer, deployment, wait, timeout, "has taken over")
+
+
+def _follow_rollout(
+    context: Context, found: Json, answer: Any, deployment: str | None, wait: bool, timeout: float, done: str
+) -> None:
+    follow = _Follower(context, wait, timeout)
+    apps, pods = tuple(found.get("affectedApps") or ()), tuple(found.get("affectedPods") or ())
+    follow(deployment, answer, apps=apps, pods=pods, done=done)
+    follow.show()
+
+
+@click.command()
 @click.argument("app", type=SpecName())
 @click.argument("version", required=False)
 @_dry_run
@@ -121,7 +146,15 @@ def restart(context: Context, app: str, force: bool, wait: bool, timeout: float)
 def rollback(
     context: Context, app: str, version: str | None, dry_run: bool, force: bool, wait: bool, timeout: float
 ) -> None:
-    """Bring APP (an app, a pod or a group) back to VERSION, or to the one before the current. See `dromos versions`."""
+    """Bring APP (an app, a pod or a group) back to VERSION, or to the one before the current. See `dromos versions`.
+
+    Where a new version of APP is being tried, or APP is the id of a running deployment, that deployment is rolled back.
+    """
+    under_way = None if version or dry_run else find_rollout(context.api, app)
+    if under_way is not None:
+        answer, deployment = context.api.deploy("DELETE", f"/v2/deployments/{under_way['id']}")
+        _follow_rollout(context, under_way, answer, deployment, wait, timeout, "rolled back")
+        return
     target = find(context, app, groups=True)
     version = version or target.previous_version(context.api)
     former = target.at(context.api, version)
@@ -207,8 +240,11 @@ class _Follower:
             say(f"{name}: deployment {deployment}")
             left = max(1.0, self._deadline - time.monotonic())
             started = Started(deployment, version, apps, pods)
-            Waiting(self._context.api, started, timeout=left, say=say).until_done()
-            say(f"{name} {done}")
+            waiting = Waiting(self._context.api, started, timeout=left, say=say).until_done()
+            if waiting is None:
+                say(f"{name} {done}")
+            else:
+                say(f"{described(waiting)}; `dromos go {deployment}` or `dromos rollback {deployment}`")
 
     def show(self) -> None:
         if self._context.as_json:

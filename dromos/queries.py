@@ -9,6 +9,7 @@ from dromos.api import Json, app_path
 from dromos.context import Context, pass_context
 from dromos.definitions import absolute
 from dromos.reasons import spec_of, why_waiting
+from dromos.rollouts import described, specs_of
 from dromos.specs import SpecName, find
 
 
@@ -65,9 +66,13 @@ def deployments(context: Context) -> None:
     rows = [
         (
             item["id"],
-            " ".join(item.get("affectedApps") or []),
+            " ".join(specs_of(item)),
             f"{item.get('currentStep')}/{item.get('totalSteps')}",
-            ", ".join(f"{action['action']} {action.get('app', '')}" for action in item.get("currentActions") or []),
+            described(item)
+            or ", ".join(
+                f"{action['action']} {action.get('app') or action.get('pod')}"
+                for action in item.get("currentActions") or []
+            ),
             item["version"],
         )
         for item in found

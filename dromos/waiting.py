@@ -8,6 +8,7 @@ from typing import Any
 from dromos.api import Api, Json, app_path, pod_path
 from dromos.errors import DeploymentFailedError, NotReachableError
 from dromos.reasons import spec_of, why_waiting
+from dromos.rollouts import waits_for_go
 
 POLL_SECONDS = 0.5
 OUTAGE_SECONDS = 60.0  # how long the API may be away (a leader change, a restart) before waiting ends
@@ -61,8 +62,11 @@ class Waiting:
         self._old_failures: set[str] | None = None
         self._changed: set[str] | None = None  # an app that was as it should be keeps its version
 
-    def until_done(self) -> None:
-        """Raises DeploymentFailedError with what is known of the cause, NotReachableError after a long outage."""
+    def until_done(self) -> Json | None:
+        """The deployment, if it waits for a go; None when it is over.
+
+        Raises DeploymentFailedError with what is known of the cause, NotReachableError after a long outage.
+        """
         deadline = self._clock() + self._timeout
         reached = self._clock()
         while True:
@@ -80,7 +84,9 @@ class Waiting:
                 continue
             if plan is None:
                 self._check(seen)
-                return
+                return None
+            if waits_for_go(plan):
+                return plan
             if self._clock() > deadline:
                 ids = (*self._started.apps, *self._started.pods)
                 raise DeploymentFailedError(

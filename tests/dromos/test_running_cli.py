@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 import requests
 
 from dromos.api import Api
+from dromos.commands import go
+from dromos.rollouts import RolloutName
 from dromos.sandbox import find_place, tasks_of
 from dromos.waiting import Started, Waiting
 from tests.support.cli import Done, dromos
@@ -139,6 +142,35 @@ def test_a_version_is_brought_back(cli: Cli, framework: Framework):
     assert "does not exist in version" in cli("rollback", "/back", "2020-01-01T00:00:00.000Z", code=1).err
     assert "no app, pod or group is called /nope" in cli("rollback", "/nope", code=1).err
     cli("destroy", "/back")
+
+
+def test_a_version_that_waits_for_its_go_is_sent_on_or_back(cli: Cli, framework: Framework):
+    labels = {"DROMOS_DEPLOY_STRATEGY": "canary", "DROMOS_DEPLOY_SHARE": "25%,50%"}
+
+    def deployed(colour: str) -> str:
+        app = {"id": "/tried", "instances": 4, "labels": labels, "env": {"COLOUR": colour}, **SLEEP}
+        return cli("deploy", "-", "--wait", "--timeout", "60s", stdin=json.dumps(app)).out
+
+    assert "/tried deployed" in deployed("red")
+    refused = cli("go", "tried", code=1)
+    assert "no deployment waits for the go of tried" in refused.err and refused.err.count("\n") == 1
+    assert "/tried waits for its go (canary, share 1 of 2: 25 %); `dromos go " in deployed("blue")
+    assert "waits for its go" in cli("deployments").out
+    [running] = framework.deployments()
+    shell = click.Context(go)
+    shell.params = {"api_url": framework.url}
+    for typed, offered in (("", {running["id"], "/tried"}), ("/t", {"/tried"}), ("tr", {"tried"})):
+        assert {item.value for item in RolloutName().shell_complete(shell, go.params[0], typed)} == offered
+    assert "share 2 of 2: 50 %" in cli("go", "tried", "--wait").out
+    assert "/tried rolled back" in cli("rollback", "/tried", "--wait", "--timeout", "60s").out
+    assert framework.app("/tried")["env"] == {"COLOUR": "red"}
+    deployed("green")
+    [running] = framework.deployments()
+    for _ in range(2):
+        sent = cli("--json", "go", running["id"], "--wait").json
+    assert (sent["deploymentId"], sent["apps"]) == (running["id"], ["/tried"])
+    assert not framework.deployments() and framework.app("/tried")["env"] == {"COLOUR": "green"}
+    cli("destroy", "/tried", "--wait")
 
 
 def test_scale_and_restart_are_followed(cli: Cli, framework: Framework):
