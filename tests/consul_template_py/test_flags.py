@@ -23,6 +23,7 @@ from consul_template_py.quiescence import Wait
 from consul_template_py.runner import consul_settings, vault_settings
 from consul_template_py.watch import Watcher
 from daemonkit.goflags import GoFlagsCommand
+from tests.support.certificates import make_certificate
 from tests.support.consul import ConsulServer
 from tests.support.waiting import eventually_async
 
@@ -215,19 +216,10 @@ class TlsFront:
     """TLS, with a certificate that clients have to show, in front of a Consul."""
 
     def __init__(self, consul: ConsulServer, folder: Path) -> None:
-        self.ca, self.cert, self.key = folder / "ca.pem", folder / "c.pem", folder / "c.key"
-        for words in (
-            f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=ca "
-            f"-keyout {folder / 'ca.key'} -out {self.ca}",
-            f"req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=consul.test "
-            f"-keyout {self.key} -out {folder / 'c.csr'}",
-        ):
-            subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
-        (folder / "ext").write_text("subjectAltName=DNS:consul.test")
-        sign = f"x509 -req -in {folder / 'c.csr'} -CA {self.ca} -CAkey {folder / 'ca.key'} -days 2 -out {self.cert}"
-        subprocess.run(["openssl", *sign.split(), "-extfile", str(folder / "ext")], check=True, capture_output=True)
+        self.ca = make_certificate(folder / "ca.pem", "ca")
+        self.cert = self.key = make_certificate(folder / "c.pem", "consul.test", ca=self.ca)
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.ca))
-        self.context.load_cert_chain(self.cert, self.key)
+        self.context.load_cert_chain(self.cert)
         self.context.verify_mode = ssl.CERT_REQUIRED
         self.consul = consul
         self.listening = socket.create_server(("127.0.0.1", 0))

@@ -13,32 +13,11 @@ import pytest
 
 from nginx import certificates
 from tests.support.backends import backends
+from tests.support.certificates import make_certificate
 from tests.support.rig import Rig, instance, rig
 from tests.support.waiting import eventually_async
 
 ALL = ["nginx-lua", "nginx", "haproxy"]
-
-
-def make_certificate(path: Path, name: str, *, ca: Path | None = None) -> None:
-    """A certificate and its key in one file, self-signed or by `ca`."""
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", "-", "-out", "-"]
-    if ca:
-        command += ["-CA", str(ca), "-CAkey", str(ca)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(done.stdout)
 
 
 def name_shown(port: int, host: str) -> str:

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from daemonkit.errors import OperatorError
 from framework.api.security.accounts import Identity, fits, hashed_password, hashed_token, load
 from framework.api.settings import ApiSettings
+from tests.support.certificates import make_certificate
 from tests.support.memory_cluster import Framework, running_framework
 from tests.support.waiting import eventually_async
 
@@ -223,29 +224,9 @@ async def _status_of(framework: Framework) -> int:
 
 
 async def test_tls_is_served_with_the_given_certificate(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "1",
-            ),
-            *("-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    settings = ApiSettings(tls_certificate=certificate, tls_key=key)
-    async with running_framework(settings, certificate=(certificate, key)) as framework:
+    certificate = make_certificate(tmp_path / "framework.pem", "127.0.0.1")
+    settings = ApiSettings(tls_certificate=certificate, tls_key=certificate)
+    async with running_framework(settings, certificate=(certificate, certificate)) as framework:
         trusted = ssl.create_default_context(cafile=certificate)
         answer = await framework.call("GET", "/v2/apps", ssl=trusted)
         assert answer.status == 200 and answer.headers["X-Marathon-Leader"].startswith("https://")

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from framework.model.health import CommandLine, HealthCheck, ReadinessCheck
 from framework.model.instance import Agent, Instance, IpAddress, Task
 from framework.model.network import Network, PortDefinition, PortMapping
 from framework.model.pod import Pod
+from tests.support.certificates import make_certificate
 from tests.support.waiting import eventually_async
 
 PATIENCE = 30.0
@@ -127,12 +127,9 @@ async def test_the_path_and_the_port_of_the_check_are_asked_for(probes: Probes):
 
 
 async def test_a_certificate_is_not_verified(probes: Probes, tmp_path: Path):
-    key, certificate = tmp_path / "key", tmp_path / "certificate"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=elsewhere.example", "-days", "1"]
-    subprocess.run(command, check=True, capture_output=True)
+    certificate = make_certificate(tmp_path / "elsewhere.pem", "elsewhere.example")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate)
     async with server(answering(200), context) as port:
         assert await probes.first(HealthCheck(protocol="HTTPS"), port) == (True, "")
 

@@ -4,7 +4,6 @@ import queue
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 from daemonkit.backoff import Backoff
 from framework.mesos.calls import Call
 from framework.mesos.driver import Driver
+from tests.support.certificates import make_certificate
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]
@@ -455,49 +455,22 @@ def test_signals_and_the_tasks_are_left_alone(master: Master, told: Told, start:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """For 127.0.0.1, signed by itself; and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    made = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "1",
-    ]
-    made += [
-        "-keyout",
-        str(key),
-        "-out",
-        str(certificate),
-        "-subj",
-        "/CN=master",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-    ]
-    subprocess.run(made, check=True, capture_output=True)
-    return certificate, key
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For 127.0.0.1, signed by itself, with its key."""
+    return make_certificate(tmp_path_factory.mktemp("tls") / "master.pem", "127.0.0.1")
 
 
 @pytest.fixture
-def tls_master(certificate: tuple[Path, Path]) -> Iterator[Master]:
+def tls_master(certificate: Path) -> Iterator[Master]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
+    context.load_cert_chain(certificate)
     server = Master(context)
     yield server
     server.close()
 
 
-def test_the_stream_and_the_calls_go_over_tls(
-    tls_master: Master, told: Told, start: Start, certificate: tuple[Path, Path]
-) -> None:
-    driver = start(address=f"https://{tls_master.address}", tls=ssl.create_default_context(cafile=certificate[0]))
+def test_the_stream_and_the_calls_go_over_tls(tls_master: Master, told: Told, start: Start, certificate: Path) -> None:
+    driver = start(address=f"https://{tls_master.address}", tls=ssl.create_default_context(cafile=certificate))
     told.next("CONNECTED")
     tls_master.streams[0].send({"type": "MESSAGE", "message": {"data": "x" * 100_000}})
     assert len(told.next("MESSAGE")["data"]) == 100_000
