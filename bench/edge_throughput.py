@@ -128,7 +128,7 @@ async def throughput(directory: Path, seconds: float, connections: int) -> dict[
             found = {STATIC_WAY: (static_port, lambda: family(static))}
             for target in ("nginx-lua", "nginx", "haproxy"):
                 edge = await stack.enter_async_context(
-                    rig(directory / target, target, workers="auto", log_requests=False)
+                    rig(directory / target, target, workers="auto", log_requests=False, trusted=())
                 )
                 await edge.show(*shown)
                 layout = edge.layout

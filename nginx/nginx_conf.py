@@ -129,6 +129,7 @@ class _Writer:
         authorities = [route.options.access.client_ca for route in routes if route.options.access.client_ca]
         locations = [location for route in routes for location in self._locations(route)]
         mirrors = sorted({route.options.mirror for route in routes if route.options.mirror})
+        refusals = _with_refusals(locations)
         return {
             "listen": [
                 f"{listen.http}{suffix}",
@@ -142,6 +143,7 @@ class _Writer:
             "client_ca": authorities[0] if authorities else "",
             "has_root": any(route.path == "/" for route in routes),
             "locations": locations + [self._mirror(service) for service in mirrors],
+            "refusals": refusals,
         }
 
     def _certificate(self, host: str) -> Path:
@@ -181,6 +183,7 @@ class _Writer:
             "cors": self._cors(options.cors),
             "body": limits.body,
             "mirror": _mirror_path(options.mirror) if options.mirror else "",
+            "refusal": 0,
             "kind": kind,
             "retry_on": " ".join(options.retries.on) if options.retries.on != ("error", "timeout") else "",
             "extra": self._extra(route, kind),
@@ -227,7 +230,8 @@ class _Writer:
     def _mirror(self, service: str) -> dict[str, Any]:
         blank = Route(service, (), "/", _NO_OPTIONS)
         location = self._location(blank, "=", _mirror_path(service))
-        return location | {"internal": True, "target": f"{self._target(service, 'http')}$request_uri"}
+        target = "http://dromos_mirror" if self.around.lua else self._target(service, "http")
+        return location | {"internal": True, "target": f"{target}$request_uri"}
 
     def _rate_zone(self, route: Route) -> str:
         limits = route.options.limits
@@ -316,6 +320,15 @@ def _written(endpoints: Sequence[Endpoint]) -> list[Mapping[str, object]]:
         for endpoint in endpoints
         if endpoint.weight
     ]
+
+
+def _with_refusals(locations: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """Numbers the ways to turn a request away by the headers that its location adds; 0 adds none."""
+    found: dict[tuple[object, ...], tuple[int, dict[str, Any]]] = {(0, None): (0, {"hsts": 0, "cors": None})}
+    for location in locations:
+        key = (location["hsts"], repr(location["cors"]) if location["cors"] else None)
+        location["refusal"] = found.setdefault(key, (len(found), location))[0]
+    return list(found.values())
 
 
 def _origin(origin: str) -> tuple[str, str]:

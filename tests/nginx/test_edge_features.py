@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -330,6 +331,20 @@ async def test_a_service_in_maintenance_says_so(edge: Rig) -> None:
         await edge.show(instance(web, DROMOS_EDGE_MAINTENANCE="true"))
         assert (await edge.ask()).status_code == 503
         assert web.requests == []
+
+
+@with_targets(LUA)
+async def test_a_service_without_an_instance_says_so_to_pages_of_other_origins_too(edge: Rig) -> None:
+    async with backends("web") as (web,):
+        shown = instance(
+            web, DROMOS_EDGE_CORS="https://app.example.org", DROMOS_EDGE_AUTH="bob:$5$abc$0123456789abcdef"
+        )
+        open_to_all = instance(web, "open", DROMOS_EDGE_CORS="https://app.example.org")
+        await edge.show(*(replace(one, healthy=False) for one in (shown, open_to_all)))
+        answer = await edge.ask(host="open.test", headers={"Origin": "https://app.example.org"})
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
+        assert (await edge.ask()).status_code == 401
 
 
 @with_targets(ALL)

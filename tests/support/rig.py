@@ -95,6 +95,7 @@ async def rig(
     workers: str = "1",
     soft_close: float = 0.0,
     log_requests: bool = True,
+    trusted: tuple[str, ...] = ("127.0.0.2/32",),
 ) -> AsyncIterator[Rig]:
     port, tls_port, status_port, grpc_port = free_port(), free_port(), free_port(), free_port()
     listen = Listen(
@@ -102,7 +103,7 @@ async def rig(
         f"127.0.0.1:{status_port}",
         tls=f"127.0.0.1:{tls_port}" if tls else "",
         grpc=f"127.0.0.1:{grpc_port}" if grpc else "",
-        trusted=("127.0.0.2/32",),
+        trusted=trusted,
     )
     tuning = Tuning(workers=workers, connections=1024, table_memory=4, metrics_memory=4, shutdown_timeout=5)
     directory.mkdir(exist_ok=True)

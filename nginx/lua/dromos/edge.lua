@@ -1,4 +1,5 @@
--- A request's way through the edge: which service (access), which endpoint (balance), what came of it (log).
+-- A request's way through the edge: which service and endpoint (balance), what came of it (log). Two short visits to Lua a request,
+-- neither of them in a coroutine: that is what keeps the edge near a static configuration.
 
 local balancer = require "ngx.balancer"
 local health = require "dromos.health"
@@ -13,6 +14,8 @@ local control_dict = ngx.shared.dromos_control
 
 local CLOSING_SECONDS = 0.05 -- how often a worker looks whether it is to end its connections
 local closing = false
+
+local DEFAULT = { connect = 2, send = 60, read = 60 } -- seconds, as lua.conf.j2 has them
 
 local M = { generation = 0 }
 
@@ -83,19 +86,16 @@ local function resolve(name)
   return service
 end
 
-function M.access()
+-- What the balancer turned away (as a 500) or failed at: the page that says why. The request's ngx.ctx is not that of before.
+function M.refused()
   local service = resolve(ngx.var.dromos_service)
+  if service and #service.peers > 0 and not service.maintenance then return ngx.exit(500) end
   if not service then return refuse("Service unavailable", "This service is not known here any more.", 5) end
-  local ctx = ngx.ctx
-  ctx.service = service
-  ctx.counted = metrics.begin(service)
-  if closing then ngx.header["Connection"] = "close" end
+  ngx.ctx.service, ngx.ctx.counted = service, metrics.begin(service)
   if service.maintenance then
     return refuse("Down for maintenance", "We are working on it. Please come back in a few minutes.", 120)
   end
-  if #service.peers == 0 then
-    return refuse("Service unavailable", "No instance of this service is ready. Please try again in a moment.", 5)
-  end
+  return refuse("Service unavailable", "No instance of this service is ready. Please try again in a moment.", 5)
 end
 
 local function hash_key(service)
@@ -109,37 +109,58 @@ local function hash_key(service)
   return ngx.var.remote_addr
 end
 
-function M.balance()
-  local ctx = ngx.ctx
-  local service = ctx.service
-  if not service then -- a mirrored request: the access phase is not run for it
-    service = resolve(ngx.var.dromos_service)
-    if not service then return ngx.exit(ngx.ERROR) end
-    ctx.service = service
+local function use(service, peer)
+  local read = service.read
+  if ngx.var.dromos_connection ~= "" then read = service.upgraded end
+  if read ~= DEFAULT.read or service.connect ~= DEFAULT.connect or service.send ~= DEFAULT.send then
+    balancer.set_timeouts(service.connect, service.send, read)
   end
-  local last = ctx.peer
-  if last then
-    if balancer.get_last_failure() == "failed" then health.failed(service, last) end
-    if service.is_watched then pick.finish(service, last, nil) end
-    ctx.tried = ctx.tried or {}
-    ctx.tried[last.key] = true
-  else
-    local more = math.min(service.tries or 3, #service.peers * 2) - 1
-    if more > 0 then balancer.set_more_tries(more) end
-    if service.method == "hash" then ctx.hash_key = hash_key(service) end
-    if service.sticky and service.sticky ~= "" then ctx.tag = ngx.var["cookie_" .. service.sticky] end
-  end
+  local ok, problem = balancer.set_current_peer(peer.address, peer.port)
+  if ok then return end
+  ngx.log(ngx.ERR, "endpoint ", peer.key, " of ", service.name, " cannot be used: ", problem)
+  return ngx.exit(ngx.ERROR)
+end
+
+-- The first try of a request.
+local function first(ctx)
+  local service = resolve(ngx.var.dromos_service)
+  if not service or service.maintenance or #service.peers == 0 then return ngx.exit(ngx.ERROR) end
+  if closing then ngx.header["Connection"] = "close" end
+  if service.more_tries > 0 then balancer.set_more_tries(service.more_tries) end
+  local tag, key
+  if service.is_hashed then key = hash_key(service) end
+  if service.is_sticky then tag = ngx.var["cookie_" .. service.sticky] end
+  local peer = pick.choose(service, nil, key, tag)
+  ctx.service, ctx.peer, ctx.hash_key, ctx.tag, ctx.counted = service, peer, key, tag, metrics.begin(service)
+  if service.is_watched then pick.begin(service, peer) end
+  return use(service, peer)
+end
+
+-- A further one, after an endpoint that failed or gave an answer that is worth another try.
+local function again(ctx)
+  local service, last = ctx.service, ctx.peer
+  if balancer.get_last_failure() == "failed" then health.failed(service, last) end
+  if service.is_watched then pick.finish(service, last, nil) end
+  ctx.tried = ctx.tried or {}
+  ctx.tried[last.key] = true
   local peer = pick.choose(service, ctx.tried, ctx.hash_key, ctx.tag)
   ctx.peer = peer
-  if not peer then return ngx.exit(ngx.ERROR) end
   if service.is_watched then pick.begin(service, peer) end
-  local read = ngx.var.http_upgrade and service.upgraded or service.read
-  balancer.set_timeouts(service.connect, service.send, read)
-  local ok, problem = balancer.set_current_peer(peer.address, peer.port)
-  if not ok then
-    ngx.log(ngx.ERR, "endpoint ", peer.key, " of ", service.name, " cannot be used: ", problem)
-    return ngx.exit(ngx.ERROR)
-  end
+  return use(service, peer)
+end
+
+function M.balance()
+  local ctx = ngx.ctx
+  if ctx.peer then return again(ctx) end
+  return first(ctx)
+end
+
+-- A copy of a request, whose answer nobody waits for and nobody counts.
+function M.balance_mirror()
+  local service = resolve(ngx.var.dromos_service)
+  local peer = service and pick.choose(service)
+  if not peer then return ngx.exit(ngx.ERROR) end
+  return use(service, peer)
 end
 
 -- The cookie that keeps a client at its endpoint; only in locations of sticky services.
@@ -148,7 +169,7 @@ function M.stick()
   local service, peer = ctx.service, ctx.peer
   if not (service and peer) or not service.sticky or service.sticky == "" or ctx.tag == peer.tag then return end
   local cookie = service.sticky .. "=" .. peer.tag .. "; Path=/; HttpOnly; SameSite=Lax"
-  if ngx.var.dromos_proto == "https" then cookie = cookie .. "; Secure" end
+  if (ngx.var.dromos_proto or ngx.var.scheme) == "https" then cookie = cookie .. "; Secure" end
   local given = ngx.header["Set-Cookie"]
   if type(given) == "table" then
     given[#given + 1] = cookie
@@ -167,7 +188,7 @@ end
 local function count_tries(counted, addresses, statuses)
   local next_status = (statuses or ""):gmatch("[^, ]+")
   for address in (addresses or ""):gmatch("[^, ]+") do
-    metrics.count_endpoint(counted, address, tonumber(next_status()) or 502)
+    metrics.count_endpoint(counted, metrics.endpoint(address), tonumber(next_status()) or 502)
   end
 end
 
@@ -176,9 +197,8 @@ local DOUBTFUL = { [499] = true, [500] = true, [502] = true, [503] = true, [504]
 
 function M.log()
   local ctx = ngx.ctx
-  local service = ctx.service
+  local service, peer, status = ctx.service, ctx.peer, ngx.status
   if not service then return end
-  local peer, status = ctx.peer, ngx.status
   if peer then
     local answered = true
     if DOUBTFUL[status] or service.is_watched then answered = tonumber(last_of(ngx.var.upstream_header_time)) end
@@ -190,13 +210,12 @@ function M.log()
     end
   end
   local counted = ctx.counted
-  if not counted then return end
-  metrics.finish(counted, status, now() - start_time())
   if ctx.tried then
     count_tries(counted, ngx.var.upstream_addr, ngx.var.upstream_status)
   elseif peer then
-    metrics.count_endpoint(counted, peer.key, status)
+    metrics.count_endpoint(counted, peer.counts, status)
   end
+  metrics.finish(counted, status, now() - start_time())
 end
 
 return M

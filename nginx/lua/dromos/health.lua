@@ -11,9 +11,11 @@ end
 
 -- Gives the endpoints of a freshly parsed service the failures that are on record.
 function M.load(service)
+  service.skipped = 0 -- endpoints with a time in skip_until, past or not
   for _, peer in ipairs(service.peers) do
     peer.skip_until = table_dict:get(key(service, peer)) or 0
     peer.fails = 0
+    if peer.skip_until > 0 then service.skipped = service.skipped + 1 end
   end
 end
 
@@ -30,6 +32,7 @@ function M.failed(service, peer)
   if M.is_failing(peer) then return end
   local seconds = service.fail_timeout or 5
   peer.fails = 0
+  if peer.skip_until == 0 then service.skipped = service.skipped + 1 end
   peer.skip_until = ngx.now() + seconds
   table_dict:set(key(service, peer), peer.skip_until, seconds * 2)
   table_dict:incr("v|" .. service.name, 1, 0)
@@ -39,6 +42,7 @@ function M.succeeded(service, peer)
   peer.fails = 0
   if peer.skip_until > 0 and not M.is_failing(peer) then
     peer.skip_until = 0
+    service.skipped = service.skipped - 1
     table_dict:delete(key(service, peer))
   end
 end

@@ -5,11 +5,9 @@
 --                   t|service         seconds, summed up     a|slot|service   requests under way in one worker
 --                   e|service|endpoint|class   requests to an endpoint
 
-local store = require "dromos.store"
-
 local ngx = ngx
 local dict = ngx.shared.dromos_metrics
-local floor = math.floor
+local floor, min, max = math.floor, math.min, math.max
 
 local M = {}
 
@@ -21,6 +19,7 @@ local FLUSH_SECONDS = 0.1
 local slot -- which worker of which configuration this is
 local counts = {} -- service -> its counts in this worker, not yet in the dict
 local dirty = {} -- those with something to add
+local exiting = false -- a worker on its way out has no timers any more
 
 -- Called before workers fork. The dict outlives a reload, so the configuration's number in it tells generations apart.
 function M.init()
@@ -32,25 +31,32 @@ local function add(key, number)
   dict:incr(key, number, 0)
 end
 
-local function flush_one(mine)
-  local name = mine.name
-  for class = 1, 5 do
-    if mine.class[class] > 0 then
-      add("r|" .. name .. "|" .. CLASSES[class], mine.class[class])
-      mine.class[class] = 0
+local function flush_classes(prefix, class)
+  for i = 1, 5 do
+    if class[i] > 0 then
+      add(prefix .. CLASSES[i], class[i])
+      class[i] = 0
     end
   end
-  for i, number in pairs(mine.bucket) do
-    add("b|" .. name .. "|" .. i, number)
-    mine.bucket[i] = nil
+end
+
+local function flush_one(mine)
+  local name, buckets = mine.name, mine.bucket
+  flush_classes("r|" .. name .. "|", mine.class)
+  for i = 1, #BUCKETS + 1 do
+    if buckets[i] > 0 then
+      add("b|" .. name .. "|" .. i, buckets[i])
+      buckets[i] = 0
+    end
   end
   if mine.seconds > 0 then
     add("t|" .. name, mine.seconds)
     mine.seconds = 0
   end
-  for key, number in pairs(mine.endpoint) do
-    add("e|" .. name .. "|" .. key, number)
-    mine.endpoint[key] = nil
+  for i, endpoint in ipairs(mine.endpoints) do
+    flush_classes("e|" .. name .. "|" .. endpoint.key .. "|", endpoint)
+    endpoint.is_listed = false
+    mine.endpoints[i] = nil
   end
   if mine.active ~= mine.shown then
     dict:set("a|" .. slot .. "|" .. name, mine.active)
@@ -59,8 +65,9 @@ local function flush_one(mine)
 end
 
 function M.flush()
-  for mine in pairs(dirty) do
-    dirty[mine] = nil
+  for i, mine in ipairs(dirty) do
+    mine.is_dirty = false
+    dirty[i] = nil
     flush_one(mine)
   end
 end
@@ -75,51 +82,81 @@ function M.init_worker()
     end
   end
   dict:set("w|" .. slot, 1)
-  ngx.timer.every(FLUSH_SECONDS, M.flush)
+  ngx.timer.every(FLUSH_SECONDS, function(is_last)
+    exiting = exiting or is_last
+    M.flush()
+  end)
 end
 
-local function counts_of(name)
+-- What this worker counts of a service.
+function M.counts_of(name)
   local found = counts[name]
   if not found then
-    found = { name = name, active = 0, shown = 0, class = { 0, 0, 0, 0, 0 }, bucket = {}, seconds = 0, endpoint = {} }
+    found = { name = name, active = 0, shown = 0, class = { 0, 0, 0, 0, 0 }, bucket = {}, seconds = 0, endpoints = {} }
+    for i = 1, #BUCKETS + 1 do found.bucket[i] = 0 end
     counts[name] = found
   end
   return found
 end
 
--- `mine` was touched. A worker on its way out has no timers any more.
+-- What it counts of an endpoint, by class.
+function M.endpoint(key)
+  return { 0, 0, 0, 0, 0, key = key, is_listed = false }
+end
+
 local function touched(mine)
-  dirty[mine] = true
-  if ngx.worker.exiting() then M.flush() end
+  if not mine.is_dirty then
+    mine.is_dirty = true
+    dirty[#dirty + 1] = mine
+  end
+  if exiting then M.flush() end
 end
 
 function M.begin(service)
-  local mine = counts_of(service.name)
+  local mine = service.counts
   mine.active = mine.active + 1
   touched(mine)
   return mine
 end
 
+-- A loop here would keep LuaJIT from compiling what calls it; most requests are in the first buckets.
 local function bucket_of(seconds)
-  for i = 1, #BUCKETS do
-    if seconds <= BUCKETS[i] then return i end
-  end
-  return #BUCKETS + 1
+  if seconds <= 0.005 then return 1 end
+  if seconds <= 0.01 then return 2 end
+  if seconds <= 0.025 then return 3 end
+  if seconds <= 0.05 then return 4 end
+  if seconds <= 0.1 then return 5 end
+  if seconds <= 0.25 then return 6 end
+  if seconds <= 0.5 then return 7 end
+  if seconds <= 1 then return 8 end
+  if seconds <= 2.5 then return 9 end
+  if seconds <= 5 then return 10 end
+  if seconds <= 10 then return 11 end
+  if seconds <= 30 then return 12 end
+  return seconds <= 60 and 13 or 14
 end
 
+local function class_of(status)
+  return max(1, min(5, floor(status / 100)))
+end
+
+-- Before `finish` of the same request.
 function M.count_endpoint(mine, endpoint, status)
-  local key = endpoint .. "|" .. (CLASSES[floor(status / 100)] or "5xx")
-  mine.endpoint[key] = (mine.endpoint[key] or 0) + 1
+  local class = class_of(status)
+  endpoint[class] = endpoint[class] + 1
+  if not endpoint.is_listed then
+    endpoint.is_listed = true
+    mine.endpoints[#mine.endpoints + 1] = endpoint
+  end
 end
 
 function M.finish(mine, status, seconds)
   mine.active = mine.active - 1
-  local class = floor(status / 100)
-  if class < 1 or class > 5 then class = 5 end
+  local class = class_of(status)
   mine.class[class] = mine.class[class] + 1
   if status ~= 101 then -- the life of a WebSocket is no latency
     local bucket = bucket_of(seconds)
-    mine.bucket[bucket] = (mine.bucket[bucket] or 0) + 1
+    mine.bucket[bucket] = mine.bucket[bucket] + 1
     mine.seconds = mine.seconds + seconds
   end
   touched(mine)
@@ -127,6 +164,7 @@ end
 
 -- service -> {app, active, requests = {class = n}, seconds, buckets = {n, …}, endpoints = {address = {class = n}}}
 function M.read()
+  local store = require "dromos.store" -- which needs this module first
   M.flush()
   local services = {}
   local function service(name)
@@ -193,6 +231,7 @@ local function shown(number)
 end
 
 function M.prometheus()
+  local store = require "dromos.store"
   local services = M.read()
   local out = {}
   local function add(text) out[#out + 1] = text end
@@ -244,6 +283,7 @@ function M.prometheus()
 end
 
 function M.json()
+  local store = require "dromos.store"
   local services = M.read()
   for _, one in pairs(services) do
     local count = 0

@@ -1,6 +1,7 @@
 -- Which endpoint takes a request. State is a worker's own, as with Nginx's own balancing.
 
 local health = require "dromos.health"
+local metrics = require "dromos.metrics"
 
 local ngx = ngx
 local random = math.random
@@ -29,8 +30,13 @@ function M.prepare(service)
   for _, peer in ipairs(service.peers) do
     if peer.weight ~= service.peers[1].weight then equal = false end
     peer.tag = ngx.md5(service.name .. peer.key):sub(1, 16)
+    peer.counts = metrics.endpoint(peer.key)
   end
   service.equal_weights = equal
+  service.more_tries = math.min(service.tries or 3, #service.peers * 2) - 1
+  service.is_hashed = service.method == "hash"
+  service.is_sticky = (service.sticky or "") ~= ""
+  service.counts = metrics.counts_of(service.name)
   service.is_watched = service.method == "least_conn" or service.method == "ewma" -- what is under way there counts
   service.turn = #service.peers > 0 and random(#service.peers) or 0
   local present = {}
@@ -127,14 +133,8 @@ local METHODS = { round_robin = round_robin, least_conn = least_conn, ewma = ewm
 
 local function candidates_of(service, tried)
   local peers = service.peers
-  local all = true
-  for _, peer in ipairs(peers) do
-    if (tried and tried[peer.key]) or health.is_failing(peer) then
-      all = false
-      break
-    end
-  end
-  if all then return peers end
+  -- As nearly always. LuaJIT compiles no function with a loop in its way, so the loops below are kept out of this one's.
+  if not tried and service.skipped == 0 then return peers end
   local found = {}
   for _, peer in ipairs(peers) do
     if not (tried and tried[peer.key]) and not health.is_failing(peer) then found[#found + 1] = peer end
