@@ -1,11 +1,14 @@
 """How queries are written, and what their answers are, on a real and on the embedded Consul."""
 
 import contextlib
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from consul_template_py.errors import QuerySyntaxError, SourceError
 from consul_template_py.query import (
@@ -226,3 +229,23 @@ def test_a_list_of_services_with_its_tags_in_another_order_is_the_very_same_valu
         other = query.decode_after(body, first)
         assert other == query.decode(body) != first
     assert query.decode_after(b'{"api": [], "web": ["c"]}', first)[0] is first[0]  # what has not changed is shared
+
+
+TAGS = st.lists(st.sampled_from(["v1", "v2", "],", '],"', '":["', "\\", "ü", ""]), max_size=3, unique=True)
+NAMES = st.sampled_from(["api", "web", 'a],"b', "],", 'x":["', "ü"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.dictionaries(NAMES, TAGS, max_size=4), st.randoms(use_true_random=False)), max_size=12))
+def test_answers_that_say_the_same_in_another_order_are_known_by_their_bytes_and_no_others(
+    answers: list[tuple[dict[str, list[str]], Any]],
+) -> None:
+    query, before = ServicesQuery(), ServicesQuery().decode(b"{}")
+    for services, chance in answers:
+        shuffled = {name: chance.sample(tags, len(tags)) for name, tags in sorted(services.items())}
+        body = json.dumps(shuffled, ensure_ascii=False, separators=(",", ":")).encode()  # as Go writes it
+        for _ in range(2):
+            now = query.decode_after(body, before)
+            assert [(s.name, s.tags) for s in now] == [(name, tuple(sorted(tags))) for name, tags in shuffled.items()]
+            assert (now == before) is (now is before)
+            before = now
