@@ -51,6 +51,23 @@ HOSTILE = {
     "labels": {"say": SCRIPT, SCRIPT[:60]: "x"},
     "env": {"SAY": SCRIPT},
 }
+POD: dict[str, Any] = {
+    "id": "/teams/pair",
+    "scaling": {"kind": "fixed", "instances": 1},
+    "containers": [
+        {
+            "name": "web",
+            "exec": {"command": {"shell": "echo web speaks; sleep 100000"}},
+            "resources": {"cpus": 0.1, "mem": 32},
+            "endpoints": [{"name": "http", "hostPort": 0}],
+        },
+        {
+            "name": "sidecar",
+            "exec": {"command": {"shell": "echo sidecar speaks; sleep 100000"}},
+            "resources": {"cpus": 0.1, "mem": 32},
+        },
+    ],
+}
 ALL = (WEB, WORKER, STUCK, BROKEN, HOSTILE)
 
 
@@ -66,10 +83,19 @@ def delete(dromos: Platform, app_id: str) -> None:
     eventually(lambda: requests.get(f"{dromos.api_url}/v2/apps{app_id}", timeout=10).status_code == 404, 60)
 
 
+def sweep(dromos: Platform) -> None:
+    """Takes away what a test that failed has left."""
+    kept = {app["id"] for app in (*ALL, POD)}
+    for kind, found in (("apps", dromos.get("/v2/apps")["apps"]), ("pods", dromos.get("/v2/pods"))):
+        for left in {one["id"] for one in found} - kept:
+            requests.delete(f"{dromos.api_url}/v2/{kind}{left}", params={"force": "true"}, timeout=30)
+
+
 def deploy_all(dromos: Platform) -> None:
     """All of them, when those that can run do."""
     for app in ALL:
         put(dromos, app)
+    requests.post(f"{dromos.api_url}/v2/pods", json=POD, timeout=30).raise_for_status()
     wanted = {app["id"]: app.get("instances", 1) for app in (WEB, WORKER, HOSTILE)}
 
     def settled() -> bool:
@@ -77,6 +103,7 @@ def deploy_all(dromos: Platform) -> None:
         return (
             all(apps[app_id]["tasksRunning"] == count for app_id, count in wanted.items())
             and apps["/shop/web"]["tasksHealthy"] == 2
+            and dromos.get(f"/v2/pods{POD['id']}::status")["status"] == "STABLE"
         )
 
     eventually(settled, 60, what="the applications run")

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.browser import WIDE, Ui, chromium
 from tests.support.platform import Platform, platform
-from tests.support.ui_apps import deploy_all
+from tests.support.ui_apps import deploy_all, sweep
 
 PATIENCE_MS = int(os.environ.get("UI_PATIENCE_MS", "30000"))
 
@@ -38,7 +38,9 @@ def tab(browser: Browser, dromos: Platform) -> Iterator[Ui]:
 
 
 @pytest.fixture
-def ui(tab: Ui) -> Iterator[Ui]:
+def ui(tab: Ui, dromos: Platform) -> Iterator[Ui]:
     tab.wrongs.clear()
     yield tab
-    assert tab.wrongs == []
+    wrongs = list(tab.wrongs)
+    sweep(dromos)
+    assert wrongs == []

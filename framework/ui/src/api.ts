@@ -2,7 +2,9 @@
 
 import { BASE } from "./base";
 import { headers, type Me } from "./session";
-import type { Agent, App, Daemon, Deployment, Info, JournalEntry, Json, JsonObject, QueueItem, SandboxFile, ServiceInstance, Services, Task } from "./types";
+import type {
+  Agent, App, Daemon, Deployment, Info, JournalEntry, Json, JsonObject, Pod, PodSpec, QueueItem, SandboxFile, ServiceInstance, Services, Task, TaskStats, Volume,
+} from "./types";
 
 export interface Problem {
   path: string;
@@ -79,6 +81,16 @@ export const api = {
   apps: () => call<{ apps: App[] }>("GET", "/v2/apps?embed=apps.counts&embed=apps.deployments&embed=apps.lastTaskFailure"),
   app: (id: string) => call<{ app: App }>("GET", `/v2/apps/${idPath(id)}?embed=app.tasks&embed=app.counts&embed=app.deployments&embed=app.lastTaskFailure`),
   appInList: (id: string) => call<{ app: App }>("GET", `/v2/apps/${idPath(id)}?embed=app.counts&embed=app.deployments&embed=app.lastTaskFailure`),
+  stats: (id: string) => call<{ app: { tasksStats?: Record<string, TaskStats> } }>("GET", `/v2/apps/${idPath(id)}?embed=app.taskStats`),
+  volumes: (id: string) => call<{ volumes: Volume[] }>("GET", `/v2/volumes?app=${encodeURIComponent(id)}`),
+  pods: () => call<Pod[]>("GET", "/v2/pods::status"),
+  pod: (id: string) => call<Pod>("GET", `/v2/pods/${idPath(id)}::status`),
+  podVersions: (id: string) => call<string[]>("GET", `/v2/pods/${idPath(id)}::versions`),
+  podVersion: (id: string, version: string) => call<PodSpec>("GET", `/v2/pods/${idPath(id)}::versions/${encodeURIComponent(version)}`),
+  createPod: (pod: JsonObject, force = false) => call<PodSpec>("POST", `/v2/pods${forced(force)}`, pod),
+  updatePod: (id: string, pod: JsonObject, force = false) => call<PodSpec>("PUT", `/v2/pods/${idPath(id)}${forced(force)}`, pod),
+  destroyPod: (id: string, force = false) => call<unknown>("DELETE", `/v2/pods/${idPath(id)}${forced(force)}`),
+  killPodInstances: (id: string, instances: string[], wipe: boolean) => call<unknown>("DELETE", `/v2/pods/${idPath(id)}::instances?wipe=${wipe}`, instances),
   me: () => call<Me>("GET", "/v2/me"),
   daemons: () => call<{ daemons: Daemon[] }>("GET", "/v2/daemons"),
   agents: () => call<{ agents: Agent[] }>("GET", "/v2/agents"),

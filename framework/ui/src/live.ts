@@ -7,10 +7,11 @@ import { api, ApiError } from "./api";
 import { authorization, me, unknown } from "./session";
 import { Store } from "./store";
 import { follow, type Message } from "./stream";
-import type { App, Deployment, Info, QueueItem, StreamEvent } from "./types";
+import type { App, Deployment, Info, Pod, QueueItem, StreamEvent } from "./types";
 
 export interface Cluster {
   apps: App[];
+  pods: Pod[];
   deployments: Deployment[];
   queue: QueueItem[];
   info: Info | null;
@@ -34,7 +35,7 @@ const FIRST_VIEW = "dromos-first-view"; // a mark for those who measure: what is
 const FLUSH_MS = 50;
 const FEW_APPS = 10; // more are asked for all at once
 
-export const cluster = new Store<Cluster>({ apps: [], deployments: [], queue: [], info: null, leader: null, loadedAt: 0 });
+export const cluster = new Store<Cluster>({ apps: [], pods: [], deployments: [], queue: [], info: null, leader: null, loadedAt: 0 });
 export const connection = new Store<Connection>({ state: "connecting", why: "" });
 export const events = new Store<StreamEvent[]>([]);
 
@@ -119,8 +120,9 @@ function pause(): number {
 }
 
 async function everything(): Promise<Partial<Cluster>> {
-  const [apps, deployments, queue, info, leader, who] = await Promise.all([
+  const [apps, pods, deployments, queue, info, leader, who] = await Promise.all([
     api.apps(),
+    api.pods(),
     api.deployments(),
     api.queue(),
     api.info(),
@@ -128,25 +130,34 @@ async function everything(): Promise<Partial<Cluster>> {
     api.me(),
   ]);
   me.set(who);
-  return { apps: apps.apps, deployments, queue: queue.queue, info, leader };
+  return { apps: apps.apps, pods, deployments, queue: queue.queue, info, leader };
 }
 
-/** The few apps that events named, and the short lists. */
+/** The few apps and pods that events named, and the short lists. */
 async function some(ids: Set<string>): Promise<Partial<Cluster>> {
+  const pods = new Set(cluster.value.pods.map((pod) => pod.id));
+  const [deployments, queue, apps, changedPods] = await Promise.all([
+    api.deployments(),
+    api.queue(),
+    found([...ids].filter((id) => !pods.has(id)), (id) => api.appInList(id).then((body) => body.app)),
+    found([...ids].filter((id) => pods.has(id)), api.pod),
+  ]);
+  return { apps: merged(cluster.value.apps, apps), pods: merged(cluster.value.pods, changedPods), deployments, queue: queue.queue };
+}
+
+/** Each by its id; null for what is not there any more. */
+async function found<T>(ids: string[], ask: (id: string) => Promise<T>): Promise<Map<string, T | null>> {
   const gone = (error: unknown) => {
     if (error instanceof ApiError && error.status === 404) return null;
     throw error;
   };
-  const [deployments, queue, ...found] = await Promise.all([
-    api.deployments(),
-    api.queue(),
-    ...[...ids].map((id) => api.appInList(id).then((body) => body.app, gone)),
-  ]);
-  const fresh = new Map([...ids].map((id, index) => [id, found[index] as App | null]));
-  const kept = cluster.value.apps.filter((app) => fresh.get(app.id) !== null).map((app) => fresh.get(app.id) ?? app);
-  const known = new Set(kept.map((app) => app.id));
-  const created = [...fresh.values()].filter((app): app is App => app !== null && !known.has(app.id));
-  return { apps: [...kept, ...created], deployments, queue: queue.queue };
+  return new Map(await Promise.all(ids.map(async (id) => [id, await ask(id).catch(gone)] as const)));
+}
+
+function merged<T extends { id: string }>(all: T[], fresh: Map<string, T | null>): T[] {
+  const kept = all.filter((one) => fresh.get(one.id) !== null).map((one) => fresh.get(one.id) ?? one);
+  const known = new Set(kept.map((one) => one.id));
+  return [...kept, ...[...fresh.values()].filter((one): one is T & {} => one !== null && !known.has(one.id))];
 }
 
 function noteFailure(error: unknown): void {

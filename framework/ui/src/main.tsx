@@ -18,6 +18,7 @@ import { AppsPage } from "./pages/apps";
 import { DeploymentsPage } from "./pages/deployments";
 import { EventsPage } from "./pages/events";
 import { OverviewPage } from "./pages/overview";
+import { PodPage, PodsPage } from "./pages/pods";
 import { go, href, place } from "./router";
 import { useStore } from "./store";
 import { theme, toggleTheme } from "./theme";
@@ -26,6 +27,8 @@ const PAGES: Record<string, () => preact.JSX.Element> = {
   "": OverviewPage,
   apps: AppsPage,
   app: AppPage,
+  pod: PodPage,
+  pods: PodsPage,
   instance: InstancePage,
   instances: InstancesPage,
   deployments: DeploymentsPage,
@@ -33,6 +36,9 @@ const PAGES: Record<string, () => preact.JSX.Element> = {
   services: ServicesPage,
   events: EventsPage,
 };
+
+/** The section that the page of one thing belongs to. */
+const SECTION: Record<string, string> = { app: "apps", pod: "pods", instance: "instances" };
 
 function Page() {
   const text = useText();
@@ -66,7 +72,7 @@ function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void
   const who = useStore(me);
   const here = path[0] ?? "";
   const link = (to: string, label: Key, count = 0) => (
-    <a href={href(to ? [to] : [])} aria-current={here === to || ((to === "apps" && here === "app") || (to === "instances" && here === "instance")) ? "page" : undefined}>
+    <a href={href(to ? [to] : [])} aria-current={here === to || SECTION[here] === to ? "page" : undefined}>
       {text(label)}{count > 0 && <span class="count">{count}</span>}
     </a>
   );
@@ -76,6 +82,7 @@ function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void
       <nav aria-label="Dromos">
         {link("", "overview")}
         {link("apps", "applications")}
+        {link("pods", "pods")}
         {link("deployments", "deployments", running)}
         {link("instances", "instances")}
         {link("agents", "agents")}
@@ -110,6 +117,7 @@ const SHORTCUTS: [string, Key][] = [
   ["c", "shortcutCreate"],
   ["s", "shortcutScale"],
   ["g a", "shortcutApps"],
+  ["g p", "shortcutPods"],
   ["g d", "shortcutDeployments"],
   ["g i", "shortcutInstances"],
   ["g n", "shortcutAgents"],
@@ -146,6 +154,7 @@ function useShortcuts(open: (what: "help" | "search") => void): void {
       else if (keys === "c") here("action-create") || go(["apps"], { create: "1" });
       else if (keys === "s") here("action-scale");
       else if (keys === "g a") go(["apps"]);
+      else if (keys === "g p") go(["pods"]);
       else if (keys === "g d") go(["deployments"]);
       else if (keys === "g e") go(["events"]);
       else if (keys === "g i") go(["instances"]);

@@ -1,6 +1,6 @@
 // What the pages work out from what the API answers. Pure.
 
-import type { App, QueueItem, Task } from "./types";
+import type { App, Deployment, Pod, PodInstance, PodSpec, QueueItem, Task } from "./types";
 
 export type Status = "Running" | "Deploying" | "Suspended" | "Delayed" | "Waiting";
 export const STATUSES: Status[] = ["Running", "Deploying", "Suspended", "Delayed", "Waiting"];
@@ -10,12 +10,58 @@ export const HEALTH_KINDS: HealthKind[] = ["healthy", "unhealthy", "unknown", "s
 export type Health = Record<HealthKind, number>;
 
 export function status(app: App, queued: QueueItem | undefined): Status {
+  return statusOf(queued, Boolean(app.deployments?.length), app.instances === 0 && app.tasksRunning === 0);
+}
+
+export function podStatus(pod: Pod, queued: QueueItem | undefined, deployments: Deployment[]): Status {
+  const deploying = deployments.some((deployment) => deployment.affectedPods?.includes(pod.id));
+  return statusOf(queued, deploying, podInstances(pod) === 0 && pod.instances.length === 0);
+}
+
+function statusOf(queued: QueueItem | undefined, deploying: boolean, empty: boolean): Status {
   if (queued && !queued.delay.overdue && queued.delay.timeLeftSeconds > 0) return "Delayed";
   if (queued && queued.count > 0 && queued.processedOffersSummary.processedOffersCount > 0) return "Waiting";
-  if (app.deployments?.length) return "Deploying";
-  if (app.instances === 0 && app.tasksRunning === 0) return "Suspended";
+  if (deploying) return "Deploying";
+  if (empty) return "Suspended";
   if (queued && queued.count > 0) return "Waiting";
   return "Running";
+}
+
+/** How many instances are wanted. */
+export function podInstances(pod: Pod): number {
+  return pod.spec.scaling?.instances ?? 1;
+}
+
+/** What one instance takes, its executor aside. */
+export function podResources(pod: Pod): { cpus: number; mem: number } {
+  const of = (what: "cpus" | "mem") => pod.spec.containers.reduce((sum, container) => sum + (container.resources?.[what] ?? 0), 0);
+  return { cpus: of("cpus"), mem: of("mem") };
+}
+
+export function podInstanceHealth(instance: PodInstance): "healthy" | "unhealthy" | "unknown" | "staged" {
+  if (instance.status === "PENDING" || instance.status === "STAGING") return "staged";
+  if (instance.status !== "STABLE") return "unhealthy";
+  return instance.containers.some((container) => container.conditions.length > 0) ? "healthy" : "unknown";
+}
+
+export function podHealth(pod: Pod): Health {
+  const sum: Health = { healthy: 0, unhealthy: 0, unknown: 0, staged: 0, overcapacity: 0, unscheduled: 0 };
+  for (const instance of pod.instances) sum[podInstanceHealth(instance)] += 1;
+  const over = Math.max(0, pod.instances.length - podInstances(pod));
+  // What is beyond the wanted count shows once, as that.
+  for (const kind of ["healthy", "unknown"] as const) {
+    const taken = Math.min(sum[kind], over - sum.overcapacity);
+    sum[kind] -= taken;
+    sum.overcapacity += taken;
+  }
+  sum.unscheduled = Math.max(0, podInstances(pod) - pod.instances.length);
+  return sum;
+}
+
+/** A pod's answer as a person would have written it. */
+export function podDefinition({ version, ...definition }: PodSpec): Record<string, unknown> {
+  void version;
+  return definition;
 }
 
 /** Instances by health; all together at least what is wanted. What runs beyond the wanted count shows as over capacity. */
@@ -79,6 +125,10 @@ export function flatRows(apps: App[]): Row[] {
 
 function byId(a: { id: string }, b: { id: string }): number {
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}
+
+export function hasVolumes(app: App): boolean {
+  return ((app.container?.volumes as unknown[] | undefined) ?? []).length > 0;
 }
 
 /** `key`, `key==value`, `key:value` against an app's labels. */

@@ -44,6 +44,10 @@ export function appHref(id: string, tab = ""): string {
   return href(["app", ...id.split("/").filter(Boolean)], tab ? { tab } : {});
 }
 
+export function podHref(id: string, tab = ""): string {
+  return href(["pod", ...id.split("/").filter(Boolean)], tab ? { tab } : {});
+}
+
 export function groupHref(id: string): string {
   return href(["apps", ...id.split("/").filter(Boolean)]);
 }

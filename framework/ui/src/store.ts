@@ -1,6 +1,6 @@
 // A value that components can watch: the smallest thing that does it.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 export class Store<T> {
   private watchers = new Set<(value: T) => void>();
@@ -27,10 +27,16 @@ export class Store<T> {
 export function useStore<T>(store: Store<T>): T;
 export function useStore<T, S>(store: Store<T>, select: (value: T) => S): S;
 export function useStore<T, S>(store: Store<T>, select: (value: T) => S | T = (value) => value): S | T {
-  const [selected, setSelected] = useState(() => select(store.value));
+  const [, redraw] = useState(0);
+  const selected = select(store.value);
+  const drawn = useRef({ select, selected });
+  drawn.current = { select, selected };
   useEffect(() => {
-    setSelected(() => select(store.value));
-    return store.watch((value) => setSelected(() => select(value)));
+    const look = () => {
+      if (!Object.is(drawn.current.select(store.value), drawn.current.selected)) redraw((count) => count + 1);
+    };
+    look();
+    return store.watch(look);
   }, [store]);
   return selected;
 }

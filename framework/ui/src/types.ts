@@ -21,6 +21,7 @@ export interface Task {
   version: string;
   healthCheckResults?: HealthCheckResult[];
   ipAddresses?: { ipAddress: string; protocol: string }[];
+  localVolumes?: { containerPath: string; persistenceId: string }[];
   draining?: boolean;
 }
 
@@ -62,6 +63,54 @@ export interface App {
   [field: string]: unknown;
 }
 
+export interface TaskStats {
+  stats: {
+    counts: { staged: number; running: number; healthy: number; unhealthy: number };
+    lifeTime?: { averageSeconds: number; medianSeconds: number };
+  };
+}
+
+/** A pod's definition, as far as this page reads it. */
+export interface PodSpec {
+  id: string;
+  version: string;
+  labels?: Record<string, string>;
+  scaling?: { kind: string; instances: number };
+  containers: { name: string; resources?: { cpus: number; mem: number; disk: number; gpus: number } }[];
+  volumes?: JsonObject[];
+  [field: string]: unknown;
+}
+
+export interface PodContainer {
+  name: string;
+  containerId: string;
+  status: string;
+  statusSince: string;
+  message?: string;
+  conditions: { name: string; value: string }[];
+  endpoints: { name: string; allocatedHostPort?: number | null; healthy?: boolean }[];
+  resources?: { cpus: number; mem: number };
+}
+
+export interface PodInstance {
+  id: string;
+  status: "PENDING" | "STAGING" | "STABLE" | "DEGRADED" | "TERMINAL";
+  statusSince: string;
+  agentHostname: string;
+  agentId: string;
+  networks: { addresses: string[] }[];
+  containers: PodContainer[];
+  specReference: string;
+}
+
+export interface Pod {
+  id: string;
+  spec: PodSpec;
+  status: string;
+  statusSince: string;
+  instances: PodInstance[];
+}
+
 export interface DeploymentAction {
   action: string;
   app?: string;
@@ -91,6 +140,7 @@ export interface QueueItem {
   pod?: { id: string };
   count: number;
   since: string;
+  waitsFor?: string; // besides offers, one line
   delay: { timeLeftSeconds: number; overdue: boolean };
   processedOffersSummary: {
     processedOffersCount: number;
@@ -192,6 +242,21 @@ export interface JournalEntry {
   reason: string;
   outcome: string;
   rate?: number | null;
+}
+
+/** A persistent volume. `size` is in MB. */
+export interface Volume {
+  persistenceId: string;
+  containerPath: string;
+  size: number;
+  type: string;
+  runSpecId: string;
+  instanceId: string;
+  taskId?: string; // while it is in use
+  host: string;
+  agentId: string;
+  status: "attached" | "detached";
+  since: string;
 }
 
 export interface SandboxFile {

@@ -70,6 +70,15 @@ export function ago(date: Date, now = Date.now()): string {
   return format.format(Math.round(seconds / sizes[index]!), steps[index]![1]);
 }
 
+/** `3 min`, in the reader's language. */
+export function duration(seconds: number): string {
+  const steps: [number, string][] = [[60, "second"], [3600, "minute"], [86400, "hour"], [Infinity, "day"]];
+  const sizes = [1, 60, 3600, 86400];
+  const index = steps.findIndex(([limit]) => seconds < limit);
+  const format = new Intl.NumberFormat(document.documentElement.lang || "en", { style: "unit", unit: steps[index]![1], maximumFractionDigits: 1 });
+  return format.format(seconds / sizes[index]!);
+}
+
 export function shortId(id: string): string {
   return id.length > 44 ? `${id.slice(0, 24)}…${id.slice(-16)}` : id;
 }

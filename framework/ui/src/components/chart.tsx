@@ -20,7 +20,7 @@ function span(times: ArrayLike<number>): [number, number] {
   return [Math.min(times[0] ?? 0, last - LEAST_SPAN), last];
 }
 
-function clock(seconds: number): string {
+export function clock(seconds: number): string {
   return new Date(seconds * 1000).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }
 

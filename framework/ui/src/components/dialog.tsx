@@ -31,6 +31,7 @@ export function ActionDialog(props: {
   confirm: string;
   danger?: boolean;
   typed?: string; // must be typed to confirm
+  forceable?: string; // what is asked where the server refuses for now, other than for a deployment
   children?: ComponentChildren;
   act: (force: boolean) => Promise<unknown>;
   onClose: () => void;
@@ -38,17 +39,17 @@ export function ActionDialog(props: {
   const text = useText();
   const [typed, setTyped] = useState("");
   const { busy, error, run } = useAction(props.act, props.onClose);
-  const locked = error?.status === 409;
+  const again = locked(error) || (props.forceable !== undefined && error?.status === 409);
   const allowed = !props.typed || typed === props.typed;
   return (
     <Dialog title={props.title} onClose={props.onClose}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          if (allowed) void run(locked);
+          if (allowed) void run(again);
         }}
       >
-        <p>{locked ? text("forceQuestion") : props.question}</p>
+        <p>{again ? (props.forceable ?? text("forceQuestion")) : props.question}</p>
         {props.children}
         {props.typed && (
           <input autoFocus aria-label={props.question} value={typed} placeholder={props.typed} onInput={(e) => setTyped(e.currentTarget.value)} />
@@ -57,12 +58,17 @@ export function ActionDialog(props: {
         <footer class="dialog-foot">
           <button type="button" onClick={props.onClose}>{text("cancel")}</button>
           <button type="submit" class={props.danger ? "danger" : "primary"} disabled={busy || !allowed}>
-            {locked ? text("force") : props.confirm}
+            {again ? text("force") : props.confirm}
           </button>
         </footer>
       </form>
     </Dialog>
   );
+}
+
+/** Whether a deployment is in the way, which can be forced. */
+export function locked(error: ApiError | null): boolean {
+  return error?.status === 409 && error.lockedBy.length > 0;
 }
 
 export function useAction(act: (force: boolean) => Promise<unknown>, done: () => void) {

@@ -2,23 +2,24 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { api, type Problem } from "../api";
-import { useText } from "../i18n";
+import { type Translate, useText } from "../i18n";
 import type { Key } from "../i18n/en";
 import { refresh } from "../live";
 import { definitionOf, diff } from "../model";
 import { go } from "../router";
 import type { App, JsonObject } from "../types";
-import { Dialog, ErrorText, useAction } from "./dialog";
+import { Dialog, ErrorText, locked, useAction } from "./dialog";
 
 type Draft = Record<string, unknown>;
 
 const NEW_APP: Draft = { id: "/", cmd: "", cpus: 0.1, mem: 64, instances: 1 };
 
-export function EditDialog({ app, group = "/", onClose }: { app?: App; group?: string; onClose: () => void }) {
+/** `begin`: what to begin with, where that is not the app as it is. */
+export function EditDialog({ app, group = "/", draft: begin, onClose }: { app?: App; group?: string; draft?: Draft; onClose: () => void }) {
   const text = useText();
   const before = useMemo<Draft>(() => (app ? definitionOf(app) : { ...NEW_APP, id: group === "/" ? "/" : `${group}/` }), []);
-  const [draft, setDraft] = useState<Draft>(before);
-  const [source, setSource] = useState(() => JSON.stringify(before, null, 2));
+  const [draft, setDraft] = useState<Draft>(begin ?? before);
+  const [source, setSource] = useState(() => JSON.stringify(begin ?? before, null, 2));
   const [broken, setBroken] = useState("");
 
   const { busy, error, run } = useAction(async (force) => {
@@ -38,12 +39,9 @@ export function EditDialog({ app, group = "/", onClose }: { app?: App; group?: s
   };
   const write = (json: string) => {
     setSource(json);
-    try {
-      setDraft(JSON.parse(json) as Draft);
-      setBroken("");
-    } catch (failure) {
-      setBroken(failure instanceof Error ? failure.message : String(failure));
-    }
+    const { value, broken } = parsed(json, text);
+    if (value) setDraft(value);
+    setBroken(broken);
   };
   const changes = app ? diff(before, draft) : [];
   const problems = error?.problems ?? [];
@@ -54,7 +52,7 @@ export function EditDialog({ app, group = "/", onClose }: { app?: App; group?: s
       <form noValidate
         onSubmit={(event) => {
           event.preventDefault();
-          if (!broken) void run(error?.status === 409);
+          if (!broken) void run(locked(error));
         }}
       >
         <div class="edit">
@@ -70,7 +68,7 @@ export function EditDialog({ app, group = "/", onClose }: { app?: App; group?: s
             <legend>{text("json")}</legend>
             <textarea aria-label={text("json")} spellcheck={false} value={source} aria-invalid={broken ? "true" : "false"}
               onInput={(event) => write(event.currentTarget.value)} />
-            {broken && <p class="error" role="alert">{text("invalidJson", { why: broken })}</p>}
+            {broken && <p class="error" role="alert">{broken}</p>}
           </fieldset>
         </div>
         {app && (
@@ -83,12 +81,23 @@ export function EditDialog({ app, group = "/", onClose }: { app?: App; group?: s
         <footer class="dialog-foot">
           <button type="button" onClick={onClose}>{text("cancel")}</button>
           <button type="submit" class="primary" disabled={busy || Boolean(broken)}>
-            {error?.status === 409 ? text("force") : app ? text("save") : text("create")}
+            {locked(error) ? text("force") : app ? text("save") : text("create")}
           </button>
         </footer>
       </form>
     </Dialog>
   );
+}
+
+/** What was written as a JSON object, or why it is none. */
+export function parsed(source: string, text: Translate): { value: Draft | null; broken: string } {
+  try {
+    const value: unknown = JSON.parse(source);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return { value: value as Draft, broken: "" };
+    return { value: null, broken: text("notAnObject") };
+  } catch (failure) {
+    return { value: null, broken: text("invalidJson", { why: failure instanceof Error ? failure.message : String(failure) }) };
+  }
 }
 
 export function Changes({ changes }: { changes: ReturnType<typeof diff> }) {

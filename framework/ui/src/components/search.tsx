@@ -6,7 +6,7 @@ import { useText } from "../i18n";
 import { cluster } from "../live";
 import { instanceHref } from "../pages/instance";
 import { usePolled } from "../polled";
-import { appHref, goTo, groupHref, href } from "../router";
+import { appHref, goTo, groupHref, href, podHref } from "../router";
 import { useStore } from "../store";
 import { Dialog } from "./dialog";
 
@@ -21,7 +21,7 @@ const LEAST_FOR_INSTANCES = 3;
 
 export function SearchDialog({ onClose }: { onClose: () => void }) {
   const text = useText();
-  const { apps, deployments } = useStore(cluster);
+  const { apps, pods, deployments } = useStore(cluster);
   const [wanted, setWanted] = useState("");
   const [at, setAt] = useState(0);
   const agents = usePolled("agents", api.agents, 60_000).value?.agents;
@@ -33,13 +33,15 @@ export function SearchDialog({ onClose }: { onClose: () => void }) {
     const groups = new Set(apps.flatMap((app) => app.id.split("/").slice(1, -1).map((_, index, path) => `/${path.slice(0, index + 1).join("/")}`)));
     return [
       ...apps.map((app) => ({ kind: text("application"), name: app.id, to: appHref(app.id) })),
+      ...pods.map((pod) => ({ kind: text("pod"), name: pod.id, to: podHref(pod.id) })),
       ...[...groups].map((id) => ({ kind: text("group"), name: `${id}/`, to: groupHref(id) })),
       ...deployments.map((item) => ({ kind: text("deployment"), name: item.id, to: href(["deployments"]) })),
       ...(agents ?? []).map((agent) => ({ kind: text("agent"), name: `${agent.hostname} ${agent.id}`, to: href(["agents", agent.id]) })),
       ...(services ?? []).map((service) => ({ kind: text("service"), name: service.name, to: href(["services", service.name]) })),
       ...(tasks ?? []).map((task) => ({ kind: text("task"), name: task.id, to: instanceHref(task.id, task.appId) })),
+      ...(begun ? pods : []).flatMap((pod) => pod.instances.flatMap((instance) => instance.containers.map(({ containerId }) => ({ kind: text("task"), name: containerId, to: instanceHref(containerId, pod.id) })))),
     ];
-  }, [apps, deployments, agents, services, tasks]);
+  }, [begun, apps, pods, deployments, agents, services, tasks]);
   const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
   const hits = everything.filter((hit) => words.every((word) => hit.name.toLowerCase().includes(word))).slice(0, MOST);
   const open = (hit: Hit | undefined) => {
@@ -63,7 +65,7 @@ export function SearchDialog({ onClose }: { onClose: () => void }) {
         {hits.map((hit, index) => (
           <li key={hit.kind + hit.name}>
             <a href={hit.to} aria-current={index === at ? "true" : undefined} onClick={onClose}>
-              <span>{hit.name}</span><span class="faint hit-kind">{hit.kind}</span>
+              <span translate={false}>{hit.name}</span><span class="faint hit-kind">{hit.kind}</span>
             </a>
           </li>
         ))}

@@ -33,6 +33,12 @@ function fill(text: string, values: Record<string, string | number> = {}): strin
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole));
 }
 
-export function isKey(key: string): key is Key {
+function isKey(key: string): key is Key {
   return key in en;
+}
+
+/** What a name of the protocol is called, `state` and `TASK_RUNNING`; one that this page does not know stays as it is. */
+export function named(text: Translate, kind: string, name: string, fallback = name): string {
+  const key = `${kind}:${name}`;
+  return isKey(key) ? text(key) : fallback;
 }

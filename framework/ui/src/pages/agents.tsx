@@ -12,6 +12,7 @@ import { usePolled } from "../polled";
 import { appHref, href, place } from "../router";
 import { useStore } from "../store";
 import type { Agent, Task } from "../types";
+import { stateText } from "./events";
 import { instanceHref } from "./instance";
 
 export function AgentsPage() {
@@ -42,12 +43,12 @@ function AllAgents() {
           }
           row={(agent) => (
             <tr key={agent.id} class="tall">
-              <th scope="row" class="name agent"><a href={href(["agents", agent.id])} title={agent.id}>{agent.hostname}</a><br /><code class="faint">{shortId(agent.id)}</code></th>
+              <th scope="row" class="name agent" translate={false}><a href={href(["agents", agent.id])} title={agent.id}>{agent.hostname}</a><br /><code class="faint">{shortId(agent.id)}</code></th>
               <td><AgentBadge agent={agent} text={text} /></td>
               <td><Meter label={text("cpus")} used={agent.used.cpus} total={agent.resources.cpus} show={cpus} /></td>
               <td><Meter label={text("memory")} used={agent.used.mem} total={agent.resources.mem} show={memory} /></td>
               <td><Meter label={text("disk")} used={agent.used.disk} total={agent.resources.disk} show={memory} /></td>
-              <td>{Object.entries(agent.attributes).map(([name, value]) => <span class="label" key={name}>{name}: {value}</span>)}</td>
+              <td translate={false}>{Object.entries(agent.attributes).map(([name, value]) => <span class="label" key={name}>{name}: {value}</span>)}</td>
             </tr>
           )} />
       )}
@@ -77,7 +78,7 @@ function OneAgent({ id }: { id: string }) {
     <main class="page">
       <header class="page-head">
         <nav class="breadcrumbs" aria-label={text("agents")}>
-          <ol><li><a href={href(["agents"])}>{text("agents")}</a></li><li><h1>{agent.hostname}</h1></li></ol>
+          <ol><li><a href={href(["agents"])}>{text("agents")}</a></li><li translate={false}><h1>{agent.hostname}</h1></li></ol>
         </nav>
         <div class="actions">
           {agent.active && !agent.drain ? (
@@ -98,7 +99,7 @@ function OneAgent({ id }: { id: string }) {
           <div><dt>{text("registered")}</dt><dd><When time={agent.registeredAt ? new Date(agent.registeredAt * 1000).toISOString() : null} /></dd></div>
           <div><dt>Mesos</dt><dd>{agent.version}</dd></div>
           <div><dt>{text("agent")}</dt><dd><code>{agent.id}</code></dd></div>
-          {Object.entries(agent.attributes).map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
+          {Object.entries(agent.attributes).map(([name, value]) => <div key={name} translate={false}><dt>{name}</dt><dd>{value}</dd></div>)}
         </dl>
       </Card>
       {here.length > 0 ? <TaskTable tasks={here} label={text("instances")} /> : <Empty title={text("noTasksHere")} />}
@@ -123,10 +124,10 @@ export function TaskTable({ tasks, label }: { tasks: Task[]; label: string }) {
       }
       row={(task) => (
         <tr key={task.id}>
-          <th scope="row" class="name"><a href={instanceHref(task.id, task.appId)} title={task.id}><code>{task.id}</code></a></th>
-          <td class="name"><a href={appHref(task.appId)} title={task.appId}>{task.appId}</a></td>
-          <td>{task.state.replace(/^TASK_/, "").toLowerCase()}</td>
-          <td>{task.host}{task.ports?.length ? <span class="faint">:{task.ports.join(", ")}</span> : null}</td>
+          <th scope="row" class="name" translate={false}><a href={instanceHref(task.id, task.appId)} title={task.id}><code>{task.id}</code></a></th>
+          <td class="name" translate={false}><a href={appHref(task.appId)} title={task.appId}>{task.appId}</a></td>
+          <td>{stateText(task.state, text)}</td>
+          <td translate={false}>{task.host}{task.ports?.length ? <span class="faint">:{task.ports.join(", ")}</span> : null}</td>
           <td><When time={task.startedAt ?? task.stagedAt} /></td>
         </tr>
       )} />

@@ -3,23 +3,26 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { api, ApiError } from "../api";
 import { AppActions } from "../components/actions";
-import { Badge, Card, cpus, Empty, HealthBar, memory, shortId, StatusBadge, When } from "../components/basics";
+import { Badge, Card, cpus, duration, Empty, HealthBar, memory, shortId, StatusBadge, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
-import { Changes } from "../components/edit";
+import { EditDialog } from "../components/edit";
+import { History } from "../components/history";
 import { ActionButton } from "../components/permitted";
+import { WhyWaiting } from "../components/waiting";
 import { WindowedTable } from "../components/windowed";
 import { useText } from "../i18n";
 import type { Key } from "../i18n/en";
-import { cluster, events, refresh } from "../live";
-import { definitionOf, diff, health, status, taskHealth } from "../model";
+import { cluster, refresh } from "../live";
+import { definitionOf, health, status, taskHealth } from "../model";
+import { usePolled } from "../polled";
 import { appHref, place } from "../router";
 import { useStore } from "../store";
 import type { App, JsonObject, QueueItem, Task } from "../types";
 import { Breadcrumbs } from "./apps";
 import { Autoscaling } from "./autoscale";
-import { appOf, Timeline } from "./events";
+import { EventsOf, stateText } from "./events";
 import { FailedLink, instanceHref } from "./instance";
-import { reasonsOf } from "./overview";
+import { Volumes } from "./volumes";
 
 const TABS = ["instances", "configuration", "autoscaling", "debug", "volumes", "events"] as const;
 type Tab = (typeof TABS)[number];
@@ -32,6 +35,7 @@ export function AppPage() {
   const { app, error } = useApp(id);
   const tab = (TABS as readonly string[]).includes(query.get("tab") ?? "") ? (query.get("tab") as Tab) : "instances";
   const queued = queue.find((item) => item.app?.id === id);
+  const [draft, setDraft] = useState<Record<string, unknown> | null>(null);
 
   if (error?.status === 404) return <main class="page"><Empty whole title={text("appGone", { id })} /></main>;
   if (!app) return <main class="page"><Empty whole title={error ? error.message : text("connecting")} /></main>;
@@ -42,17 +46,23 @@ export function AppPage() {
         <AppActions app={app} queued={queued} />
       </header>
       <Summary app={app} queued={queued} />
-      <nav class="tabs" aria-label={id}>
+      <nav class="tabs" aria-label={text("sections")}>
         {TABS.map((name) => (
           <a key={name} href={appHref(id, name === "instances" ? "" : name)} aria-current={tab === name ? "page" : undefined}>{text(name as Key)}</a>
         ))}
       </nav>
       {tab === "instances" && <Instances app={app} />}
-      {tab === "configuration" && <Configuration app={app} />}
+      {tab === "configuration" && (
+        <History id={id} current={app.version} definition={definitionOf(app)} list={async () => (await api.versions(id)).versions}
+          at={async (version) => definitionOf(await api.version(id, version))} rollBack={(version, _old, force) => api.rollback(id, version, force)} onEdit={setDraft} />
+      )}
       {tab === "autoscaling" && <Autoscaling app={app} />}
       {tab === "debug" && <Debug app={app} queued={queued} />}
-      {tab === "volumes" && <Volumes app={app} />}
-      {tab === "events" && <AppEvents id={id} />}
+      {tab === "volumes" && (
+        <Volumes id={id} declared={(app.container?.volumes as JsonObject[] | undefined) ?? []} wipe={(volume) => api.kill([volume.instanceId], false, true)} />
+      )}
+      {tab === "events" && <EventsOf id={id} uri={`/v2/apps${id}`} />}
+      {draft && <EditDialog app={app} draft={draft} onClose={() => setDraft(null)} />}
     </main>
   );
 }
@@ -130,7 +140,7 @@ function Instances({ app }: { app: App }) {
         }
         row={(task) => <TaskRow key={task.id} task={task} current={app.version} chosen={chosen.has(task.id)} onToggle={() => toggle(task.id)} />} />
       {asked && (
-        <ActionDialog title={text(asked)} question={living.join("\n")} confirm={text(asked)} danger onClose={() => (setAsked(null), refresh(0))}
+        <ActionDialog title={text(asked)} question={`${text(`${asked}Question`)}\n\n${living.join("\n")}`} confirm={text(asked)} danger onClose={() => (setAsked(null), refresh(0))}
           act={async (force) => (await api.kill(living, asked === "killScale", asked === "killWipe", force), setChosen(new Set()))} />
       )}
     </>
@@ -142,117 +152,79 @@ function TaskRow({ task, current, chosen, onToggle }: { task: Task; current?: st
   const is = taskHealth(task);
   return (
     <tr>
-      <td><input type="checkbox" aria-label={task.id} checked={chosen} onChange={onToggle} /></td>
-      <th scope="row" class="name"><a href={instanceHref(task.id, task.appId)} title={task.id}><code>{shortId(task.id)}</code></a></th>
+      <td><input type="checkbox" aria-label={task.id} translate={false} checked={chosen} onChange={onToggle} /></td>
+      <th scope="row" class="name" translate={false}><a href={instanceHref(task.id, task.appId)} title={task.id}><code>{shortId(task.id)}</code></a></th>
       <td><span class={`dot health-${is}`} aria-hidden="true" /> {text(is)}</td>
-      <td>{task.state.replace(/^TASK_/, "").toLowerCase()}</td>
-      <td>{task.host}{task.ports?.length ? <span class="faint">:{task.ports.join(", ")}</span> : null}</td>
+      <td>{stateText(task.state, text)}</td>
+      <td translate={false}>{task.host}{task.ports?.length ? <span class="faint">:{task.ports.join(", ")}</span> : null}</td>
       <td>{current && task.version === current ? <span class="faint">{text("current")}</span> : <When time={task.version} />}</td>
       <td><When time={task.startedAt ?? task.stagedAt} /></td>
     </tr>
   );
 }
 
-function Configuration({ app }: { app: App }) {
-  const text = useText();
-  const [versions, setVersions] = useState<string[]>([]);
-  const [chosen, setChosen] = useState(app.version);
-  const [other, setOther] = useState<App | null>(null);
-  const [asked, setAsked] = useState(false);
-  useEffect(() => void api.versions(app.id).then((body) => setVersions([...body.versions].sort().reverse()), () => setVersions([])), [app.id, app.version]);
-  useEffect(() => {
-    setOther(null);
-    if (chosen !== app.version) void api.version(app.id, chosen).then(setOther, () => setOther(null));
-  }, [app.id, app.version, chosen]);
-  const shown = other ?? app;
-  return (
-    <div class="configuration">
-      <Card title={text("version")}>
-        <ol class="versions">
-          {versions.map((version) => (
-            <li key={version}>
-              <button type="button" aria-pressed={version === chosen} onClick={() => setChosen(version)}>
-                <When time={version} />
-                <code>{version}</code>
-                {version === app.version && <Badge kind="good">{text("current")}</Badge>}
-              </button>
-            </li>
-          ))}
-        </ol>
-      </Card>
-      <div>
-        {other && (
-          <Card title={text("compare")} actions={<ActionButton verb="update" path={app.id} kind="primary" onClick={() => setAsked(true)}>{text("rollBackTo")}</ActionButton>}>
-            <Changes changes={diff(definitionOf(app), definitionOf(other))} />
-          </Card>
-        )}
-        <Card title={text("json")}><pre class="json" tabIndex={0}>{JSON.stringify(definitionOf(shown), null, 2)}</pre></Card>
-      </div>
-      {asked && (
-        <ActionDialog title={text("rollBack")} question={`${app.id} → ${chosen}`} confirm={text("rollBack")} onClose={() => (setAsked(false), refresh(0))}
-          act={async (force) => (await api.rollback(app.id, chosen, force), setChosen(app.version))} />
-      )}
-    </div>
-  );
-}
-
 function Debug({ app, queued }: { app: App; queued?: QueueItem }) {
   const text = useText();
   const failure = app.lastTaskFailure;
-  const summary = queued?.processedOffersSummary;
   return (
-    <div class="columns">
-      <Card title={text("whyWaiting")}>
-        {queued && queued.count > 0 ? (
-          <>
-            <ul class="problems">{reasonsOf(queued, text).map((reason) => <li key={reason}>{reason}</li>)}</ul>
-            <p class="faint">{text("offersSeen", { count: summary!.processedOffersCount, unused: summary!.unusedOffersCount })}</p>
-            {queued.delay.timeLeftSeconds > 0 && <p>{text("nextTry", { seconds: queued.delay.timeLeftSeconds })}</p>}
-          </>
-        ) : (
-          <p class="faint">{text("notWaiting")}</p>
-        )}
-      </Card>
-      <Card title={text("lastFailure")}>
-        {failure ? (
-          <dl class="facts">
-            <dt>{text("state")}</dt><dd><Badge kind="bad">{failure.state}</Badge></dd>
-            <dt>{text("message")}</dt><dd class="pre">{failure.message}</dd>
-            <dt>{text("host")}</dt><dd>{failure.host}</dd>
-            <dt>{text("task")}</dt><dd><code>{failure.taskId}</code> <FailedLink task={failure.taskId} app={app.id} agent={failure.slaveId} /></dd>
-            <dt>{text("updated")}</dt><dd><When time={failure.timestamp} /></dd>
-          </dl>
-        ) : (
-          <p class="faint">{text("noFailure")}</p>
-        )}
-      </Card>
-    </div>
+    <>
+      <div class="columns">
+        <WhyWaiting queued={queued} />
+        <Card title={text("lastFailure")}>
+          {failure ? (
+            <dl class="facts">
+              <dt>{text("state")}</dt><dd translate={false}><Badge kind="bad">{failure.state}</Badge></dd>
+              <dt>{text("message")}</dt><dd class="pre" translate={false}>{failure.message}</dd>
+              <dt>{text("host")}</dt><dd translate={false}>{failure.host}</dd>
+              <dt>{text("task")}</dt><dd><code>{failure.taskId}</code> <FailedLink task={failure.taskId} app={app.id} agent={failure.slaveId} /></dd>
+              <dt>{text("updated")}</dt><dd><When time={failure.timestamp} /></dd>
+            </dl>
+          ) : (
+            <p class="faint">{text("noFailure")}</p>
+          )}
+        </Card>
+      </div>
+      <Statistics app={app} />
+    </>
   );
 }
 
-function Volumes({ app }: { app: App }) {
+const STATS: [string, Key][] = [
+  ["startedAfterLastScaling", "statsAfterScaling"],
+  ["withLatestConfig", "statsLatest"],
+  ["withOutdatedConfig", "statsOutdated"],
+  ["totalSummary", "statsTotal"],
+];
+
+/** How many instances there are of which kind, and how long they have lived. */
+function Statistics({ app }: { app: App }) {
   const text = useText();
-  const volumes = (app.container?.volumes as JsonObject[] | undefined) ?? [];
-  if (volumes.length === 0) return <Empty title={text("noVolumes")} />;
+  const loadedAt = useStore(cluster, (value) => value.loadedAt);
+  const { value } = usePolled(`stats ${app.id}`, () => api.stats(app.id), 10_000, loadedAt);
+  const stats = value?.app.tasksStats ?? {};
+  const rows = STATS.filter(([name]) => stats[name]);
+  if (rows.length === 0) return null;
   return (
     <div class="table-wrap" tabIndex={0}>
-      <table class="table">
-        <thead><tr><th scope="col">{text("containerPath")}</th><th scope="col">{text("hostPath")}</th><th scope="col">{text("mode")}</th></tr></thead>
+      <table class="table" aria-label={text("statistics")}>
+        <thead>
+          <tr>
+            <th scope="col">{text("instances")}</th><th scope="col" class="number">{text("running")}</th><th scope="col" class="number">{text("healthy")}</th>
+            <th scope="col" class="number">{text("unhealthy")}</th><th scope="col" class="number">{text("staged")}</th><th scope="col" class="number">{text("medianLife")}</th>
+          </tr>
+        </thead>
         <tbody>
-          {volumes.map((volume, index) => (
-            <tr key={index}>
-              <th scope="row" class="name"><code>{String(volume.containerPath)}</code></th>
-              <td><code>{typeof volume.hostPath === "string" ? volume.hostPath : JSON.stringify(volume.persistent ?? volume.external ?? volume.secret ?? null)}</code></td>
-              <td>{String(volume.mode ?? "")}</td>
-            </tr>
-          ))}
+          {rows.map(([name, label]) => {
+            const { counts, lifeTime } = stats[name]!.stats;
+            return (
+              <tr key={name}>
+                <th scope="row">{text(label)}</th><td class="number">{counts.running}</td><td class="number">{counts.healthy}</td>
+                <td class="number">{counts.unhealthy}</td><td class="number">{counts.staged}</td><td class="number">{lifeTime ? duration(lifeTime.medianSeconds) : "–"}</td>
+              </tr>
+            );
+          })}
         </tbody>
       </table>
     </div>
   );
-}
-
-function AppEvents({ id }: { id: string }) {
-  const all = useStore(events);
-  return <Timeline events={all.filter((event) => appOf(event) === id || String(event.uri ?? "").startsWith(`/v2/apps${id}`))} />;
 }

@@ -10,7 +10,7 @@ import { WindowedTable } from "../components/windowed";
 import { useText } from "../i18n";
 import type { Key } from "../i18n/en";
 import { cluster, refresh } from "../live";
-import { addHealth, flatRows, health, HEALTH_KINDS, matchesLabel, type Row, rowsOf, status, STATUSES } from "../model";
+import { addHealth, flatRows, hasVolumes, health, HEALTH_KINDS, matchesLabel, type Row, rowsOf, status, STATUSES } from "../model";
 import { appHref, go, groupHref, href, place, setQuery } from "../router";
 import { useStore } from "../store";
 import type { App, QueueItem } from "../types";
@@ -26,7 +26,7 @@ export function AppsPage() {
   const queued = useMemo(() => new Map(queue.flatMap((item) => (item.app ? [[item.app.id, item] as const] : []))), [queue]);
   const inside = useMemo(() => apps.filter((app) => group === "/" || app.id.startsWith(`${group}/`)), [apps, group]);
   const rows = useMemo(() => visibleRows(inside, group, query, queued), [inside, group, query, queued]);
-  const filtered = ["text", "status", "health", "label"].some((key) => query.get(key));
+  const filtered = ["text", "status", "health", "label", "volumes"].some((key) => query.get(key));
 
   return (
     <main class="page">
@@ -45,7 +45,7 @@ export function AppsPage() {
         <Empty title={text("connecting")} />
       ) : filtered ? (
         <Empty title={text("noMatch")}>
-          <button type="button" onClick={() => setQuery({ text: "", status: "", health: "", label: "" })}>{text("clearFilters")}</button>
+          <button type="button" onClick={() => setQuery({ text: "", status: "", health: "", label: "", volumes: "" })}>{text("clearFilters")}</button>
         </Empty>
       ) : (
         <Empty title={text("noApps")}>{text("noAppsExplained")}</Empty>
@@ -71,7 +71,8 @@ function visibleRows(apps: App[], group: string, query: URLSearchParams, queued:
       (!wanted || app.id.toLowerCase().includes(wanted)) &&
       (!statuses.length || statuses.includes(status(app, queued.get(app.id)))) &&
       (!healths.length || healths.some((kind) => health(app)[kind as keyof ReturnType<typeof health>] > 0)) &&
-      (!label || matchesLabel(app, label)),
+      (!label || matchesLabel(app, label)) &&
+      (!query.get("volumes") || hasVolumes(app)),
   );
   const flat = query.get("view") === "flat" || Boolean(wanted);
   const rows = flat ? flatRows(matching) : rowsOf(matching, group);
@@ -124,7 +125,7 @@ function AppRow({ row, group, queued }: { row: Row; group: string; queued: Map<s
   const name = group !== "/" && row.id.startsWith(`${group}/`) ? row.id.slice(group.length + 1) : row.id.slice(1);
   return (
     <tr>
-      <th scope="row" class="name">
+      <th scope="row" class="name" translate={false}>
         <a href={app ? appHref(row.id) : groupHref(row.id)} title={row.id}>
           <span class={app ? "glyph app" : "glyph group"} aria-hidden="true" />
           {name}
@@ -171,6 +172,7 @@ function Filters() {
           </button>
         ))}
       </div>
+      <button type="button" class="chip" aria-pressed={Boolean(query.get("volumes"))} onClick={() => setQuery({ volumes: query.get("volumes") ? "" : "1" })}>{text("withVolumes")}</button>
       <div class="chips end" role="group" aria-label={text("grouped")}>
         <button type="button" class="chip" aria-pressed={query.get("view") !== "flat"} onClick={() => setQuery({ view: "" })}>{text("grouped")}</button>
         <button type="button" class="chip" aria-pressed={query.get("view") === "flat"} onClick={() => setQuery({ view: "flat" })}>{text("flat")}</button>
@@ -187,11 +189,11 @@ export function Breadcrumbs({ path, leaf, linked = false }: { path: string[]; le
       <ol>
         <li>{path.length === 0 && !leaf ? <h1>{text("applications")}</h1> : <a href={href(["apps"])}>{text("applications")}</a>}</li>
         {path.map((segment, index) => (
-          <li key={index}>
+          <li key={index} translate={false}>
             {index === path.length - 1 && !leaf ? <h1>{segment}</h1> : <a href={(linked && index === path.length - 1 ? appHref : groupHref)(`/${path.slice(0, index + 1).join("/")}`)}>{segment}</a>}
           </li>
         ))}
-        {leaf && <li><h1>{leaf}</h1></li>}
+        {leaf && <li translate={false}><h1>{leaf}</h1></li>}
       </ol>
     </nav>
   );

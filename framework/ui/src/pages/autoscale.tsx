@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import { api } from "../api";
 import { Badge, Card, Empty, When } from "../components/basics";
 import { Chart } from "../components/chart";
-import { useText } from "../i18n";
+import { named, type Translate, useText } from "../i18n";
 import { usePolled } from "../polled";
 import type { App, JournalEntry } from "../types";
 
@@ -32,10 +32,10 @@ export function Autoscaling({ app }: { app: App }) {
             {journal.slice(-100).reverse().map((entry, index) => (
               <tr key={`${entry.at}-${index}`}>
                 <td><When time={new Date(entry.at * 1000).toISOString()} /></td>
-                <td><Badge kind={entry.outcome === "scaled" ? "status-deploying" : entry.outcome === "refused" ? "bad" : "plain"}>{entry.outcome}</Badge></td>
+                <td><Badge kind={entry.outcome === "scaled" ? "status-deploying" : entry.outcome === "refused" ? "bad" : "plain"}>{named(text, "outcome", entry.outcome)}</Badge></td>
                 <td class="number">{entry.instances}{entry.decided !== entry.instances && ` → ${entry.decided}`}</td>
                 <td class="number">{typeof entry.rate === "number" ? entry.rate.toFixed(1) : "–"}</td>
-                <td class="wrap">{entry.reason}</td>
+                <td class="wrap" translate={false}>{entry.reason}</td>
               </tr>
             ))}
           </tbody>
@@ -45,7 +45,7 @@ export function Autoscaling({ app }: { app: App }) {
   );
 }
 
-function seriesOf(journal: JournalEntry[], target: number, [least, most]: readonly [number, number], text: ReturnType<typeof useText>) {
+function seriesOf(journal: JournalEntry[], target: number, [least, most]: readonly [number, number], text: Translate) {
   const constant = (value: number) => journal.map(() => value);
   return [
     ...(target > 0 ? [{ label: text("demand"), colour: "staged", values: journal.map((entry) => (typeof entry.rate === "number" ? entry.rate / target : null)) }] : []),

@@ -5,11 +5,13 @@ import { api } from "../api";
 import { Badge, Card, Empty, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
 import { ActionButton } from "../components/permitted";
-import { useText } from "../i18n";
+import { named, type Translate, useText } from "../i18n";
 import { cluster, refresh } from "../live";
-import { appHref } from "../router";
+import { appHref, podHref } from "../router";
 import { useStore } from "../store";
-import type { Deployment } from "../types";
+import type { Deployment, DeploymentAction } from "../types";
+
+const MOST_NAMES = 6;
 
 export function DeploymentsPage() {
   const text = useText();
@@ -25,16 +27,21 @@ export function DeploymentsPage() {
 export function DeploymentCard({ deployment }: { deployment: Deployment }) {
   const text = useText();
   const [asked, setAsked] = useState<"roll back" | "stop" | "go" | null>(null);
-  const path = deployment.affectedApps[0] ?? "/";
+  const affected = [
+    ...deployment.affectedApps.map((id) => ({ id, to: appHref(id) })),
+    ...(deployment.affectedPods ?? []).map((id) => ({ id, to: podHref(id) })),
+  ];
+  const names = affected.map(({ id }) => id).join(", ");
+  const path = affected[0]?.id ?? "/";
   const waits = deployment.currentActions.some((action) => action.rollout?.state === "waiting for go");
   const close = () => (setAsked(null), refresh(0));
   return (
     <Card>
       <div class="deployment">
         <div>
-          <div class="deployment-apps">
-            {deployment.affectedApps.slice(0, 6).map((id) => <a key={id} href={appHref(id)}>{id}</a>)}
-            {deployment.affectedApps.length > 6 && <span class="faint">+{deployment.affectedApps.length - 6}</span>}
+          <div class="deployment-apps" translate={false}>
+            {affected.slice(0, MOST_NAMES).map(({ id, to }) => <a key={id} href={to}>{id}</a>)}
+            {affected.length > MOST_NAMES && <span class="faint">+{affected.length - MOST_NAMES}</span>}
           </div>
           <p class="faint"><When time={deployment.version} /> · <code>{deployment.id}</code></p>
         </div>
@@ -42,7 +49,10 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
           <progress max={deployment.totalSteps} value={Math.max(0, deployment.currentStep - 0.5)} aria-label={text("step", { current: deployment.currentStep, total: deployment.totalSteps })} />
           <span>{text("step", { current: deployment.currentStep, total: deployment.totalSteps })}</span>
           <div class="chips">{deployment.currentActions.slice(0, 8).map((action, index) => (
-            <span key={index}><Badge kind="status-deploying">{action.action}</Badge>{action.rollout && <> <Badge kind={action.rollout.state === "running" ? "plain" : "warn"}>{action.rollout.strategy}: {action.rollout.state}</Badge></>}</span>
+            <span key={index}>
+              <Badge kind="status-deploying">{named(text, "action", action.action)}</Badge>
+              {action.rollout && <> <Badge kind={action.rollout.state === "completing" ? "plain" : "warn"}>{rolloutText(action.rollout, text)}</Badge></>}
+            </span>
           ))}</div>
         </div>
         <div class="actions">
@@ -52,13 +62,18 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
         </div>
       </div>
       {asked === "go" && (
-        <ActionDialog title={text("goOn")} question={text("goOnQuestion", { id: deployment.affectedApps.join(", ") })} confirm={text("goOn")} onClose={close}
+        <ActionDialog title={text("goOn")} question={text("goOnQuestion", { id: names })} confirm={text("goOn")} forceable={text("goForceQuestion")} onClose={close}
           act={(force) => api.go(deployment.id, force)} />
       )}
       {(asked === "stop" || asked === "roll back") && (
-        <ActionDialog title={text(asked === "stop" ? "stop" : "rollBack")} question={deployment.affectedApps.join(", ")} confirm={text(asked === "stop" ? "stop" : "rollBack")}
+        <ActionDialog title={text(asked === "stop" ? "stop" : "rollBack")} question={text(asked === "stop" ? "stopQuestion" : "rollBackDeployment", { id: names })} confirm={text(asked === "stop" ? "stop" : "rollBack")}
           danger={asked === "stop"} onClose={close} act={() => api.cancelDeployment(deployment.id, asked === "stop")} />
       )}
     </Card>
   );
+}
+
+function rolloutText({ strategy, state, phase, shares }: NonNullable<DeploymentAction["rollout"]>, text: Translate): string {
+  const share = strategy === "canary" && shares[phase - 1] !== undefined ? ` ${shares[phase - 1]} %` : "";
+  return `${named(text, "rollout", strategy)}${share}: ${named(text, "rolloutState", state)}`;
 }

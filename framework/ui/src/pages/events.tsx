@@ -1,12 +1,14 @@
-// What happened since this page was opened, newest first; for one app or for all.
+// What happened, as far back as the server keeps it, newest first; for one app or for all.
 
 import { useState } from "preact/hooks";
 import { Badge, Empty, When } from "../components/basics";
-import { useText } from "../i18n";
-import { events } from "../live";
-import { appHref } from "../router";
+import { named, type Translate, useText } from "../i18n";
+import { cluster, events } from "../live";
+import { appHref, podHref } from "../router";
 import { useStore } from "../store";
-import type { StreamEvent } from "../types";
+import type { DeploymentAction, StreamEvent } from "../types";
+
+const MOST_NAMES = 4;
 
 export function EventsPage() {
   const text = useText();
@@ -32,7 +34,7 @@ export function Timeline({ events: shown }: { events: StreamEvent[] }) {
       {shown.map((event) => (
         <li key={event.id}>
           <When time={event.timestamp} />
-          <Badge kind={tone(event)}>{event.eventType.replace(/_event$/, "").replaceAll("_", " ")}</Badge>
+          <Badge kind={tone(event)}>{eventName(event.eventType, text)}</Badge>
           <EventText event={event} />
         </li>
       ))}
@@ -45,14 +47,44 @@ export function appOf(event: StreamEvent): string | null {
   return typeof id === "string" ? id : null;
 }
 
+/** The events of one app or pod; those of requests name it in their `uri` alone, those of deployments in their plan. */
+export function EventsOf({ id, uri }: { id: string; uri: string }) {
+  const all = useStore(events);
+  return <Timeline events={all.filter((event) => appOf(event) === id || isBelow(String(event.uri ?? ""), uri) || deployed(event).includes(id))} />;
+}
+
+/** The apps and pods that the plan of a deployment's event changes. */
+function deployed(event: StreamEvent): string[] {
+  const plan = event.plan as { steps?: { actions: DeploymentAction[] }[] } | undefined;
+  return [...new Set((plan?.steps ?? []).flatMap((step) => step.actions.map((action) => action.app ?? action.pod ?? "")))];
+}
+
+function isBelow(path: string, above: string): boolean {
+  return path === above || path.startsWith(`${above}/`) || path.startsWith(`${above}::`);
+}
+
+function eventName(type: string, text: Translate): string {
+  const name = type.replace(/_event$/, "");
+  return named(text, "event", name, name.replaceAll("_", " "));
+}
+
+/** A state of Mesos, in plain words. */
+export function stateText(state: string, text: Translate): string {
+  return named(text, "state", state, state.replace(/^TASK_/, "").toLowerCase());
+}
+
 function EventText({ event }: { event: StreamEvent }) {
-  const app = appOf(event);
+  const text = useText();
+  const { pods } = useStore(cluster, (value) => value);
+  const own = appOf(event);
+  const ids = own ? [own] : deployed(event);
+  const to = (id: string) => (pods.some((pod) => pod.id === id) ? podHref(id) : appHref(id));
   const said = ["taskStatus", "condition", "message", "reason", "uri", "groupId"].map((key) => event[key]).filter((value) => typeof value === "string" && value);
-  if (typeof event.healthy === "boolean") said.push(event.healthy ? "healthy" : "unhealthy");
-  if (typeof event.alive === "boolean") said.push(event.alive ? "healthy" : "unhealthy");
+  const verdict = typeof event.healthy === "boolean" ? event.healthy : event.alive;
   return (
     <span class="event-text">
-      {app && <a href={appHref(app)}>{app}</a>} {said.join(" · ")}
+      <span translate={false}>{ids.slice(0, MOST_NAMES).map((id) => <><a key={id} href={to(id)}>{id}</a> </>)}{ids.length > MOST_NAMES && `+${ids.length - MOST_NAMES} `}{said.join(" · ")}</span>
+      {typeof verdict === "boolean" && <span> {text(verdict ? "healthy" : "unhealthy")}</span>}
     </span>
   );
 }

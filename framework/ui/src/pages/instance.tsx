@@ -10,10 +10,11 @@ import type { Key } from "../i18n/en";
 import { cluster, refresh } from "../live";
 import { taskHealth } from "../model";
 import { usePolled } from "../polled";
-import { href, place } from "../router";
+import { href, place, podHref } from "../router";
 import { useStore } from "../store";
-import type { SandboxFile, Task } from "../types";
+import type { Pod, SandboxFile, Task } from "../types";
 import { Breadcrumbs } from "./apps";
+import { stateText } from "./events";
 
 const TABS = ["stdout", "stderr", "files"] as const;
 const LOG_MS = 1_000;
@@ -31,18 +32,19 @@ export function InstancePage() {
   const app = query.get("app") ?? "/";
   const agent = query.get("agent") ?? "";
   const loadedAt = useStore(cluster, (value) => value.loadedAt);
-  const { value } = usePolled(app, () => api.tasks(app), 15_000, loadedAt);
-  const task = value?.tasks.find((one) => one.id === id);
+  const pod = useStore(cluster, (value) => value.pods.find((one) => one.id === app));
+  const { value } = usePolled(`tasks ${app} ${pod !== undefined}`, async () => (pod ? null : await api.tasks(app)), 15_000, loadedAt);
+  const task = pod ? taskOf(pod, id) : value?.tasks.find((one) => one.id === id);
   const wanted = query.get("tab") ?? "";
   const tab = (TABS as readonly string[]).includes(wanted) ? wanted : query.get("file") ? "file" : "stdout";
   const where = (more: Record<string, string>) => instanceHref(id, app, { ...(agent && { agent }), ...more });
   return (
     <main class="page">
       <header class="page-head">
-        <Breadcrumbs path={app.split("/").filter(Boolean)} linked leaf={id} />
-        {task && <Kill task={task} app={app} />}
+        {pod ? <PodBreadcrumbs pod={app} leaf={id} /> : <Breadcrumbs path={app.split("/").filter(Boolean)} linked leaf={id} />}
+        {task && !pod && <Kill task={task} app={app} />}
       </header>
-      {task ? <Facts task={task} /> : <p class="faint summary">{value ? text("instanceEnded") : text("connecting")}</p>}
+      {task ? <Facts task={task} /> : <p class="faint summary">{value || pod ? text("instanceEnded") : text("connecting")}</p>}
       <nav class="tabs" aria-label={text("instances")}>
         {TABS.map((name) => (
           <a key={name} href={where({ tab: name })} aria-current={tab === name ? "page" : undefined}>{name === "files" ? text("files") : name}</a>
@@ -55,17 +57,43 @@ export function InstancePage() {
   );
 }
 
+function PodBreadcrumbs({ pod, leaf }: { pod: string; leaf: string }) {
+  const text = useText();
+  return (
+    <nav class="breadcrumbs" aria-label={text("pods")}>
+      <ol><li><a href={href(["pods"])}>{text("pods")}</a></li><li translate={false}><a href={podHref(pod)}>{pod.slice(1)}</a></li><li translate={false}><h1>{leaf}</h1></li></ol>
+    </nav>
+  );
+}
+
+/** A container of a pod in the shape of an app's task; it is killed with its instance, on the pod's page. */
+function taskOf(pod: Pod, id: string): Task | undefined {
+  for (const instance of pod.instances) {
+    const container = instance.containers.find((one) => one.containerId === id);
+    if (!container) continue;
+    const healthy = container.conditions.find((condition) => condition.name === "healthy");
+    return {
+      id, appId: pod.id, slaveId: instance.agentId, host: instance.agentHostname, state: container.status, startedAt: container.statusSince,
+      version: instance.specReference.split("::versions/")[1] ?? "",
+      ports: container.endpoints.flatMap((endpoint) => endpoint.allocatedHostPort ?? []),
+      ipAddresses: instance.networks.flatMap((network) => network.addresses).map((ipAddress) => ({ ipAddress, protocol: "IPv4" })),
+      healthCheckResults: healthy ? [{ alive: healthy.value === "true", consecutiveFailures: 0 }] : [],
+    };
+  }
+  return undefined;
+}
+
 function Kill({ task, app }: { task: Task; app: string }) {
   const text = useText();
-  const [asked, setAsked] = useState<"kill" | "killScale" | null>(null);
+  const [asked, setAsked] = useState<"kill" | "killScale" | "killWipe" | null>(null);
   return (
     <div class="actions">
-      {(["kill", "killScale"] as const).map((what) => (
+      {(["kill", "killScale", ...(task.localVolumes?.length ? (["killWipe"] as const) : [])] as const).map((what) => (
         <ActionButton verb="update" path={app} kind="danger-text" key={what} onClick={() => setAsked(what)}>{text(what)}</ActionButton>
       ))}
       {asked && (
-        <ActionDialog title={text(asked)} question={task.id} confirm={text(asked)} danger onClose={() => (setAsked(null), refresh(0))}
-          act={(force) => api.kill([task.id], asked === "killScale", false, force)} />
+        <ActionDialog title={text(asked)} question={`${text(`${asked}Question`)}\n\n${task.id}`} confirm={text(asked)} danger onClose={() => (setAsked(null), refresh(0))}
+          act={(force) => api.kill([task.id], asked === "killScale", asked === "killWipe", force)} />
       )}
     </div>
   );
@@ -78,9 +106,9 @@ function Facts({ task }: { task: Task }) {
   return (
     <Card>
       <dl class="facts row">
-        <div><dt>{text("state")}</dt><dd>{task.state.replace(/^TASK_/, "").toLowerCase()}</dd></div>
+        <div><dt>{text("state")}</dt><dd>{stateText(task.state, text)}</dd></div>
         <div><dt>{text("health")}</dt><dd><span class={`dot health-${is}`} aria-hidden="true" /> {text(is as Key)}</dd></div>
-        <div><dt>{text("host")}</dt><dd>{task.host}</dd></div>
+        <div><dt>{text("host")}</dt><dd translate={false}>{task.host}</dd></div>
         <div><dt>{text("ports")}</dt><dd>{task.ports?.join(", ") || "–"}</dd></div>
         <div><dt>{text("addresses")}</dt><dd>{task.ipAddresses?.map((one) => one.ipAddress).join(", ") || "–"}</dd></div>
         <div><dt>{text("started")}</dt><dd><When time={task.startedAt ?? task.stagedAt} /></dd></div>
@@ -148,7 +176,7 @@ function Log({ task, agent, file }: { task: string; agent: string; file: string 
         <Download task={task} agent={agent} path={file} />
       </div>
       {error && <p class="error" role="alert">{error.message}</p>}
-      <pre class="log" ref={box} tabIndex={0} role="log" aria-label={file}
+      <pre class="log" translate={false} ref={box} tabIndex={0} role="log" aria-label={file}
         onScroll={(event) => {
           const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
           const atEnd = scrollHeight - scrollTop - clientHeight < 24;
@@ -197,7 +225,7 @@ function Files({ task, agent, folder, where }: { task: string; agent: string; fo
       <nav class="breadcrumbs small" aria-label={text("files")}>
         <ol>
           <li><a href={where({ tab: "files" })}>{text("sandbox")}</a></li>
-          {steps.map((step, index) => <li key={index}><a href={where({ tab: "files", folder: steps.slice(0, index + 1).join("/") })}>{step}</a></li>)}
+          {steps.map((step, index) => <li key={index} translate={false}><a href={where({ tab: "files", folder: steps.slice(0, index + 1).join("/") })}>{step}</a></li>)}
         </ol>
       </nav>
       <div class="table-wrap" tabIndex={0}>
@@ -208,7 +236,7 @@ function Files({ task, agent, folder, where }: { task: string; agent: string; fo
           <tbody>
             {[...value.files].sort(order).map((file) => (
               <tr key={file.path}>
-                <th scope="row" class="name">
+                <th scope="row" class="name" translate={false}>
                   <a title={file.name} href={where(file.directory ? { tab: "files", folder: file.path } : { file: file.path })}>{file.name}{file.directory && "/"}</a>
                 </th>
                 <td><code>{file.mode}</code></td>

@@ -3,9 +3,9 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { api } from "../api";
 import { Badge, Card, Empty } from "../components/basics";
-import { Chart } from "../components/chart";
+import { Chart, clock } from "../components/chart";
 import { WindowedTable } from "../components/windowed";
-import { useText } from "../i18n";
+import { named, useText } from "../i18n";
 import { usePolled } from "../polled";
 import { appHref, href, place } from "../router";
 import { useStore } from "../store";
@@ -83,9 +83,9 @@ function ServiceRow({ service }: { service: Service }) {
   const rates = latest(service.name);
   return (
     <tr>
-      <th scope="row" class="name"><a href={href(["services", service.name])} title={service.name}>{service.name}</a></th>
+      <th scope="row" class="name" translate={false}><a href={href(["services", service.name])} title={service.name}>{service.name}</a></th>
       <td><SeenBy service={service} /></td>
-      <td class="name route" title={routes(service)}>{routes(service)}</td>
+      <td class="name route" translate={false} title={routes(service)}>{routes(service)}</td>
       <td class="number">{service.endpoints}</td>
       <td class="number">{rates ? perSecond(rates.rate) : "–"}</td>
       <td class="number">{rates ? percent(rates.errors) : "–"}</td>
@@ -119,18 +119,18 @@ function OneService({ name, all }: { name: string; all: Services | null }) {
     <main class="page">
       <header class="page-head">
         <nav class="breadcrumbs" aria-label={text("services")}>
-          <ol><li><a href={href(["services"])}>{text("services")}</a></li><li><h1>{name}</h1></li></ol>
+          <ol><li><a href={href(["services"])}>{text("services")}</a></li><li translate={false}><h1>{name}</h1></li></ol>
         </nav>
       </header>
       {service && (
         <Card>
           <dl class="facts row">
             <div><dt>{text("seenBy")}</dt><dd><SeenBy service={service} /></dd></div>
-            <div><dt>{text("application")}</dt><dd>{service.app ? <a href={appHref(service.app)}>{service.app}</a> : "–"}</dd></div>
-            <div><dt>{text("route")}</dt><dd>{routes(service) || "–"}</dd></div>
+            <div><dt>{text("application")}</dt><dd translate={false}>{service.app ? <a href={appHref(service.app)}>{service.app}</a> : "–"}</dd></div>
+            <div><dt>{text("route")}</dt><dd translate={false}>{routes(service) || "–"}</dd></div>
             <div><dt>{text("endpoints")}</dt><dd>{service.endpoints}</dd></div>
             <div><dt>{text("activeRequests")}</dt><dd>{service.traffic?.active ?? "–"}</dd></div>
-            {service.tags.length > 0 && <div><dt>{text("tags")}</dt><dd>{service.tags.map((tag) => <span class="label" key={tag}>{tag}</span>)}</dd></div>}
+            {service.tags.length > 0 && <div><dt>{text("tags")}</dt><dd translate={false}>{service.tags.map((tag) => <span class="label" key={tag}>{tag}</span>)}</dd></div>}
           </dl>
         </Card>
       )}
@@ -144,6 +144,7 @@ function OneService({ name, all }: { name: string; all: Services | null }) {
       ) : (
         <p class="faint">{text("noTraffic")}</p>
       )}
+      {samples && samples.length > 1 && <p class="faint small hint">{text("keptInTab", { time: clock(samples[0]!.at), minutes: (MOST_SAMPLES * LOOK_MS) / 60_000 })}</p>}
       {detail.error && !detail.value && <p class="error" role="alert">{detail.error.message}</p>}
       {detail.value && (
         <div class="table-wrap" tabIndex={0}>
@@ -156,7 +157,7 @@ function OneService({ name, all }: { name: string; all: Services | null }) {
                   <tr key={instance.id}>
                     <th scope="row">{instance.address}:{instance.port}</th>
                     <td>{instance.maintenance ? <Badge kind="warn">{text("draining")}</Badge> : ill.length > 0 ? <Badge kind="bad">{text("unhealthy")}</Badge> : <Badge kind="good">{text("healthy")}</Badge>}</td>
-                    <td class="name" title={ill.map((check) => check.output).join("\n")}>{(ill.length > 0 ? ill : instance.checks).map((check) => `${check.name}: ${check.status}`).join(", ") || "–"}</td>
+                    <td class="name" translate={false} title={ill.map((check) => check.output).join("\n")}>{(ill.length > 0 ? ill : instance.checks).map((check) => `${check.name}: ${named(text, "check", check.status)}`).join(", ") || "–"}</td>
                     <td class="name"><code title={instance.id}>{instance.meta["dromos-task"] ?? instance.id}</code></td>
                   </tr>
                 );

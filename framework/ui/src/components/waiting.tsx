@@ -1,0 +1,29 @@
+// Why instances of an app or a pod wait, in plain words.
+
+import { named, type Translate, useText } from "../i18n";
+import type { QueueItem } from "../types";
+import { Card } from "./basics";
+
+/** What it waits for besides offers, then why offers were refused, the most frequent first. */
+export function reasonsOf(item: QueueItem, text: Translate): string[] {
+  const refused = [...item.processedOffersSummary.rejectSummaryLastOffers]
+    .filter((entry) => entry.declined > 0)
+    .sort((a, b) => b.declined - a.declined)
+    .map((entry) => `${named(text, "reason", entry.reason)} (${entry.declined}×)`);
+  return item.waitsFor ? [item.waitsFor, ...refused] : refused;
+}
+
+export function WhyWaiting({ queued }: { queued?: QueueItem }) {
+  const text = useText();
+  if (!queued || queued.count === 0) return <Card title={text("whyWaiting")}><p class="faint">{text("notWaiting")}</p></Card>;
+  const reasons = reasonsOf(queued, text);
+  const { processedOffersCount: count, unusedOffersCount: unused } = queued.processedOffersSummary;
+  return (
+    <Card title={text("whyWaiting")}>
+      <ul class="problems">{reasons.map((reason) => <li key={reason}>{reason}</li>)}</ul>
+      {reasons.length === 0 && <p>{text("noOffers")}</p>}
+      <p class="faint">{text("offersSeen", { count, unused })}</p>
+      {queued.delay.timeLeftSeconds > 0 && <p>{text("nextTry", { seconds: queued.delay.timeLeftSeconds })}</p>}
+    </Card>
+  );
+}

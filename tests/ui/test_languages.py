@@ -1,0 +1,95 @@
+"""Every text of the page is in the language that was chosen: what is left in Latin letters is data, marked as not to be translated."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.browser import Ui
+from tests.support.platform import ROOT, Platform
+from tests.support.ui_pages import pages
+
+pytestmark = pytest.mark.xdist_group("ui")
+
+SOURCES = ROOT / "framework" / "ui" / "src" / "i18n"
+# Names and units that a Chinese operator reads as they are.
+NAMES = {"CPU", "GPU", "GiB", "MiB", "KiB", "B", "ms", "s", "JSON", "ID", "Dromos", "Mesos", "Consul", "Prometheus"}
+NAMES |= {"DROMOS_AUTOSCALE_TARGET", "dromos", "deploy", "app", "json", "metrics", "team", "shop", "KEY", "value"}
+NAMES |= {"stdout", "stderr", "p50", "p99", "xx"}
+
+# Every text and name on the page outside of data, with where it stands.
+TEXTS = """() => {
+  const data = "[translate=no], code, pre, kbd, textarea, script, noscript, [lang=en]";
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (node.data.trim() && !node.parentElement.closest(data)) found.push(node.data.trim());
+  }
+  for (const one of document.querySelectorAll("[aria-label], [title], [placeholder]")) {
+    if (one.closest(data)) continue;
+    for (const name of ["aria-label", "placeholder", "title"]) {
+      if (one.hasAttribute(name) && !(name === "title" && one.closest("time"))) found.push(`${name}: ${one.getAttribute(name)}`);
+    }
+  }
+  return found;
+}"""
+
+
+def texts(language: str) -> dict[str, str]:
+    source = (SOURCES / f"{language}.ts").read_text()
+    return {key.strip('"'): text for key, text in re.findall(r'^  ("?[\w: -]+"?): "(.*)",$', source, re.MULTILINE)}
+
+
+def test_every_text_is_translated_with_the_same_gaps() -> None:
+    english, chinese = texts("en"), texts("zh")
+    assert english.keys() == chinese.keys() and len(english) > 300
+    assert [key for key in english if set(gaps(english[key])) != set(gaps(chinese[key]))] == []
+    assert [
+        key for key in english if not re.search("[\u4e00-\u9fff]", chinese[key]) and chinese[key] not in ("CPU", "JSON")
+    ] == []
+
+
+def gaps(text: str) -> list[str]:
+    return re.findall(r"\{\w+\}", text)
+
+
+def words_left(page: Page, ids: list[str]) -> set[str]:
+    """Words in Latin letters that are neither data nor names."""
+    left = set()
+    for text in page.evaluate(TEXTS):
+        prefix, _, said = (
+            text.rpartition(": ") if text.startswith(("aria-label: ", "title: ", "placeholder: ")) else ("", "", text)
+        )
+        for known in ids:
+            said = said.replace(known, " ")
+        left |= {f"{prefix}{said!r}" for word in re.findall(r"[A-Za-z][\w'-]*", said) if word not in NAMES}
+    return left
+
+
+def test_no_english_is_left_on_any_page_in_chinese(ui: Ui, dromos: Platform) -> None:
+    page = ui.open(language="zh")
+    known: list[Any] = [agent["hostname"] for agent in dromos.get("/v2/agents")["agents"]]
+    known += [app["id"] for app in dromos.get("/v2/apps")["apps"]]
+    found = {}
+    for name, (path, query) in pages(dromos).items():
+        ui.go(*path, **query)
+        expect(page.locator("main")).not_to_contain_text("连接中")
+        page.wait_for_function("() => !document.querySelector('main')?.textContent.includes('connecting')")
+        if left := words_left(page, known):
+            found[name] = left
+    for keys, button in (("?", None), ("/", None), (None, "创建应用"), (None, "创建分组")):
+        ui.go("apps")
+        page.locator("tbody th").first.wait_for()
+        if keys:
+            page.keyboard.press(keys)
+        else:
+            page.get_by_role("button", name=button).click()
+        page.get_by_role("dialog").wait_for()
+        if left := words_left(page, known):
+            found[f"dialog {keys or button}"] = left
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+    page.evaluate("localStorage.clear()")
+    assert found == {}

@@ -1,0 +1,90 @@
+"""Persistent volumes: where they are, how large, in use or waiting; and destroying one with its data."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from tests.support.browser import Ui
+from tests.support.platform import Platform
+from tests.support.ui_apps import WORKER, delete, put
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.xdist_group("ui")
+
+DATABASE: dict[str, Any] = {
+    **WORKER,
+    "id": "/prod/db",
+    "role": "prod",
+    "cmd": "echo kept > data/file; sleep 100000",
+    "container": {
+        "type": "MESOS",
+        "volumes": [
+            {"containerPath": "data", "mode": "RW", "persistent": {"size": 64}},
+            {"containerPath": "shared", "hostPath": "/tmp", "mode": "RW"},
+        ],
+    },
+}
+
+
+@pytest.fixture
+def database(dromos: Platform) -> Iterator[str]:
+    put(dromos, DATABASE)
+    eventually(lambda: dromos.get("/v2/apps/prod/db")["app"]["tasksRunning"] == 1, 60)
+    yield "/prod/db"
+    delete(dromos, "/prod/db")
+
+
+def volumes(dromos: Platform) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = dromos.get("/v2/volumes?app=/prod/db")["volumes"]
+    return found
+
+
+def test_the_volumes_of_an_application_are_shown_and_one_is_wiped(ui: Ui, dromos: Platform, database: str) -> None:
+    [before] = volumes(dromos)
+    assert (before["status"], before["size"], before["containerPath"]) == ("attached", 64, "data")
+    page = ui.open("app", "prod", "db", tab="volumes")
+    declared = page.get_by_role("table", name="Volumes", exact=True)
+    expect(declared.get_by_role("row", name="data")).to_contain_text("root · 64 MiB")
+    expect(declared.get_by_role("row", name="shared")).to_contain_text("of the host")
+    kept = page.get_by_role("table", name="Persistent volumes").locator("tbody tr")
+    expect(kept).to_have_count(1)
+    for part in ("64 MiB", "in use", before["host"]):
+        expect(kept).to_contain_text(part)
+
+    # Scaled down, it waits with its data for the next scaling up; wiped, it is gone for good.
+    requests.put(f"{dromos.api_url}/v2/apps/prod/db", json={"instances": 0}, params={"force": "true"}, timeout=10)
+    expect(kept).to_contain_text("waiting")
+    assert "taskId" not in volumes(dromos)[0]
+    kept.get_by_role("button", name="Wipe").click()
+    dialog = page.get_by_role("dialog", name="Wipe")
+    expect(dialog).to_contain_text("cannot be undone")
+    expect(dialog).to_contain_text(before["instanceId"])
+    dialog.get_by_role("button", name="Wipe").click()
+    expect(page.get_by_text("No persistent volume has been made yet.")).to_be_visible()
+    assert volumes(dromos) == []
+
+
+def test_an_instance_is_killed_with_its_data_and_another_begins_anew(ui: Ui, dromos: Platform, database: str) -> None:
+    [before] = volumes(dromos)
+    page = ui.open("app", "prod", "db")
+    page.get_by_role("checkbox", name=before["taskId"]).check()
+    page.get_by_role("button", name="Kill and wipe").click()
+    dialog = page.get_by_role("dialog", name="Kill and wipe")
+    expect(dialog).to_contain_text("their persistent volumes destroyed")
+    dialog.get_by_role("button", name="Kill and wipe").click()
+    [after] = eventually(
+        lambda: [v for v in volumes(dromos) if v["instanceId"] != before["instanceId"] and v.get("taskId")], 60
+    )
+    assert before["persistenceId"] not in [volume["persistenceId"] for volume in volumes(dromos)]
+    expect(page.get_by_role("checkbox", name=after["taskId"])).to_be_visible()
+
+
+def test_applications_with_volumes_are_a_filter_in_the_address(ui: Ui, database: str) -> None:
+    page = ui.open("apps", view="flat")
+    page.get_by_role("button", name="with volumes").click()
+    expect(page).to_have_url(re.compile("volumes=1"))
+    expect(page.locator("tbody th.name > a:first-child")).to_have_text(["prod/db"])
