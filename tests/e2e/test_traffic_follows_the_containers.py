@@ -65,6 +65,38 @@ def test_a_rolling_update_under_load_changes_the_answer_and_fails_no_request(kin
     assert {body.split(",")[1] for body in load.bodies} == {" version 1", " version 2"}
 
 
+@pytest.mark.xdist_group("e2e-embedded-command")
+def test_a_blue_green_version_gets_no_request_before_its_go_and_all_of_them_after_it(embedded_kind):
+    kind, platform, app_id = embedded_kind, embedded_kind.platform, embedded_kind.id("bluegreen")
+    host, labels = kind.host(app_id), {"DROMOS_DEPLOY_STRATEGY": "blue-green", "DROMOS_DRAIN_SECONDS": "5"}
+    platform.deploy(kind.app(app_id, **labels), "--wait")
+    eventually(lambda: len(platform.answers(host)) == 2, timeout=30)
+
+    def waits() -> bool:
+        actions = [action for one in platform.get("/v2/deployments") for action in one["currentActions"]]
+        return [a["rollout"]["state"] for a in actions if a.get("app") == app_id] == ["waiting for go"]
+
+    with platform.under_load(host, rate=60) as load:
+        platform.deploy(kind.app(app_id, version="2", **labels))
+        eventually(waits, timeout=60, what="the new version stands beside the old one")
+        asked = load.requests
+        platform.kill_daemon("registrator")
+        eventually(lambda: load.requests > asked + 200, timeout=30)
+        platform.wait_until_healthy()
+        assert versions_in(load) == {"version 1"}
+        platform.ok("go", app_id, "--wait")
+        eventually(lambda: all("version 2" in body for body in platform.answers(host)), timeout=15)
+        load.bodies.clear()
+        asked = load.requests
+        eventually(lambda: load.requests > asked + 100, timeout=30)
+        assert versions_in(load) == {"version 2"}
+    assert load.failures == []
+
+
+def versions_in(load) -> set[str]:
+    return {body.split(",")[1].strip() for body in load.bodies}
+
+
 def test_destroying_an_app_removes_its_service_and_its_upstream(kind):
     platform, app_id = kind.platform, kind.id("gone")
     host = kind.host(app_id)
