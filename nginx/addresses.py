@@ -1,13 +1,13 @@
 """Host names among the addresses in Consul -> IP addresses. A proxy that balances cannot wait for a name server."""
 
 import asyncio
-import functools
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from nginx import names
 from nginx.errors import RefusedError
+from nginx.model import Instance
 
 REFRESH_SECONDS = 30.0
 
@@ -17,10 +17,11 @@ class Addresses:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, float]] = {}
+        self._hosts: dict[str, tuple[Sequence[Instance], frozenset[str]]] = {}
 
-    async def of(self, addresses: Iterable[str]) -> Mapping[str, str]:
-        """Host name -> IP address, for those of `addresses` that are host names and have one."""
-        hosts = {address for address in addresses if not _is_address(address)}
+    async def of(self, services: Mapping[str, Sequence[Instance]]) -> Mapping[str, str]:
+        """Host name -> IP address, for those of the instances' addresses that are host names and have one."""
+        hosts = self._hosts_of(services)
         now = time.monotonic()
         due = [host for host in hosts if host not in self._known or now - self._known[host][1] > REFRESH_SECONDS]
         for host, found in zip(due, await asyncio.gather(*map(_resolve, due)), strict=True):
@@ -29,8 +30,20 @@ class Addresses:
         self._known = {host: entry for host, entry in self._known.items() if host in hosts}
         return {host: address for host, (address, _) in self._known.items() if address}
 
+    def _hosts_of(self, services: Mapping[str, Sequence[Instance]]) -> set[str]:
+        """Looks at the addresses of those services alone that are not the ones of the last call."""
+        last, self._hosts = self._hosts, {}
+        hosts: set[str] = set()
+        for name, instances in services.items():
+            known = last.get(name)
+            if known is None or known[0] is not instances:
+                known = (instances, frozenset(one.address for one in instances if not _is_address(one.address)))
+            self._hosts[name] = known
+            if known[1]:
+                hosts |= known[1]
+        return hosts
 
-@functools.lru_cache(maxsize=65536)
+
 def _is_address(value: str) -> bool:
     try:
         names.address(value)

@@ -4,7 +4,7 @@ An instance that is put into maintenance leaves at once, whatever the guard says
 instances that vanish or turn unhealthy in great numbers together, which is more often a Consul in trouble than an operator's wish.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from consul_template_py.guard import Doubt, Guard, Hold, judge
@@ -28,11 +28,46 @@ class Belief:
     lost: tuple[str, ...] = ()
 
 
+def healthy_count(services: Services) -> int:
+    return sum(one.healthy for instances in services.values() for one in instances)
+
+
+class Census:
+    """`healthy_count` of services of which few change from one call to the next: counts those alone."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Sequence[Instance], int]] = {}
+
+    def count(self, services: Services) -> int:
+        known = self._known
+        if len(known) > 2 * len(services) + 100:
+            known.clear()
+        total = 0
+        for name, instances in services.items():
+            found = known.get(name)
+            if found is None or found[0] is not instances:
+                found = known[name] = (instances, sum(one.healthy for one in instances))
+            total += found[1]
+        return total
+
+
 def believe(
-    guard: Guard, at_least: int, before: Services | None, offered: Services, doubt: Doubt | None, now: float
+    guard: Guard,
+    at_least: int,
+    before: Services | None,
+    offered: Services,
+    doubt: Doubt | None,
+    now: float,
+    count: Callable[[Services], int] = healthy_count,
 ) -> Belief:
-    """`at_least`: with fewer healthy instances than that before, nothing is doubted: one of two is no multitude."""
-    if before is None or not guard.active or (doubt is None and healthy_count(offered) >= healthy_count(before)):
+    """`at_least`: with fewer healthy instances than that before, nothing is doubted: one of two is no multitude.
+
+    `count` is `healthy_count`, or a Census' for one who asks often.
+    """
+    if before is None or not guard.active:
+        return Belief(offered)
+    # Those that leave by intent make a drop smaller, so one that is fine with them is fine.
+    if doubt is None and not isinstance(judge(guard, count(before), count(offered), None, now), Hold):
         return Belief(offered)
     leaving = {(name, one.id) for name, instances in offered.items() for one in instances if one.leaving}
     staying = {
@@ -55,7 +90,3 @@ def believe(
             others = [one for one in offered.get(name, ()) if one.id not in {gone.id for gone in missing}]
             held[name] = tuple(sorted([*others, *missing], key=lambda one: one.id))
     return Belief(held, verdict.doubt, verdict.why, verdict.confirm, verdict.again_at, tuple(sorted(lost)))
-
-
-def healthy_count(services: Services) -> int:
-    return sum(one.healthy for instances in services.values() for one in instances)

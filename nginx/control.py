@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import orjson
 
+from consul_template_py.errors import SourceUnavailableError
+from consul_template_py.http import Client, Endpoint
 from nginx.errors import ControlError
 from nginx.layout import Layout
 from nginx.table import Change
 
-TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+TIMEOUT = 10.0  # seconds
 BUSY_RETRIES = 5
 
 
@@ -30,6 +31,7 @@ class Control:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._client = Client(Endpoint("nginx", 80, unix_socket=str(layout.control)), max_idle=0)
 
     async def state(self) -> State:
         answer = await self._call("GET", "/state")
@@ -62,14 +64,8 @@ class Control:
     async def _once(self, method: str, path: str, body: object) -> tuple[int, dict[str, Any]]:
         try:
             headers = {"Authorization": f"Bearer {self._layout.token.read_text().strip()}"}
-            connector = aiohttp.UnixConnector(path=str(self._layout.control), force_close=True)
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
-                session.request(
-                    method, f"http://nginx{path}", headers=headers, data=None if body is None else orjson.dumps(body)
-                ) as response,
-            ):
-                text = await response.read()
-                return response.status, orjson.loads(text)
-        except (OSError, aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+            text = None if body is None else orjson.dumps(body)
+            response = await self._client.request(method, path, body=text, headers=headers, timeout=TIMEOUT)
+            return response.status, orjson.loads(response.body)
+        except (OSError, ValueError, SourceUnavailableError) as error:
             raise ControlError(f"nginx does not answer on {self._layout.control}: {error or 'timeout'}") from None

@@ -20,7 +20,7 @@ from daemonkit.health import Health
 from daemonkit.lifecycle import sleep_or_stop
 from daemonkit.logs import get_logger
 from nginx.addresses import Addresses
-from nginx.belief import Belief, believe, healthy_count
+from nginx.belief import Belief, Census, believe, healthy_count
 from nginx.certificates import Bundle
 from nginx.errors import RefusedError
 from nginx.model import Instance, Model
@@ -76,6 +76,7 @@ class Edge:
         self._health = health
         self.chores = list(chores)
         self._addresses = Addresses()
+        self._census = Census()
         self._builder = Builder()
         self._entries: Entries = {}
         self._belief: Belief | None = None
@@ -156,7 +157,7 @@ class Edge:
         if not services.complete:
             return
         belief = await self._believe(services)
-        addresses = await self._addresses.of(one.address for some in belief.services.values() for one in some)
+        addresses = await self._addresses.of(belief.services)
         policy = replace(self._policy, addresses=addresses)
         self.model = self._builder.build(belief.services, policy, self.model)
         switched = self._switchboard.judge(self.model, time.monotonic())
@@ -175,6 +176,7 @@ class Edge:
             services.services,
             last.doubt if last else None,
             now,
+            self._census.count,
         )
         if belief.held and belief.confirm and belief.doubt:
             if not (last and last.held):

@@ -79,12 +79,36 @@ class Builder:
         self._services: dict[str, tuple[_Candidate, tuple[tuple[str, Canary], ...], Service]] = {}
         self._routes: dict[str, tuple[_Candidate, list[Claim], list[Route], list[StreamRoute]]] = {}
         self._laid: _Laid | None = None
+        self._last: tuple[Mapping[str, Sequence[Instance]], Model] | None = None
 
     def build(self, services: Mapping[str, Sequence[Instance]], policy: Policy, before: Model | None = None) -> Model:
         """`services`: name -> all instances that Consul knows, healthy or not. `before`: the last model, whose owners keep theirs."""
         if policy != self._policy:
-            self._candidates, self._services, self._routes, self._laid = {}, {}, {}, None
+            self._candidates, self._services, self._routes, self._laid, self._last = {}, {}, {}, None, None
             self._policy = policy
+        model = self._with_other_endpoints(services, policy, before) or self._build(services, policy, before)
+        self._last = (services, model)
+        return model
+
+    def _with_other_endpoints(
+        self, services: Mapping[str, Sequence[Instance]], policy: Policy, before: Model | None
+    ) -> Model | None:
+        """The last model with the endpoints that are other now, None where anything else is: what most changes are, for a cost
+        that hardly grows with the number of services."""
+        if self._last is None or before is not self._last[1] or len(services) != len(self._last[0]):
+            return None
+        seen = self._last[0]
+        changed = [name for name, instances in services.items() if seen.get(name) is not instances]
+        found = dict(before.services)
+        for name in changed:
+            old, refused = self._candidates.get(name, (None, None, ()))[1:]
+            new, refused_now = self._candidate(name, services[name], policy)
+            if old is None or new is None or refused != refused_now or not _differ_in_endpoints_alone(old, new):
+                return None
+            found[name] = replace(found[name], endpoints=new.endpoints)
+        return replace(before, services=MappingProxyType(found)) if changed else before
+
+    def _build(self, services: Mapping[str, Sequence[Instance]], policy: Policy, before: Model | None) -> Model:
         refusals: list[Refusal] = []
         candidates = []
         for name in sorted(services):
@@ -172,6 +196,12 @@ def _with_equal_parts_of(old: _Candidate, new: _Candidate) -> _Candidate:
     options = old.options if old.options == new.options else new.options
     wishes = old.wishes if old.wishes == new.wishes else new.wishes
     return replace(new, options=options, wishes=wishes)
+
+
+def _differ_in_endpoints_alone(old: _Candidate, new: _Candidate) -> bool:
+    """Of a service that is one by itself: the version decides only between those of a deployment group."""
+    same = old.options is new.options and old.wishes is new.wishes and (old.app, old.index) == (new.app, new.index)
+    return same and not old.options.deployment_group
 
 
 def claims_of(model: Model) -> dict[Claim, str]:

@@ -55,6 +55,8 @@ class Nginx:
         self._staged = self._layout.config.with_suffix(".staged")
         self._good = self._layout.config.with_suffix(".good")
         self._before: bytes | None = None
+        self._unsaved = False
+        self._saving: asyncio.Task[None] | None = None
         self._old_workers: frozenset[int] = frozenset()
 
     # The proxy's life
@@ -133,11 +135,27 @@ class Nginx:
                 await self._control.change(self._counter + 1, Change(table, ()), full=True)
             self._counter += 1
             self._table = table
-            await asyncio.to_thread(self._write_table)
+            self._save_soon()
             return len(change.services) + len(change.remove)
 
-    def _write_table(self) -> None:
-        text = orjson.dumps({"counter": self._counter, "services": self._table})
+    def _save_soon(self) -> None:
+        """The next change does not wait for the disk. A table that is older than the memory's is of no harm: its counter says so."""
+        self._unsaved = True
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save(), name="table")
+
+    async def _save(self) -> None:
+        while self._unsaved:
+            self._unsaved = False
+            if self._table is None:  # what runs is not known: the change that replaces all is kept
+                return
+            try:
+                await asyncio.to_thread(self._write_table, self._counter, self._table)
+            except OSError as error:
+                log.error("the table of endpoints cannot be kept", path=str(self._layout.endpoints), error=str(error))
+
+    def _write_table(self, counter: int, table: Table) -> None:
+        text = orjson.dumps({"counter": counter, "services": table})
         write_atomically(self._layout.endpoints, text, mode=0o600)
 
     async def take(self, certificates: Bundle) -> bool:
