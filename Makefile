@@ -2,6 +2,9 @@
 PYTHON := .venv/bin/python
 JOBS ?= 4
 
+# Each of the hundreds of processes that the tests start would compile the same modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .NOTPARALLEL:
 .PHONY: ui up down test real-mesos simulate faults fuzz lint format bench edge-load lock setup setup-test clean screenshots ui-large
 

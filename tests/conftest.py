@@ -1,5 +1,7 @@
 """Fixtures that any test may ask for; each is defined, and described, in `tests/support`."""
 
+import gc
+
 import hypothesis
 import pytest
 
@@ -21,6 +23,12 @@ from tests.support.zookeeper import shared_ensemble as shared_ensemble
 # How long one example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("dromos", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("dromos")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay to the end: the garbage collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
