@@ -29,6 +29,7 @@ from nginx.layout import Layout, Listen, Tuning, listen_address
 from nginx.logfiles import Rotation
 from nginx.metrics import collect
 from nginx.nginx_conf import Surroundings
+from nginx.ports import Ports
 from nginx.routes import Policy
 from nginx.settings import EdgeSettings
 from nginx.standby import Switchboard
@@ -74,6 +75,7 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         reload_due=layout.reload_due,
         guard=Guard(max_drop_percent=settings.guard_drop, hold_down=settings.guard_hold),
         guard_from=settings.guard_from,
+        ports=Ports(settings.host, proxy.pids),
         chores=[Rotation(layout.log_files, settings.log_bytes, settings.log_files, proxy.reopen_logs)],
     )
     if settings.tls_port:

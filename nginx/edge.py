@@ -24,13 +24,15 @@ from nginx.belief import Belief, Census, believe, healthy_count
 from nginx.certificates import Bundle
 from nginx.errors import RefusedError
 from nginx.model import Instance, Model
-from nginx.routes import Builder, Policy
+from nginx.ports import Ports
+from nginx.routes import Builder, Policy, ports_of
 from nginx.standby import Switchboard
 from nginx.table import Entries, table_of
 from nginx.targets.base import Proxy
 
 log = get_logger(__name__)
 
+MOST_TOLD = 20  # refusals that one change is logged with; /status has them all
 LOOK_SECONDS = 1.0  # how often the proxy's life, and what is due by time, is looked at
 
 
@@ -65,6 +67,7 @@ class Edge:
         reload_due: Path,
         guard: Guard,
         guard_from: int,
+        ports: Ports,
         chores: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         """`reload_due` is the file that notes an unfinished reload; `chores` are called about once a second."""
@@ -73,6 +76,7 @@ class Edge:
         self._policy = policy
         self._guard, self._guard_from = guard, guard_from
         self._switchboard = switchboard
+        self._ports = ports
         self._health = health
         self.chores = list(chores)
         self._addresses = Addresses()
@@ -102,6 +106,7 @@ class Edge:
             self._health.ok("routes")
         else:
             self._health.failing("routes", f"{result.outcome.value}: {result.error}")
+            self._ports.doubt()
         if result.outcome is Outcome.applied:
             self.applied_at = time.time()
             self.dirty.set()
@@ -147,6 +152,8 @@ class Edge:
         for chore in self.chores:
             await chore()
         services.forget()
+        if self._ports.is_due and await self._ports.look(ports_of(self.model)):
+            self.dirty.set()
         if services.problem:
             self._health.failing("consul", services.problem)
         else:
@@ -157,13 +164,25 @@ class Edge:
         if not services.complete:
             return
         belief = await self._believe(services)
-        addresses = await self._addresses.of(belief.services)
-        policy = replace(self._policy, addresses=addresses)
-        self.model = self._builder.build(belief.services, policy, self.model)
+        self.model = await self._build(belief.services)
         switched = self._switchboard.judge(self.model, time.monotonic())
         self.changes += await self._proxy.follow(self.model, table_of(self.model, switched, self._entries))
         self._applier.want(self.model)
         self._health.ok("proxy")
+
+    async def _build(self, services: Mapping[str, Sequence[Instance]]) -> Model:
+        """The model, without the routes whose port cannot be had: one of those would cost all others their place."""
+        addresses = await self._addresses.of(services)
+        policy = replace(self._policy, addresses=addresses, taken=self._ports.taken)
+        model = self._builder.build(services, policy, self.model)
+        if await self._ports.look(ports_of(model)):
+            model = self._builder.build(services, replace(policy, taken=self._ports.taken), self.model)
+        new = sorted(set(model.refusals) - set(self.model.refusals))
+        for refusal in new[:MOST_TOLD]:
+            log.warning("refused", service=refusal.service, what=refusal.what, why=refusal.why)
+        if new[MOST_TOLD:]:
+            log.warning("more were refused, see /status", count=len(new) - MOST_TOLD)
+        return model
 
     async def _believe(self, services: Services) -> Belief:
         """What of Consul's answer is believed; a doubtful drop is confirmed by a consistent read, and waits."""

@@ -34,7 +34,7 @@ class Policy:
 
     `stream_ports`: the range of TCP and UDP ports that labels may open. `addresses`: host name -> IP address, as resolved.
     `authorities`: the files of certificate authorities that there are for CLIENT_CA. `one_authority`: the chosen proxy has the same for
-    all hosts. `unsupported`: protocols, and keys of labels, that it does not know.
+    all hosts. `unsupported`: protocols, and keys of labels, that it does not know. `taken`: ports that cannot be had, and why.
     """
 
     groups: frozenset[str] = frozenset()
@@ -44,6 +44,7 @@ class Policy:
     authorities: frozenset[str] = frozenset()
     one_authority: bool = False
     unsupported: frozenset[str] = frozenset()
+    taken: Mapping[Claim, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,11 @@ def _differ_in_endpoints_alone(old: _Candidate, new: _Candidate) -> bool:
     """Of a service that is one by itself: the version decides only between those of a deployment group."""
     same = old.options is new.options and old.wishes is new.wishes and (old.app, old.index) == (new.app, new.index)
     return same and not old.options.deployment_group
+
+
+def ports_of(model: Model) -> set[Claim]:
+    """The ports of its TCP and UDP routes."""
+    return {(stream.protocol, stream.port) for stream in model.streams}
 
 
 def claims_of(model: Model) -> dict[Claim, str]:
@@ -428,7 +434,12 @@ def _wishes(name: str, app: str, index: int, wanted: Options, policy: Policy, re
             )
             refusals.append(Refusal(name, "PORT", why))
             return []
-        return [(wanted.protocol, wanted.port)]
+        claim = (wanted.protocol, wanted.port)
+        if claim in policy.taken:
+            why = f"{wanted.protocol} port {wanted.port} {policy.taken[claim]}; the route comes when that has changed"
+            refusals.append(Refusal(name, "PORT", why))
+            return []
+        return [claim]
     if wanted.hosts or wanted.paths:
         return [(host, path) for host in wanted.hosts or ("",) for path in wanted.paths or ("/",)]
     if index != 0:

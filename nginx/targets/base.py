@@ -26,6 +26,10 @@ class Proxy(Target[Model], Protocol):
         """Starts it again if it has died. Whether it had. Raises ProxyFailedError."""
         ...
 
+    def pids(self) -> list[int]:
+        """Its processes. Blocks."""
+        ...
+
     async def follow(self, model: Model, table: Table) -> int:
         """Brings the running proxy's endpoints to those of the model. How many services that changed. Raises EdgeError."""
         ...

@@ -81,6 +81,9 @@ class Haproxy:
             self._runtime.expected = await self._wait_for(None)
             return True
 
+    def pids(self) -> list[int]:
+        return haproxy_process.ours(self._layout)
+
     async def reopen_logs(self) -> None:
         """HAProxy writes no files."""
 

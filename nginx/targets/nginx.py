@@ -85,6 +85,9 @@ class Nginx:
             await self._look()
             return True
 
+    def pids(self) -> list[int]:
+        return process.ours(self._layout)
+
     async def reopen_logs(self) -> None:
         await self._signal(signal.SIGUSR1)
 
