@@ -15,6 +15,7 @@ from tests.support.platform import ROOT
 CHROMIUM = "/usr/bin/chromium"
 # Refused calls are part of many tests; the browser reports each on its console.
 _EXPECTED = re.compile(r"Failed to load resource|net::ERR_|ERR_INTERNET_DISCONNECTED")
+_DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 
 
@@ -48,14 +49,24 @@ class Ui:
         self.page.evaluate("hash => { location.hash = hash }", address(*path, **query))
         return self.page
 
-    def axe(self) -> list[str]:
-        """What axe-core finds against WCAG 2.2 A and AA on the page as it is now, one line each."""
+    def show(self, path: tuple[str, ...], query: dict[str, str]) -> Page:
+        """To another page, until what it asks for is there and drawn."""
+        self.go(*path, **query)
+        self.page.evaluate(_DRAWN)
+        self.page.wait_for_function(
+            "() => !/connecting|连接中/.test(document.querySelector('main')?.textContent ?? 'connecting')"
+        )
+        return self.page
+
+    def axe(self, *only: str) -> list[str]:
+        """What axe-core finds against WCAG 2.2 A and AA on the page as it is now, one line each; of some rules, or of all."""
         self.page.evaluate(_axe_source())
         found: list[dict[str, Any]] = self.page.evaluate(
-            """async () => (await axe.run(document, {
+            """async only => (await axe.run(document, only.length ? {runOnly: {type: "rule", values: only}} : {
                  runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
                  rules: {region: {enabled: false}},
-               })).violations"""
+               })).violations""",
+            list(only),
         )
         return [
             f"{item['id']}: {node['target']} {node['failureSummary'].splitlines()[-1].strip()} {node['html'][:160]}"

@@ -12,26 +12,12 @@ import requests
 from playwright.sync_api import Page
 
 from tests.support.browser import WIDE, Ui, chromium
+from tests.support.frames import percentile, scroll_work
 from tests.support.platform import Platform, platform
 from tests.support.waiting import eventually
 
 AGENTS = 20
 RESOURCES = "cpus:2000;mem:2000000;disk:2000000;ports:[31000-32000]"
-MIB = 1024 * 1024
-# Two seconds of scrolling with the wheel's pace; the time between frames in ms.
-SCROLL = """async () => {
-  const gaps = [];
-  let before = performance.now(), top = 0;
-  const end = before + 2000;
-  while (before < end) {
-    await new Promise(requestAnimationFrame);
-    const now = performance.now();
-    gaps.push(now - before);
-    before = now;
-    scrollTo(0, top += 90);
-  }
-  return gaps.slice(2).sort((a, b) => a - b);
-}"""
 
 
 def main() -> None:
@@ -73,35 +59,42 @@ def fill(dromos: Platform, apps: int, instances: int) -> None:
 
 def measure(ui: Ui) -> None:
     print(
-        f"{'page':24}{'first view':>12}{'rows':>8}{'in the page':>13}{'median frame':>14}{'p95 frame':>11}{'heap':>10}"
+        f"{'page':24}{'first view':>12}{'rows':>8}{'in the page':>13}{'frame, median':>15}{'p95':>9}{'most':>9}{'tab':>10}"
     )
     for name, path, query in (
         ("applications, flat", ("apps",), {"view": "flat"}),
         ("applications, grouped", ("apps",), {}),
         ("instances", ("instances",), {}),
         ("overview", (), {}),
+        ("events", ("events",), {}),
     ):
         page = ui.open(*path, **query)
-        (page.locator("tbody th") if path else page.locator(".tile")).first.wait_for()
+        page.locator("tbody th, .tile, .timeline li").first.wait_for()
         shown = page.evaluate("performance.getEntriesByName('dromos-first-view')[0].startTime")
         page.wait_for_timeout(2_000)  # the first loads
-        gaps = page.evaluate(SCROLL)
-        rows = page.get_by_role("table").first.get_attribute("aria-rowcount") if path else "-"
+        work = scroll_work(page)
+        table = page.get_by_role("table")
+        rows = table.first.get_attribute("aria-rowcount") if table.count() else "-"
         print(
-            f"{name:24}{shown:>9.0f} ms{rows:>8}{page.locator('tbody tr').count():>13}"
-            f"{gaps[len(gaps) // 2]:>11.1f} ms{gaps[int(len(gaps) * 0.95)]:>8.1f} ms{heap(page):>6.0f} MiB",
+            f"{name:24}{shown:>9.0f} ms{rows:>8}{page.locator('tbody tr, .timeline li').count():>13}"
+            f"{percentile(work, 0.5):>12.1f} ms{percentile(work, 0.95):>6.1f} ms{work[-1]:>6.1f} ms{tab(page):>6.0f} MiB",
             flush=True,
         )
     assert not ui.wrongs, ui.wrongs
 
 
-def heap(page: Page) -> float:
-    """The tab's JavaScript heap after a collection."""
+def tab(page: Page) -> float:
+    """MiB of memory that is the tab's process' alone, after a collection."""
     cdp = page.context.new_cdp_session(page)
     cdp.send("HeapProfiler.collectGarbage")
-    cdp.send("Performance.enable")
-    metrics = {item["name"]: item["value"] for item in cdp.send("Performance.getMetrics")["metrics"]}
-    return metrics["JSHeapUsedSize"] / MIB
+    assert page.context.browser is not None
+    processes = page.context.browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    return max(private(process["id"]) for process in processes if process["type"] == "renderer")
+
+
+def private(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ export interface Connection {
   why: string;
 }
 
+const FIRST_LOAD_MS = 100; // unless the stream opens sooner: what is loaded before that would have to be loaded again
 const GATHER_MS = 150;
 const POLL_MS = 5_000;
 const POLL_WHEN_LIVE_MS = 30_000;
@@ -54,7 +55,7 @@ let flushing: number | undefined;
 
 export function start(): void {
   void stream();
-  refresh(0);
+  refresh(FIRST_LOAD_MS);
   let ticked = Date.now();
   window.setInterval(() => {
     if (Date.now() - ticked > ASLEEP_MS) {

@@ -233,6 +233,7 @@ export const en = {
   lastMessages: "Last messages",
   noMessages: "No container has said anything.",
   shortcutPods: "go to pods",
+  older: "{count} older ones",
   sections: "Sections",
   editVersion: "Edit as a new version",
   rollBackQuestion: "Roll {id} back to the version of {version}?",

@@ -235,6 +235,7 @@ export const zh: Texts = {
   lastMessages: "最近的消息",
   noMessages: "没有容器的消息。",
   shortcutPods: "前往容器组",
+  older: "更早的 {count} 条",
   sections: "栏目",
   editVersion: "编辑为新版本",
   rollBackQuestion: "将 {id} 回滚到 {version} 的版本？",

@@ -156,5 +156,5 @@ export function InstancesPage() {
 
 /** The list of all instances is long: what changes is looked at every five seconds, not each time. */
 function value5s(loadedAt: number): number {
-  return Math.floor(loadedAt / 5_000);
+  return Math.floor((loadedAt || Date.now()) / 5_000);
 }

@@ -1,14 +1,17 @@
 // What happened, as far back as the server keeps it, newest first; for one app or for all.
 
-import { useState } from "preact/hooks";
+import type { VNode } from "preact";
+import { useRef, useState } from "preact/hooks";
 import { Badge, Empty, When } from "../components/basics";
-import { named, type Translate, useText } from "../i18n";
+import { language, named, type Translate, useText } from "../i18n";
 import { cluster, events } from "../live";
 import { appHref, podHref } from "../router";
 import { useStore } from "../store";
 import type { DeploymentAction, StreamEvent } from "../types";
 
 const MOST_NAMES = 4;
+const STEP = 200; // entries
+const AGE_MS = 15_000;
 
 export function EventsPage() {
   const text = useText();
@@ -26,19 +29,41 @@ export function EventsPage() {
   );
 }
 
+/** The newest, and more on demand. An entry that is there already is left as it is: events may come many times a second. */
 export function Timeline({ events: shown }: { events: StreamEvent[] }) {
   const text = useText();
+  const spoken = useStore(language);
+  const pods = useStore(cluster, (value) => value.pods.map((pod) => pod.id).join(" "));
+  const [most, setMost] = useState(STEP);
+  const made = useRef(new Map<string, VNode>());
+  // The age of an entry is to be right, too.
+  const shape = `${spoken} ${pods} ${Math.floor(Date.now() / AGE_MS)}`;
+  const before = useRef(shape);
+  if (before.current !== shape) made.current = new Map();
+  before.current = shape;
   if (shown.length === 0) return <Empty title={text("noEvents")} />;
+  const known = made.current;
+  made.current = new Map();
+  const isPod = new Set(pods.split(" "));
+  for (const event of shown.slice(0, most)) {
+    made.current.set(event.id, known.get(event.id) ?? <Entry key={event.id} event={event} isPod={isPod} />);
+  }
   return (
-    <ol class="timeline">
-      {shown.map((event) => (
-        <li key={event.id}>
-          <When time={event.timestamp} />
-          <Badge kind={tone(event)}>{eventName(event.eventType, text)}</Badge>
-          <EventText event={event} />
-        </li>
-      ))}
-    </ol>
+    <>
+      <ol class="timeline">{[...made.current.values()]}</ol>
+      {shown.length > most && <p class="more"><button type="button" onClick={() => setMost(most + STEP)}>{text("older", { count: shown.length - most })}</button></p>}
+    </>
+  );
+}
+
+function Entry({ event, isPod }: { event: StreamEvent; isPod: Set<string> }) {
+  const text = useText();
+  return (
+    <li>
+      <When time={event.timestamp} />
+      <Badge kind={tone(event)}>{eventName(event.eventType, text)}</Badge>
+      <EventText event={event} isPod={isPod} />
+    </li>
   );
 }
 
@@ -73,17 +98,16 @@ export function stateText(state: string, text: Translate): string {
   return named(text, "state", state, state.replace(/^TASK_/, "").toLowerCase());
 }
 
-function EventText({ event }: { event: StreamEvent }) {
+function EventText({ event, isPod }: { event: StreamEvent; isPod: Set<string> }) {
   const text = useText();
-  const { pods } = useStore(cluster, (value) => value);
   const own = appOf(event);
   const ids = own ? [own] : deployed(event);
-  const to = (id: string) => (pods.some((pod) => pod.id === id) ? podHref(id) : appHref(id));
+  const to = (id: string) => (isPod.has(id) ? podHref(id) : appHref(id));
   const said = ["taskStatus", "condition", "message", "reason", "uri", "groupId"].map((key) => event[key]).filter((value) => typeof value === "string" && value);
   const verdict = typeof event.healthy === "boolean" ? event.healthy : event.alive;
   return (
     <span class="event-text">
-      <span translate={false}>{ids.slice(0, MOST_NAMES).map((id) => <><a key={id} href={to(id)}>{id}</a> </>)}{ids.length > MOST_NAMES && `+${ids.length - MOST_NAMES} `}{said.join(" · ")}</span>
+      <span translate={false}>{ids.slice(0, MOST_NAMES).map((id) => <span key={id}><a href={to(id)}>{id}</a> </span>)}{ids.length > MOST_NAMES && `+${ids.length - MOST_NAMES} `}{said.join(" · ")}</span>
       {typeof verdict === "boolean" && <span> {text(verdict ? "healthy" : "unhealthy")}</span>}
     </span>
   );
