@@ -276,8 +276,7 @@ class Engine:
         except Exception as error:
             await self._not_encodable(error)
             return
-        asks = self._in_doubt or self.store_problem is not None or any(map(_needs_right, actions))
-        if not writes and asks and self.view.is_leader:
+        if not writes and self.view.is_leader and self._needs_word(actions):
             writes = [Write(PROBE_TABLE, "writable", b"1")]
         if writes:
             try:
@@ -301,6 +300,10 @@ class Engine:
         self.figures.events += handled
         self.figures.writes += len(writes)
         await self._perform(actions)
+
+    def _needs_word(self, actions: list[Action]) -> bool:
+        """Whether to ask the store first if this one still leads, or the store still writes."""
+        return self._in_doubt or self.store_problem is not None or any(map(_needs_right, actions))
 
     async def _handle_batch(self) -> tuple[list[Action], int]:
         state, now = self.state, self._clock()
@@ -418,7 +421,10 @@ class Engine:
             future.set_exception(error)
 
 
+_HARMFUL = (Kill, Reconcile)
+
+
 def _needs_right(action: Action) -> bool:
     """Whether it may do harm if another has begun to lead unnoticed: who does not know the other's launches would end them as strangers.
     Only the store knows who leads, so it is written to first."""
-    return isinstance(action, Kill | Reconcile)
+    return isinstance(action, _HARMFUL)

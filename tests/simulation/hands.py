@@ -80,18 +80,24 @@ class SimProbes:
         assert isinstance(spec, App)
         turn = node.probing.get(instance.id, 0) + 1
         node.probing[instance.id] = turn
-        life = node.life
+        life, task_id, master = node.life, instance.tasks[0].id, node.cluster.master
         for index, check in enumerate(spec.health_checks):
 
             def probe(index: int = index, interval: float = check.interval_seconds) -> None:
                 if node.life != life or node.engine is None or node.probing.get(instance.id) != turn:
                     return
+                now = world.now
                 if not node.paused:
-                    task = node.cluster.master.task(instance.tasks[0].id)
-                    reached = task is not None and task.alive and node.cluster.master.agents[task.agent_id].connected
-                    alive = reached and task is not None and task.healthy and not node.cluster.probe_cut
+                    task = master.task(task_id)
+                    alive = (
+                        task is not None
+                        and task.alive
+                        and task.healthy
+                        and not node.cluster.probe_cut
+                        and master.agents[task.agent_id].connected
+                    )
                     node.post(Probed(instance.id, index, alive, "" if alive else "refused"))
-                world.at(world.now - world.now % interval + interval, probe)
+                world.at(now - now % interval + interval, probe)
 
             world.after(world.random.random(), probe)
 

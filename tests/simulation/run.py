@@ -8,6 +8,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import accumulate
 
 import structlog
 
@@ -30,6 +31,9 @@ MINUTES = 10
 CALM = 450.0  # at most so long until everything has come right
 LOOK = 10.0  # so often it is looked whether it has
 APPS = ("/a", "/b", "/group/c", "/group/d")
+# What users ask for, and how often.
+_ASKED = {"create": 4, "scale": 4, "update": 4, "delete": 1, "restart": 1, "kill": 1, "cancel": 2, "kill_and_scale": 1}
+KINDS, WEIGHTS = tuple(_ASKED), tuple(accumulate(_ASKED.values()))
 SETTINGS = EngineSettings(
     drain_seconds=1.0,
     kill_retry=15.0,
@@ -91,20 +95,17 @@ class Schedule:
 
     def ask(self) -> None:
         """Of a node that believes that it leads; sometimes of one that does not."""
-        up = [node for node in self.cluster.nodes if node.engine is not None]
-        nodes = self.cluster.believers() if self.random.random() < 0.95 else up
+        believing = self.random.random() < 0.95
+        nodes = self.cluster.believers() if believing else [n for n in self.cluster.nodes if n.engine is not None]
         if not nodes:
             return
         self.node = node = self.random.choice(nodes)
         assert node.engine is not None
         self.ledger = node.engine.state.ledger
         app_id = self.random.choice(APPS)
-        kind = self.random.choices(
-            ["create", "scale", "update", "delete", "restart", "kill", "cancel", "kill+scale"],
-            [4, 4, 4, 1, 1, 1, 2, 1],
-        )[0]
+        kind = self.random.choices(KINDS, cum_weights=WEIGHTS)[0]
         self.tickets += 1
-        command: Command | None = getattr(self, "_" + kind.replace("+", "_and_"))(app_id)
+        command: Command | None = getattr(self, "_" + kind)(app_id)
         if command is not None:
             node.command(self.tickets, command)
 
