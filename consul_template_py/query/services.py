@@ -24,11 +24,11 @@ class ServiceSummary:
     tags: tuple[str, ...]
 
 
-class _Summaries(tuple[ServiceSummary, ...]):
+class Summaries(tuple[ServiceSummary, ...]):
     """With what Consul's answers said, to compare the next one with: there may be thousands of services, and thousands of answers an hour.
 
-    Consul gives tags in another order each time. So a service's part of the body has several forms; once those that occur are known, an
-    answer that says the same is known by its bytes, without being parsed.
+    Consul gives tags in another order each time. So a service's part of the body has several forms. An answer whose parts are all of a
+    known form says the same, and need not be parsed; a part of another form is parsed alone.
     """
 
     def __init__(self, summaries: Iterable[ServiceSummary]) -> None:
@@ -36,20 +36,46 @@ class _Summaries(tuple[ServiceSummary, ...]):
         self._forms: list[tuple[bytes, ...]] = [()] * len(self)
 
     def says(self, parts: list[bytes]) -> bool:
-        """Whether a body in these parts says just this."""
-        return len(parts) == len(self._forms) and all(map(contains, self._forms, parts))
+        """Whether a body in these parts says just this, as far as that can be told from its parts."""
+        if len(parts) != len(self._forms):
+            return False
+        known = list(map(contains, self._forms, parts))
+        return all(known) or all(self._is_another_form(at, parts[at]) for at, yes in enumerate(known) if not yes)
 
     def learn(self, parts: list[bytes]) -> None:
         """The parts are those of a body that says just this, with a list for each service."""
         # As many parts as services: then each part is one service, whatever its name and tags hold.
         if len(parts) == len(self._forms):
-            for number, (forms, part) in enumerate(zip(self._forms, parts, strict=True)):
-                if part not in forms and len(forms) < _MOST_FORMS:
-                    self._forms[number] = (*forms, part)
+            for at, part in enumerate(parts):
+                self._keep(at, part)
+
+    def _is_another_form(self, at: int, part: bytes) -> bool:
+        if not self._forms[at] or at in (0, len(self) - 1):  # those two carry the body's own braces
+            return False
+        try:
+            found = orjson.loads(b'{"' + part + b"]}")
+        except ValueError:
+            return False
+        name = str(self[at].name)
+        if found.keys() != {name} or sorted(found[name]) != self.found[name]:
+            return False
+        self._keep(at, part)
+        return True
+
+    def _keep(self, at: int, part: bytes) -> None:
+        forms = self._forms[at]
+        if part not in forms and len(forms) < _MOST_FORMS:
+            self._forms[at] = (*forms, part)
 
 
 _MOST_FORMS = 6  # the orders of three tags
-_BETWEEN = b'],"'  # from one service to the next in `{"api":["v1"],"web":[]}`
+# From one service to the next in `{"api":["v1"],"web":[]}`; and as an agent in dev mode indents it.
+_BETWEEN, _BETWEEN_LINES = b'],"', b'],\n    "'
+
+
+def parts_of(body: bytes) -> list[bytes]:
+    """A body of Consul cut between its services; elsewhere too where names or tags look like the cut."""
+    return body.split(_BETWEEN_LINES if body.startswith(b"{\n") else _BETWEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +104,14 @@ class ServicesQuery(ConsulQuery[tuple[ServiceSummary, ...]]):
 
     def decode_after(self, body: bytes, before: tuple[ServiceSummary, ...]) -> tuple[ServiceSummary, ...]:
         """Consul wakes this query for every change of any service, and most of those change neither names nor tags."""
-        parts = body.split(_BETWEEN)
-        if isinstance(before, _Summaries) and before.says(parts):
+        parts = parts_of(body)
+        if isinstance(before, Summaries) and before.says(parts):
             return before
         found: dict[str, list[str] | None] = orjson.loads(body)
         for tags in found.values():
             if tags and len(tags) > 1:  # Consul gives them in another order each time
                 tags.sort()
-        if isinstance(before, _Summaries) and found == before.found:
+        if isinstance(before, Summaries) and found == before.found:
             before.learn(parts)
             return before
         known = {str(summary.name): summary for summary in before}
@@ -98,7 +124,7 @@ class ServicesQuery(ConsulQuery[tuple[ServiceSummary, ...]]):
                 if summary is not None and summary.tags == tags_now
                 else ServiceSummary(ServiceName(name), tags_now)
             )
-        summaries = _Summaries(made)
+        summaries = Summaries(made)
         if None not in found.values():
             summaries.learn(parts)
         return summaries

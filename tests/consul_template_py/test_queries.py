@@ -22,7 +22,7 @@ from consul_template_py.query import (
     ServicesQuery,
     TreeQuery,
 )
-from consul_template_py.query.services import ServiceName
+from consul_template_py.query.services import ServiceName, Summaries, parts_of
 from consul_template_py.sources.consul import CannotBlock, ConsulSettings, ConsulSource, Index, next_index
 from tests.support.consul import ConsulServer
 
@@ -235,17 +235,35 @@ TAGS = st.lists(st.sampled_from(["v1", "v2", "],", '],"', '":["', "\\", "ü", ""
 NAMES = st.sampled_from(["api", "web", 'a],"b', "],", 'x":["', "ü"])
 
 
+# As a Consul agent writes it, and one in dev mode.
+LAYOUTS: list[dict[str, Any]] = [{"separators": (",", ":")}, {"indent": 4}]
+
+
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.dictionaries(NAMES, TAGS, max_size=4), st.randoms(use_true_random=False)), max_size=12))
+@given(
+    st.lists(st.tuples(st.dictionaries(NAMES, TAGS, max_size=4), st.randoms(use_true_random=False)), max_size=12),
+    st.sampled_from(LAYOUTS),
+)
 def test_answers_that_say_the_same_in_another_order_are_known_by_their_bytes_and_no_others(
-    answers: list[tuple[dict[str, list[str]], Any]],
+    answers: list[tuple[dict[str, list[str]], Any]], layout: dict[str, Any]
 ) -> None:
     query, before = ServicesQuery(), ServicesQuery().decode(b"{}")
     for services, chance in answers:
         shuffled = {name: chance.sample(tags, len(tags)) for name, tags in sorted(services.items())}
-        body = json.dumps(shuffled, ensure_ascii=False, separators=(",", ":")).encode()  # as Go writes it
+        body = json.dumps(shuffled, ensure_ascii=False, **layout).encode()
         for _ in range(2):
             now = query.decode_after(body, before)
             assert [(s.name, s.tags) for s in now] == [(name, tuple(sorted(tags))) for name, tags in shuffled.items()]
             assert (now == before) is (now is before)
             before = now
+
+
+async def test_an_unchanged_list_is_known_by_its_bytes_as_consul_writes_them(any_consul: ConsulServer) -> None:
+    for number in range(20):
+        any_consul.register(f"web-{number}", Tags=["v1", "http"] if number < 19 else ["v1"])
+    first, *others = (any_consul.http.get("catalog/services").content for _ in range(5))
+    summaries = ServicesQuery().decode(first)
+    assert isinstance(summaries, Summaries)
+    assert all(summaries.says(parts_of(other)) for other in others)
+    any_consul.register("web-7", Tags=["v1"])
+    assert not summaries.says(parts_of(any_consul.http.get("catalog/services").content))
