@@ -23,12 +23,12 @@ from nginx.catalog import Catalog
 from nginx.certificates import Watch
 from nginx.edge import Edge
 from nginx.errors import EdgeError, RefusedError
-from nginx.haproxy_conf import UNSUPPORTED, HaproxySurroundings
+from nginx.haproxy_conf import STAND_INS, UNSUPPORTED, HaproxySurroundings
 from nginx.kept import Kept
 from nginx.layout import Layout, Listen, Tuning, listen_address
 from nginx.logfiles import Rotation
 from nginx.metrics import collect
-from nginx.nginx_conf import Surroundings
+from nginx.nginx_conf import PLAIN_STAND_INS, Surroundings
 from nginx.ports import Ports
 from nginx.routes import Policy
 from nginx.settings import EdgeSettings
@@ -149,6 +149,7 @@ def policy_of(settings: EdgeSettings, layout: Layout) -> Policy:
         authorities=frozenset(found),
         one_authority=settings.target == "haproxy",
         unsupported=UNSUPPORTED if settings.target == "haproxy" else frozenset(),
+        stand_ins={"haproxy": STAND_INS, "nginx": PLAIN_STAND_INS}.get(settings.target, {}),
     )
 
 

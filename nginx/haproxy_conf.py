@@ -3,7 +3,7 @@
 A backend per service; hosts and paths are looked up in maps, by the longest prefix of `host/path/`, so that `/apple` is not `/app`.
 Servers are named by their address. They are in the text so that a start has them, and are no part of what makes a reload necessary.
 
-HAProxy has no EWMA (it becomes least connections), no mirroring without an agent of its own, and no UDP: see UNSUPPORTED.
+HAProxy has no EWMA and no UDP: see STAND_INS and UNSUPPORTED. It mirrors by Lua (lua/haproxy_mirror.lua).
 """
 
 import hashlib
@@ -19,7 +19,9 @@ from nginx import syntax
 from nginx.layout import LUA, Layout, Listen, Tuning, listen_address
 from nginx.model import Canary, Endpoint, Model, Options, Route, Service, StreamRoute
 
-UNSUPPORTED = frozenset({"udp", "MIRROR"})
+UNSUPPORTED = frozenset({"udp"})
+STAND_INS = {"BALANCE=ewma": "HAProxy measures no latency: the endpoint with the fewest connections"}
+MOST_WEIGHT = 256
 RATE_WINDOW = 10  # seconds over which HAProxy measures a rate
 BUCKETS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000)  # of the histogram, milliseconds
 
@@ -70,6 +72,7 @@ def render(model: Model, around: HaproxySurroundings) -> str:
         backends=[_backend(backend, model, around, watched) for backend in backends(model)],
         canaries=_canaries(model),
         lua=LUA / "haproxy_metrics.lua",
+        mirror=LUA / "haproxy_mirror.lua" if any(route.options.mirror for route in model.routes) else "",
         buckets=BUCKETS,
         streams=[_stream(stream, around) for stream in model.streams if stream.protocol == "tcp"],
     )
@@ -94,7 +97,9 @@ def maps(model: Model, switched: frozenset[str] = frozenset()) -> dict[str, str]
         "hosts": _map(dict.fromkeys(sorted(hosts), "1")),
         "wildcard_hosts": _map(dict.fromkeys(sorted(reg_hosts), "1")),
         "standby": standby_map(model, switched),
-        "services": "".join(f"{one.name} {one.service.name} {one.service.app}\n" for one in backends(model)),
+        "services": "".join(
+            f"{one.name} {one.service.name} {one.service.app}\n" for one in backends(model) if not one.mirrors
+        ),
     }
 
 
@@ -114,6 +119,11 @@ def backend_name(service: str, other: str = "") -> str:
     return f"{readable}_{hashlib.sha256(f'{service}/{other}'.encode()).hexdigest()[:8]}"
 
 
+def mirror_name(service: str) -> str:
+    """The backend that takes copies of requests for a service."""
+    return f"mirror.{backend_name(service)}"
+
+
 def server_name(address: str, port: int) -> str:
     return f"{address.replace(':', '-')}_{port}"
 
@@ -124,12 +134,16 @@ def _map(entries: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend of HAProxy: the servers of `service`, and the labels and paths of `route_of`, which differ for a canary or standby."""
+    """A backend of HAProxy: the servers of `service`, and the labels and paths of `route_of`, which differ for a canary or standby.
+
+    `mirrors`: it takes copies of requests, which nobody counts.
+    """
 
     name: str
     service: Service
     route_of: str
     options: Options
+    mirrors: bool = False
 
 
 def backends(model: Model) -> list[Backend]:
@@ -142,6 +156,8 @@ def backends(model: Model) -> list[Backend]:
         others = {other for other, _ in service.canaries} | ({service.standby.service} if service.standby else set())
         for other in sorted(others & model.services.keys()):
             found.append(Backend(backend_name(name, other), model.services[other], name, options[name]))
+    for name in sorted({one.options.mirror for one in model.routes} & model.services.keys()):
+        found.append(Backend(mirror_name(name), model.services[name], "", Options(), mirrors=True))
     return found
 
 
@@ -181,15 +197,23 @@ def _backend(backend: Backend, model: Model, around: HaproxySurroundings, watche
         "users": options.access.users,
         "lines": lines,
         "server_options": server_options(options, watched=watched),
-        "servers": [_server(endpoint) for endpoint in backend.service.endpoints],
+        "servers": [_server(endpoint, backend.service) for endpoint in backend.service.endpoints],
     }
 
 
-def _server(endpoint: Endpoint) -> dict[str, object]:
+def weight_of(endpoint: Endpoint, service: Service) -> int:
+    """As HAProxy has it: up to 256, in proportion where an endpoint of the service has more."""
+    most = max(one.weight for one in service.endpoints)
+    if most <= MOST_WEIGHT or not endpoint.weight:
+        return endpoint.weight
+    return max(1, round(endpoint.weight * MOST_WEIGHT / most))
+
+
+def _server(endpoint: Endpoint, service: Service) -> dict[str, object]:
     return {
         "name": server_name(endpoint.address, endpoint.port),
         "address": listen_address(endpoint.address, endpoint.port),
-        "weight": min(endpoint.weight, 256),
+        "weight": weight_of(endpoint, service),
     }
 
 
@@ -228,6 +252,11 @@ def _http_lines(backend: Backend, model: Model) -> list[str]:
             'http-request return status 503 content-type text/plain hdr Retry-After 120 string "503: down for maintenance.\\n"'
         )
     lines += _cors_lines(options)
+    if options.mirror:
+        lines += [
+            "http-request wait-for-body time 60s",
+            f"http-request lua.dromos_mirror {mirror_name(options.mirror)}",
+        ]
     if options.hsts:
         lines.append(
             f"http-response set-header Strict-Transport-Security max-age={options.hsts} if {{ var(txn.proto) -m str https }}"
@@ -244,10 +273,9 @@ def _balance(options: Options) -> str:
             key = options.balancing.hash_key
             if options.protocol in ("tcp", "udp") or key.kind == "ip":
                 return "balance source"
-            # HAProxy 2.6 hashes headers only: a request's cookies are all one of them.
-            return (
-                "balance uri" if key.kind == "uri" else f"balance hdr({key.name if key.kind == 'header' else 'cookie'})"
-            )
+            if key.kind == "uri":
+                return "balance uri"
+            return f"balance hdr({key.name})" if key.kind == "header" else f"balance hash req.cook({key.name})"
     return "balance roundrobin"
 
 

@@ -71,7 +71,7 @@ def signal_master(layout: Layout, master: Master, number: signal.Signals) -> Non
 def stop(layout: Layout) -> bool:
     """Ends it with all its workers. Whether there was one."""
     found = pids.end_all(lambda: ours(layout), lambda pid: _is_ours(pid, layout))
-    for path in (layout.haproxy_pid, layout.haproxy_socket, layout.haproxy_stats):
+    for path in (layout.haproxy_pid, layout.haproxy_socket, layout.haproxy_stats, layout.haproxy_mirror):
         path.unlink(missing_ok=True)
     return found
 

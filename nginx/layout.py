@@ -35,6 +35,11 @@ class Layout:
         """For HAProxy's own Lua, which runs as the worker's user."""
         return self.root / "stats.sock"
 
+    @property
+    def haproxy_mirror(self) -> Path:
+        """Where HAProxy's own Lua sends copies of requests."""
+        return self.root / "mirror.sock"
+
     def haproxy_map(self, name: str) -> Path:
         return self.root / "conf" / f"{name}.map"
 

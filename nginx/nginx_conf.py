@@ -18,6 +18,9 @@ from nginx import syntax
 from nginx.layout import Layout, Listen, Tuning, listen_address
 from nginx.model import Cors, Endpoint, Model, Options, Route, Service, StreamRoute
 
+PLAIN_STAND_INS = {
+    "BALANCE=ewma": "Nginx without Lua measures no latency: of two endpoints at random, the one with fewer connections"
+}
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 STREAM_MODULE = "ngx_stream_module.so"
 
@@ -29,7 +32,7 @@ _environment = Environment(
     keep_trailing_newline=True,
     autoescape=False,  # noqa: S701  nginx.conf is no HTML; every value passes a quoting filter or is a number
 )
-_environment.filters.update(quote=syntax.quote, quote_regex=syntax.quote_pattern, quote_capture=syntax.quote_pattern)
+_environment.filters.update(quote=syntax.quote, quote_pattern=syntax.quote_pattern)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,25 @@ def _users_file(service: str) -> str:
     return f"{service}_{_digest(service)}.htpasswd"
 
 
+@dataclass(frozen=True)
+class Map:
+    """A map of Nginx: `variable` is the result of the first of `entries` (pattern, result) that `source` matches, else `default`."""
+
+    source: str
+    variable: str
+    default: str
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Canary:
+    """How a service's traffic is shared: the variables that name who answers, as upstream and as service."""
+
+    split: dict[str, Any]
+    upstream: str
+    served: str
+
+
 class _Writer:
     def __init__(self, model: Model, around: Surroundings) -> None:
         self.model = model
@@ -84,10 +106,16 @@ class _Writer:
         self.rate_zones: dict[str, dict[str, object]] = {}
         self.connection_zones: dict[str, dict[str, object]] = {}
         self.hsts_ages: set[int] = set()
+        self.maps: list[Map] = []
+        self.keys: dict[tuple[str, str], str] = {}
+        self.canaries = (
+            {} if around.lua else {one.name: self._canary(one) for one in model.services.values() if one.canaries}
+        )
 
     def values(self) -> dict[str, Any]:
         around = self.around
         servers = self._servers()
+        upstreams = [] if around.lua else [self._upstream(service) for service in self._routed_services()]
         return {
             "generation": around.generation,
             "certificates_digest": "" if around.lua else around.certificates[1],
@@ -105,7 +133,9 @@ class _Writer:
             ],
             "rate_zones": list(self.rate_zones.values()),
             "connection_zones": list(self.connection_zones.values()),
-            "upstreams": [] if around.lua else [self._upstream(service) for service in self._routed_services()],
+            "upstreams": upstreams,
+            "maps": self.maps,
+            "splits": [one.split for one in self.canaries.values()],
             "streams": [self._stream(stream) for stream in self.model.streams],
         }
 
@@ -162,11 +192,13 @@ class _Writer:
         options, access, limits = route.options, route.options.access, route.options.limits
         kind = "grpc" if options.protocol in ("grpc", "grpcs") else "proxy"
         rewritten = options.rewrite is not None and options.rewrite != route.path
+        canary = self.canaries.get(route.service)
         location: dict[str, Any] = {
             "match": match,
             "path": path,
             "internal": False,
             "service": route.service,
+            "served": canary.served if canary else "",
             "prefix": route.path if rewritten else "",
             "redirect": options.https_redirect,
             "https_port": self._https_port(),
@@ -189,11 +221,12 @@ class _Writer:
             "extra": self._extra(route, kind),
             "rewrite_from": "",
             "rewrite_to": "",
-            "target": self._target(route.service, options.protocol),
+            "target": self._target(route.service, options.protocol, canary.upstream if canary else ""),
+            "cookie": self._sticky_cookie(options.balancing.sticky),
         }
         if rewritten and options.rewrite is not None:
             base = options.rewrite.rstrip("/")
-            if kind == "grpc":
+            if kind == "grpc" or canary:
                 location["rewrite_from"] = f"^{re.escape(route.path.rstrip('/'))}(?:/(.*))?$"
                 location["rewrite_to"] = f"{base}/$1"
             else:
@@ -221,11 +254,11 @@ class _Writer:
                 lines.append("return 503;")
         return lines
 
-    def _target(self, service: str, protocol: str) -> str:
+    def _target(self, service: str, protocol: str, chosen: str = "") -> str:
         scheme = {"http": "http", "https": "https", "grpc": "grpc", "grpcs": "grpcs"}[protocol]
         if self.around.lua:
             return f"{scheme}://{'dromos_tls' if protocol in ('https', 'grpcs') else 'dromos'}"
-        return f"{scheme}://{upstream_name(service)}"
+        return f"{scheme}://{chosen or upstream_name(service)}"
 
     def _mirror(self, service: str) -> dict[str, Any]:
         blank = Route(service, (), "/", _NO_OPTIONS)
@@ -275,18 +308,19 @@ class _Writer:
     def _routed_services(self) -> list[Service]:
         named = {route.service for route in self.model.routes}
         named |= {route.options.mirror for route in self.model.routes if route.options.mirror}
+        named |= {
+            other for name in named & self.model.services.keys() for other, _ in self.model.services[name].canaries
+        }
         return [self.model.services[name] for name in sorted(named) if name in self.model.services]
 
     def _upstream(self, service: Service) -> dict[str, Any]:
-        method = ""
-        if service.balancing.method == "least_conn":
-            method = "least_conn"
-        elif service.balancing.sticky:
-            method = "ip_hash"  # the nearest that Nginx has without Lua
-        elif service.balancing.method == "hash":
-            key = service.balancing.hash_key
-            variable = {"ip": "$remote_addr", "uri": "$uri"}.get(key.kind)
-            method = f"hash {variable or f'${_variable(key.kind, key.name)}'} consistent"
+        balancing = service.balancing
+        if balancing.sticky:
+            method = f"hash {self._key('cookie', balancing.sticky)} consistent"
+        elif balancing.method == "hash":
+            method = f"hash {self._key(balancing.hash_key.kind, balancing.hash_key.name)} consistent"
+        else:
+            method = {"least_conn": "least_conn", "ewma": "random two least_conn"}.get(balancing.method, "")
         return {
             "name": upstream_name(service.name),
             "method": method,
@@ -294,6 +328,67 @@ class _Writer:
             "max_fails": service.retries.max_fails,
             "fail_timeout": max(1, round(service.retries.fail_timeout)),
         }
+
+    def _key(self, kind: str, name: str) -> str:
+        """The variable that is hashed; where a request lacks the header or cookie, it goes to any endpoint."""
+        if kind in ("ip", "uri"):
+            return {"ip": "$remote_addr", "uri": "$uri"}[kind]
+        if (kind, name) not in self.keys:
+            number = len(self.keys) + 1
+            if kind == "cookie":
+                entry = (f"{_cookie(name)}(?<dromos_found_{number}>[^;]+)", f"$dromos_found_{number}")
+                self.maps.append(Map("$http_cookie", f"$dromos_key_{number}", "$request_id", (entry,)))
+            else:
+                self.maps.append(Map(_header(name), f"$dromos_key_{number}", _header(name), (("^$", "$request_id"),)))
+            self.keys[kind, name] = f"$dromos_key_{number}"
+        return self.keys[kind, name]
+
+    def _sticky_cookie(self, name: str) -> str:
+        """The variable with what keeps a client at its endpoint: a cookie that is hashed from then on. "" where Lua does it."""
+        if self.around.lua or not name:
+            return ""
+        if ("sticky", name) not in self.keys:
+            variable = f"$dromos_cookie_{len(self.keys) + 1}"
+            value = f"{name}=$request_id; Path=/; HttpOnly; SameSite=Lax$dromos_secure"
+            self.maps.append(Map("$http_cookie", variable, value, ((f"{_cookie(name)}[^;]", ""),)))
+            self.keys["sticky", name] = variable
+        return self.keys["sticky", name]
+
+    def _canary(self, service: Service) -> "_Canary":
+        """A chain of maps, each of which overrules the one before: shares, who wants none of it, cookies, headers."""
+        number, primary = len(self.maps) + 1, upstream_name(service.name)
+        alive = {other for other, _ in service.canaries if _written(self.model.services[other].endpoints)}
+        live = [(upstream_name(other), canary) for other, canary in service.canaries if other in alive]
+        shares = [
+            (canary.weight, upstream_name(other) if other in alive else primary)
+            for other, canary in service.canaries
+            if canary.weight
+        ]
+        way = f"$dromos_share_{number}"
+        split = {"variable": way, "shares": shares, "primary": primary}
+
+        def overrule(source: str, pattern: str, result: str, otherwise: str) -> str:
+            variable = f"$dromos_way_{len(self.maps) + 1}"
+            self.maps.append(Map(source, variable, otherwise, ((pattern, result),)))
+            return variable
+
+        for name, canary in live:
+            if canary.weight and canary.header:
+                way = overrule(f"{way}:{_header(canary.header)}", f"^{re.escape(name)}:never$", primary, way)
+            if canary.weight and canary.cookie:
+                pattern = f"^{re.escape(name)}:(?:.*; *)?{re.escape(canary.cookie)}=never(?:;|$)"
+                way = overrule(f"{way}:$http_cookie", pattern, primary, way)
+        for name, canary in reversed(live):
+            if canary.cookie:
+                chosen = overrule(_header(canary.header), "^never$", way, name) if canary.header else name
+                way = overrule("$http_cookie", f"{_cookie(canary.cookie)}always(?:;|$)", chosen, way)
+        for name, canary in reversed(live):
+            if canary.header:
+                way = overrule(_header(canary.header), f"^{re.escape(canary.header_value)}$", name, way)
+        served = f"$dromos_served_{number}"
+        others = tuple((f"^{re.escape(upstream_name(other))}$", other) for other in sorted(alive))
+        self.maps.append(Map(way, served, service.name, others))
+        return _Canary(split, way, served)
 
     def _stream(self, stream: StreamRoute) -> dict[str, Any]:
         service: Service | None = self.model.services.get(stream.service)
@@ -303,7 +398,7 @@ class _Writer:
             "name": f"{stream.protocol}_{stream.port}",
             "listen": listen_address(self.around.listen.stream_host, stream.port) + (" udp" if udp else ""),
             "endpoints": _written(service.endpoints) if service else [],
-            "least_conn": options.balancing.method == "least_conn",
+            "least_conn": options.balancing.method in ("least_conn", "ewma"),
             "hash": options.balancing.method == "hash" or bool(options.balancing.sticky),
             "max_fails": options.retries.max_fails,
             "fail_timeout": max(1, round(options.retries.fail_timeout)),
@@ -341,9 +436,13 @@ def _origin(origin: str) -> tuple[str, str]:
     return f"~*^{re.escape(origin)}$", "$http_origin"
 
 
-def _variable(kind: str, name: str) -> str:
-    prefix = "http_" if kind == "header" else "cookie_"
-    return prefix + name.lower().replace("-", "_")
+def _header(name: str) -> str:
+    return f"$http_{name.lower().replace('-', '_')}"
+
+
+def _cookie(name: str) -> str:
+    """A pattern for the beginning of its value. Nginx' own $cookie_… knows no names with a dash."""
+    return f"(?:^|; *){re.escape(name)}="
 
 
 def _mirror_path(service: str) -> str:

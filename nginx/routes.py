@@ -34,7 +34,8 @@ class Policy:
 
     `stream_ports`: the range of TCP and UDP ports that labels may open. `addresses`: host name -> IP address, as resolved.
     `authorities`: the files of certificate authorities that there are for CLIENT_CA. `one_authority`: the chosen proxy has the same for
-    all hosts. `unsupported`: protocols, and keys of labels, that it does not know. `taken`: ports that cannot be had, and why.
+    all hosts. `unsupported`: protocols, and keys of labels, that it does not know. `stand_ins`: what it does instead of
+    what it cannot, by `KEY=value`. `taken`: ports that cannot be had, and why.
     """
 
     groups: frozenset[str] = frozenset()
@@ -44,6 +45,7 @@ class Policy:
     authorities: frozenset[str] = frozenset()
     one_authority: bool = False
     unsupported: frozenset[str] = frozenset()
+    stand_ins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     taken: Mapping[Claim, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -118,7 +120,7 @@ class Builder:
             if candidate is not None:
                 candidates.append(candidate)
         candidates = _merge_deployment_groups(candidates)
-        candidates = _without_missing_references(candidates, policy, refusals)
+        candidates = _without_missing_references(candidates, refusals)
         canaries = _canaries({candidate.name: candidate for candidate in candidates}, refusals)
         laid = self._lay(candidates, policy, before)
         refusals += laid.refusals
@@ -251,6 +253,9 @@ def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusal
     wanted = not policy.groups or parsed.options.group in policy.groups
     if not parsed.options.enabled or not wanted:
         return None
+    stand_in = policy.stand_ins.get(f"BALANCE={parsed.options.balancing.method}")
+    if stand_in:
+        refusals.append(Refusal(name, "BALANCE", f"has a stand-in: {stand_in}"))
     endpoints = _endpoints(name, instances, index, policy, refusals)
     wishes = tuple(_wishes(name, app, index, parsed.options, policy, refusals))
     return _Candidate(name, app, index, labels.get(VERSION, ""), parsed.options, endpoints, wishes)
@@ -341,17 +346,15 @@ def _canaries(by_name: Mapping[str, _Candidate], refusals: list[Refusal]) -> dic
     return {primary: tuple(canaries) for primary, canaries in found.items()}
 
 
-def _without_missing_references(
-    candidates: Sequence[_Candidate], policy: Policy, refusals: list[Refusal]
-) -> list[_Candidate]:
-    """A mirror or standby that does not exist (yet) is left out until it does."""
+def _without_missing_references(candidates: Sequence[_Candidate], refusals: list[Refusal]) -> list[_Candidate]:
+    """A mirror or standby that does not exist (yet) is left out until it does; a mirror of what is one long stream, always."""
     names = {candidate.name for candidate in candidates}
     found = []
     for candidate in candidates:
         wanted = candidate.options
-        if wanted.mirror and (wanted.mirror not in names or "MIRROR" in policy.unsupported):
+        if wanted.mirror and (wanted.mirror not in names or wanted.protocol not in ("http", "https")):
             missing = wanted.mirror not in names
-            why = f"there is no service {wanted.mirror}" if missing else "the chosen proxy cannot mirror"
+            why = f"there is no service {wanted.mirror}" if missing else f"{wanted.protocol} is not mirrored: http is"
             refusals.append(Refusal(candidate.name, "MIRROR", why))
             wanted = replace(wanted, mirror="")
         if wanted.standby and wanted.standby.service not in names:

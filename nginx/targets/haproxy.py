@@ -141,7 +141,10 @@ class Haproxy:
                 running[name] = Server(name, running[name].weight, leaving=True)
             else:
                 del running[name]
-        running |= {name: Server(name, min(one.weight, 256), leaving=False) for name, one in wanted.items()}
+        running |= {
+            name: Server(name, haproxy_conf.weight_of(one, backend.service), leaving=False)
+            for name, one in wanted.items()
+        }
         if complaints:
             self._running = None
             raise ControlError(f"haproxy complained of {backend.name}: {complaints[0]}")
@@ -282,7 +285,8 @@ def _commands(
     """What turns the running servers into the wanted ones, save the deletion of those that leave."""
     commands = []
     for name, endpoint in wanted.items():
-        path, weight, server = f"{backend.name}/{name}", min(endpoint.weight, 256), running.get(name)
+        path, server = f"{backend.name}/{name}", running.get(name)
+        weight = haproxy_conf.weight_of(endpoint, backend.service)
         if server is None:
             address = listen_address(endpoint.address, endpoint.port)
             options = haproxy_conf.server_options(backend.options, watched=watched)

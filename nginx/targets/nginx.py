@@ -291,7 +291,7 @@ def _with_standbys(model: Model, switched: frozenset[str]) -> Model:
     for name in switched & services.keys():
         standby = services[name].standby
         if standby and standby.service in services and model.services[standby.service].endpoints:
-            services[name] = replace(services[name], endpoints=model.services[standby.service].endpoints)
+            services[name] = replace(services[name], endpoints=model.services[standby.service].endpoints, canaries=())
     return replace(model, services=services) if switched else model
 
 

@@ -500,6 +500,7 @@ def test_haproxy_has_the_models_sections_whatever_the_names_and_values(
     found = haproxy_conf.backends(model)
     expected = [("global",), ("defaults",), ("frontend", "users"), ("frontend", "status")]
     expected += [("backend", "dromos_latency"), *(("backend", one.name) for one in found)]
+    expected += [("frontend", "mirrors")] * any(route.options.mirror for route in model.routes)
     expected += [("userlist", f"users_{one.name}") for one in found if one.options.access.users]
     expected += [("frontend", f"tcp_{one.port}") for one in model.streams]
     assert sorted(sections) == sorted(expected)
