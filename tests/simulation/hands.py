@@ -7,7 +7,7 @@ from framework.engine.actions import Launch
 from framework.engine.events import Probed
 from framework.model.app import App
 from framework.model.instance import Instance
-from framework.model.offer import Offer
+from framework.model.offer import Offer, Pool
 from framework.model.run_spec import RunSpec
 
 if TYPE_CHECKING:
@@ -22,13 +22,18 @@ class SimHand:
 
     def subscribe(self, framework_id: str | None, roles: Sequence[str]) -> None:
         self._node.acted()
-        self._node.link.join(framework_id)
+        self._node.link.join(framework_id, tuple(roles))
+
+    def update_roles(self, roles: Sequence[str]) -> None:
+        self._node.acted()
+        self._node.link.roles = tuple(roles)
+        self._node.link.call("update_roles", tuple(roles))
 
     def unsubscribe(self) -> None:
         self._node.link.leave()
 
     def accept(
-        self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float, releases: Sequence[object] = ()
+        self, offer: Offer, launches: Sequence[Launch], refuse_seconds: float, releases: Sequence[Pool] = ()
     ) -> None:
         node = self._node
         node.acted()
@@ -36,7 +41,11 @@ class SimHand:
             if node.leads_by_right:
                 node.must_be_durable(launch)
             node.world.note(f"{node.name}: launch {launch.instance.id} on {offer.agent.id}")
-        node.link.call("accept", offer.id, tuple(launches), refuse_seconds)
+        for pool in releases:
+            instance = node.cluster.ensemble.instance(pool.owner[1]) if pool.owner else None
+            if instance is not None and instance.agent.id == offer.agent.id and node.leads_by_right:
+                raise node.world.violated(f"the volume of {instance.id} is destroyed though it is known")
+        node.link.call("accept", offer.id, tuple(launches), refuse_seconds, tuple(releases))
 
     def decline(self, offer_ids: Sequence[str], refuse_seconds: float) -> None:
         self._node.acted()
@@ -44,11 +53,15 @@ class SimHand:
 
     def revive(self, roles: Sequence[str]) -> None:
         self._node.acted()
-        self._node.link.call("revive")
+        self._node.link.call("revive", tuple(roles))
 
     def suppress(self, roles: Sequence[str]) -> None:
         self._node.acted()
-        self._node.link.call("suppress")
+        self._node.link.call("suppress", tuple(roles))
+
+    def answer_inverse_offers(self, accepted: Sequence[str], declined: Sequence[str]) -> None:
+        self._node.acted()
+        self._node.link.call("answer_inverse_offers", tuple(accepted), tuple(declined))
 
     def acknowledge(self, task_id: str, agent_id: str, uuid: str) -> None:
         self._node.acted()
@@ -77,7 +90,7 @@ class SimProbes:
     def start(self, instance: Instance, spec: RunSpec, readiness: bool) -> None:
         node, world = self._node, self._node.world
         node.acted()
-        assert isinstance(spec, App)
+        assert isinstance(spec, App), "of pods the agents probe"
         turn = node.probing.get(instance.id, 0) + 1
         node.probing[instance.id] = turn
         life, task_id, master = node.life, instance.tasks[0].id, node.cluster.master

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from framework.engine.actions import Launch
 from framework.engine.events import (
     Disconnected,
+    InverseOfferRescinded,
+    InverseOffersReceived,
     LaunchUncertain,
     OfferRescinded,
     OffersReceived,
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 WATCHDOG = 20.0  # without a heartbeat of the master for so long the driver subscribes anew
 CALL_TIMEOUT = 5.0
 # Calls that go by one connection, one after the other, as in mesos.scheduler.
-IN_ORDER = ("accept", "decline", "revive", "suppress", "kill", "reconcile")
+IN_ORDER = ("accept", "decline", "revive", "suppress", "update_roles", "kill", "reconcile")
 
 
 class Link:
@@ -29,6 +31,7 @@ class Link:
     def __init__(self, node: "Node") -> None:
         self._node, self._world = node, node.world
         self.stream = 0
+        self.roles: tuple[str, ...] = ()
         self.cut_in = self.cut_out = False
         self._wanted = False  # the driver is to be subscribed
         self._arrival = 0.0  # when the last message of the master arrives
@@ -41,8 +44,9 @@ class Link:
 
     # --- the subscription
 
-    def join(self, framework_id: str | None) -> None:
+    def join(self, framework_id: str | None, roles: tuple[str, ...]) -> None:
         self.leave()
+        self.roles = roles
         self._wanted = True
         self._subscribe_in(0.01, framework_id)
 
@@ -122,6 +126,10 @@ class Link:
             self._receive(OffersReceived(content))  # type: ignore[arg-type]
         elif kind == "rescind":
             self._receive(OfferRescinded(str(content)))
+        elif kind == "inverse":
+            self._receive(InverseOffersReceived(content))  # type: ignore[arg-type]
+        elif kind == "inverse rescinded":
+            self._receive(InverseOfferRescinded(str(content)))
 
     def _receive(self, event: object) -> None:
         """Over the subscription's stream: in order, sometimes late, and lost if it breaks meanwhile."""

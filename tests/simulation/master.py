@@ -1,6 +1,7 @@
 """A simulated Mesos: master and agents as the framework meets them, with the ways in which they fail.
 
-It also watches: what the framework must never do to it is a violation.
+It also watches: what the framework must never do to it is a violation. Offers are made for one role; what is reserved for an instance
+with persistent volumes is offered to its role again when its task has ended.
 """
 
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Protocol
 
 from framework.decide.instance_state import TaskStatus
 from framework.engine.actions import Launch
+from framework.engine.events import InverseOffer
 from framework.model.instance import Agent
 from framework.model.offer import Offer, Pool
 from tests.simulation.world import World
@@ -16,6 +18,8 @@ ALLOCATION = 1.0
 UPDATE_RETRY = 10.0
 UNREACHABLE_AFTER = 75.0
 REREGISTER = 8.0
+DISK = 10_000_000
+MOUNT = "data"  # where volumes are, in every container
 
 
 @dataclass
@@ -25,12 +29,40 @@ class SimTask:
     cpus: int
     mem: int
     ports: tuple[int, ...]
+    instance: str
     state: str = "TASK_STAGING"
     alive: bool = True
     healthy: bool = True
     updates: list[tuple[str, str, str | None]] = field(
         default_factory=list
     )  # (uuid, state, reason), oldest unacknowledged first
+
+
+@dataclass
+class Reservation:
+    """What is kept on an agent for one instance: its resources, with a volume of all the disk."""
+
+    instance: str
+    role: str
+    cpus: int
+    mem: int
+    disk: int
+
+    def pool(self, framework_id: str) -> Pool:
+        volume = {"scalar": {"value": self.disk / 1000}, "disk": {"volume": {"container_path": MOUNT}}}
+        owner = (framework_id, self.instance)
+        return Pool(self.role, self.cpus, self.mem, labelled=True, owner=owner, volumes=(volume,))
+
+
+@dataclass
+class SimOffer:
+    """What is left of one that is out."""
+
+    agent_id: str
+    role: str
+    cpus: int
+    mem: int
+    ports: list[int]
 
 
 @dataclass
@@ -47,11 +79,17 @@ class SimAgent:
     unreachable: bool = False  # the master has given it up
     given_up_at: float | None = None
     known: bool = True  # the present master has heard of it
+    gone: bool = False  # its operator has said that it does not come back
     tasks: dict[str, SimTask] = field(default_factory=dict)
+    reserved: dict[str, Reservation] = field(default_factory=dict)  # by instance
+    maintenance: tuple[float, float] | None = None  # from, until
 
 
 class Listener(Protocol):
-    """Who is subscribed."""
+    """Who is subscribed, and for which roles."""
+
+    @property
+    def roles(self) -> tuple[str, ...]: ...
 
     def hear(self, stream: int, message: tuple[str, object]) -> None: ...
 
@@ -69,9 +107,10 @@ class SimMaster:
         self._listener: Listener | None = None
         self._allocating = False
         self._tasks: dict[str, SimTask] = {}
-        self.suppressed = False
-        self._refused: dict[str, float] = {}  # agent id -> until
-        self._offers: dict[str, tuple[str, int, int, list[int]]] = {}
+        self._suppressed: set[str] = set()  # roles
+        self._refused: dict[tuple[str, str], float] = {}  # agent id, role -> until
+        self._offers: dict[str, SimOffer] = {}
+        self._asked_back: dict[str, str] = {}  # agent id -> inverse offer that the present subscriber knows
         self.launched: set[str] = set()
         self._numbers = 0
         for _ in range(agents):
@@ -100,9 +139,10 @@ class SimMaster:
         before, self._listener = self._listener, listener
         self.framework_id = framework_id
         self.stream = self._number()
-        self.suppressed = False
+        self._suppressed.clear()
         self._refused.clear()
         self._offers.clear()
+        self._asked_back.clear()
         if before is not None and before is not listener:
             before.failed_over()
         self._allocate_soon()
@@ -133,84 +173,171 @@ class SimMaster:
 
     def _allocate(self) -> None:
         self._allocating = False
-        if not self.stream or self.suppressed:
+        if not self.stream or self._listener is None:
+            return
+        roles = [role for role in self._listener.roles if role not in self._suppressed]
+        if not roles and not any(agent.maintenance for agent in self.agents.values()):
             return
         self._allocate_soon()
-        offered = {offer[0] for offer in self._offers.values()}
-        offers = []
+        self._ask_back()
+        offered = {offer.agent_id for offer in self._offers.values()}
+        now, offers = self.world.now, []
         for agent in self.agents.values():
             if agent.id in offered or not agent.up or not agent.connected or not agent.known or agent.unreachable:
                 continue
-            if self._refused.get(agent.id, 0) > self.world.now:
-                continue
-            cpus, mem, ports = self._free(agent)
-            if cpus < 10 or mem < 1000:
-                continue
-            offer_id = f"O{self._number()}"
-            self._offers[offer_id] = (agent.id, cpus, mem, ports)
-            offers.append(
-                Offer(
-                    offer_id,
-                    Agent(agent.id, agent.host, (("rack", agent.rack),)),
-                    "*",
-                    (Pool(cpus=cpus, mem=mem, ports=_ranges(ports)),),
-                )
-            )
+            open_to = [role for role in roles if self._refused.get((agent.id, role), 0) <= now]
+            if open_to:
+                role = open_to[0] if len(open_to) == 1 else self.world.later_faults.choice(open_to)
+                offer = self._offer(agent, role)
+                if offer is not None:
+                    offers.append(offer)
         if offers:
             self._tell(("offers", tuple(offers)))
 
+    def _offer(self, agent: SimAgent, role: str) -> Offer | None:
+        cpus, mem, ports = self._free(agent)
+        at_work = {task.instance for task in agent.tasks.values() if task.alive}
+        kept = [r for r in agent.reserved.values() if r.role == role and r.instance not in at_work]
+        if (cpus < 10 or mem < 1000) and not kept:
+            return None
+        offer_id = f"O{self._number()}"
+        self._offers[offer_id] = SimOffer(agent.id, role, cpus, mem, ports)
+        free = Pool(cpus=max(0, cpus), mem=max(0, mem), disk=DISK, ports=_ranges(ports))
+        start, until = agent.maintenance or (None, None)
+        return Offer(
+            offer_id,
+            Agent(agent.id, agent.host, (("rack", agent.rack),)),
+            role,
+            (free, *(reservation.pool(self.framework_id or "") for reservation in kept)),
+            maintenance_at=start,
+            maintenance_until=until,
+        )
+
     def _free(self, agent: SimAgent) -> tuple[int, int, list[int]]:
+        """What is neither used nor reserved."""
         live = [task for task in agent.tasks.values() if task.alive]
         used = {port for task in live for port in task.ports}
         ports = [port for port in range(agent.ports[0], agent.ports[1] + 1) if port not in used]
-        return agent.cpus - sum(t.cpus for t in live), agent.mem - sum(t.mem for t in live), ports
+        reserved = agent.reserved
+        cpus, mem = agent.cpus, agent.mem
+        for task in live:
+            if task.instance not in reserved:
+                cpus, mem = cpus - task.cpus, mem - task.mem
+        for reservation in reserved.values():
+            cpus, mem = cpus - reservation.cpus, mem - reservation.mem
+        return cpus, mem, ports
 
     def _rescind(self, agent_id: str) -> None:
-        for offer_id in [offer_id for offer_id, offer in self._offers.items() if offer[0] == agent_id]:
+        for offer_id in [offer_id for offer_id, offer in self._offers.items() if offer.agent_id == agent_id]:
             del self._offers[offer_id]
             self._tell(("rescind", offer_id))
 
+    # --- maintenance
+
+    def plan_maintenance(self, agent: SimAgent, start: float, until: float) -> None:
+        self.world.note(f"agent {agent.id} goes into maintenance in {start - self.world.now:.0f} s")
+        agent.maintenance = (start, until)
+        self._rescind(agent.id)
+        self._allocate_soon()
+
+    def end_maintenance(self, agent: SimAgent) -> None:
+        if agent.maintenance is None:
+            return
+        self.world.note(f"the maintenance of agent {agent.id} is over")
+        agent.maintenance = None
+        inverse = self._asked_back.pop(agent.id, None)
+        if inverse is not None:
+            self._tell(("inverse rescinded", inverse))
+        self._rescind(agent.id)
+
+    def _ask_back(self) -> None:
+        for agent in self.agents.values():
+            if agent.maintenance is not None and agent.id not in self._asked_back and agent.connected and agent.known:
+                self._asked_back[agent.id] = f"I{self._number()}"
+                self._tell(("inverse", (InverseOffer(self._asked_back[agent.id], agent.id, *agent.maintenance),)))
+
+    def answer_inverse_offers(self, accepted: tuple[str, ...], declined: tuple[str, ...]) -> None:
+        pass  # what it says is not binding
+
     # --- calls
 
-    def accept(self, offer_id: str, launches: tuple[Launch, ...], refuse: float) -> None:
+    def accept(
+        self, offer_id: str, launches: tuple[Launch, ...], refuse: float, releases: tuple[Pool, ...] = ()
+    ) -> None:
         known = self._offers.pop(offer_id, None)
+        for pool in releases if known is not None else ():
+            assert pool.owner is not None
+            if self.agents[known.agent_id].reserved.pop(pool.owner[1], None) is not None:  # type: ignore[union-attr]
+                self.world.note(f"  master: the volume of {pool.owner[1]} is destroyed")
         for launch in launches:
-            task = launch.instance.tasks[0]
-            if task.id in self.launched:
-                raise self.world.violated(f"task {task.id} is launched twice")
-            self.launched.add(task.id)
+            for task in launch.instance.tasks:
+                if task.id in self.launched:
+                    raise self.world.violated(f"task {task.id} is launched twice")
+                self.launched.add(task.id)
             if known is None:
-                self._say(TaskStatus(task.id, "TASK_DROPPED", launch.instance.agent.id, "REASON_INVALID_OFFERS"))
-                continue
-            agent_id, cpus, mem, ports = known
-            agent = self.agents[agent_id]
-            need_cpus = sum(take.cpus for take in launch.takes)
-            need_mem = sum(take.mem for take in launch.takes)
-            if need_cpus > cpus or need_mem > mem or not set(task.host_ports) <= set(ports):
-                raise self.world.violated(f"{task.id} takes more of {offer_id} than it holds")
-            known = (agent_id, cpus - need_cpus, mem - need_mem, [p for p in ports if p not in task.host_ports])
-            sim = SimTask(task.id, agent_id, need_cpus, need_mem, task.host_ports)
-            if not agent.up or not agent.connected:
-                self._say(TaskStatus(task.id, "TASK_DROPPED", agent_id, "REASON_AGENT_DISCONNECTED"))
-                continue
-            agent.tasks[task.id] = self._tasks[task.id] = sim
-            self.world.after(self.world.between(0.05, 3.0), lambda sim=sim: self._start(sim))  # type: ignore[misc]
+                self._drop(launch, "REASON_INVALID_OFFERS")
+            else:
+                self._launch(launch, known, offer_id)
         if known is not None:
-            self._refused[known[0]] = self.world.now + refuse
+            self._refused[known.agent_id, known.role] = self.world.now + refuse
+
+    def _drop(self, launch: Launch, reason: str) -> None:
+        for task in launch.instance.tasks:
+            self._say(TaskStatus(task.id, "TASK_DROPPED", launch.instance.agent.id, reason))
+
+    def _launch(self, launch: Launch, offer: SimOffer, offer_id: str) -> None:
+        instance, agent = launch.instance, self.agents[offer.agent_id]
+        cpus, mem = sum(take.cpus for take in launch.takes), sum(take.mem for take in launch.takes)
+        ports = instance.host_ports
+        again = any(take.pool.owner is not None for take in launch.takes)
+        if again:
+            kept = agent.reserved.get(instance.id)
+            if kept is None or cpus > kept.cpus or mem > kept.mem:
+                raise self.world.violated(f"{instance.id} is launched again on what is not kept for it")
+            fits = True
+        else:
+            fits = cpus <= offer.cpus and mem <= offer.mem
+            offer.cpus, offer.mem = offer.cpus - cpus, offer.mem - mem
+        if not fits or not set(ports) <= set(offer.ports):
+            raise self.world.violated(f"{instance.id} takes more of {offer_id} than it holds")
+        offer.ports = [port for port in offer.ports if port not in ports]
+        if launch.reserve:
+            # Made by the master, whatever becomes of the task.
+            disk = sum(take.disk for take in launch.takes)
+            agent.reserved[instance.id] = Reservation(instance.id, instance.role, cpus, mem, disk)
+        if not agent.up or not agent.connected:
+            self._drop(launch, "REASON_AGENT_DISCONNECTED")
+            return
+        sims = []
+        for task in instance.tasks:
+            share = len(instance.tasks)
+            sim = SimTask(task.id, agent.id, cpus // share, mem // share, task.host_ports, instance.id)
+            agent.tasks[task.id] = self._tasks[task.id] = sim
+            sims.append(sim)
+
+        def start() -> None:
+            for sim in sims:
+                self._start(sim)
+
+        self.world.after(self.world.between(0.05, 3.0), start)
 
     def decline(self, offer_ids: tuple[str, ...], refuse: float) -> None:
         for offer_id in offer_ids:
             offer = self._offers.pop(offer_id, None)
             if offer is not None:
-                self._refused[offer[0]] = self.world.now + refuse
+                self._refused[offer.agent_id, offer.role] = self.world.now + refuse
 
-    def revive(self) -> None:
-        self.suppressed = False
-        self._refused.clear()
+    def revive(self, roles: tuple[str, ...]) -> None:
+        self._suppressed.difference_update(roles)
+        self._refused = {place: until for place, until in self._refused.items() if place[1] not in roles}
         self._allocate_soon()
 
-    def suppress(self) -> None:
-        self.suppressed = True
+    def suppress(self, roles: tuple[str, ...]) -> None:
+        self._suppressed.update(roles)
+
+    def update_roles(self, roles: tuple[str, ...]) -> None:
+        self._suppressed.clear()
+        self._allocate_soon()
 
     def acknowledge(self, task_id: str, uuid: str) -> None:
         task = self.task(task_id)
@@ -241,6 +368,9 @@ class SimMaster:
         for task_id, agent_id in tasks:
             found = self.task(task_id)
             agent = self.agents.get(agent_id or "")
+            if agent is not None and agent.gone:
+                self._say(TaskStatus(task_id, "TASK_GONE_BY_OPERATOR", agent_id, "REASON_RECONCILIATION"))
+                continue
             if agent is not None and not agent.known:
                 continue  # it may yet come back: silence
             if agent is not None and agent.unreachable:
@@ -275,6 +405,10 @@ class SimMaster:
         if task.alive and self.agents[task.agent_id].up:
             task.alive = False
             self._update(task, state, reason)
+            if state != "TASK_FINISHED":
+                # A task group falls together.
+                for other in [t for t in self.agents[task.agent_id].tasks.values() if t.instance == task.instance]:
+                    self.end(other, "TASK_KILLED", reason)
 
     def _update(self, task: SimTask, state: str, reason: str | None = None) -> None:
         task.state = state
@@ -342,6 +476,14 @@ class SimMaster:
             self.partition(agent)
         agent.up = False
         self.add_agent()
+
+    def declare_gone(self, agent: SimAgent) -> None:
+        """Its operator says that a lost agent, and all that ran there, does not come back."""
+        if not agent.gone:
+            self.world.note(f"agent {agent.id} is gone for good")
+            agent.gone, agent.given_up_at = True, self.world.now
+            for task in agent.tasks.values():
+                self._say(TaskStatus(task.id, "TASK_GONE_BY_OPERATOR", agent.id, "REASON_AGENT_REMOVED_BY_OPERATOR"))
 
     def fail_over(self) -> None:
         """Another master: it knows the framework by its subscription and the agents when they have come to it."""
