@@ -2,14 +2,16 @@
 
 import asyncio
 import base64
+import contextlib
 import stat
 from collections.abc import Callable
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from embedded.mesos import agent_render, render
 from embedded.mesos.agent import Agent
@@ -17,7 +19,7 @@ from embedded.mesos.errors import CallError
 from embedded.mesos.files import Jail, answering_errors, files_routes
 from embedded.mesos.http import json_response
 from embedded.mesos.messages import parse
-from embedded.mesos.sessions import Sessions
+from embedded.mesos.sessions import ATTACH, RunningSession, Sessions
 
 Json = dict[str, Any]
 
@@ -63,6 +65,12 @@ def jail_of(agents: list[Agent]) -> Jail:
 
 async def answer_call(agent: Agent, jail: Jail, sessions: Sessions, request: Request) -> Response:
     """POST /api/v1. Raises CallError."""
+    if request.headers.get("content-type", "").partition(";")[0] == "application/recordio":
+        if request.headers.get("message-content-type") != "application/json":
+            raise CallError("Expecting 'Message-Content-Type' to be application/json", 415)
+        with contextlib.suppress(ClientDisconnect):
+            await sessions.attach_input(request.stream())
+        return Response(b"")
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
         raise CallError("Expecting 'Content-Type' of application/json or application/x-protobuf", 415)
     body = b""
@@ -86,10 +94,9 @@ async def answer_call(agent: Agent, jail: Jail, sessions: Sessions, request: Req
         data, size = await asyncio.to_thread(jail.read, wanted["path"], wanted["offset"], wanted.get("length"))
         return _answer(request, kind, {"size": size, "data": base64.b64encode(data).decode()})
     if kind == "LAUNCH_NESTED_CONTAINER_SESSION":
-        pieces = sessions.launch(_content(document, kind))
-        return StreamingResponse(
-            pieces, media_type="application/recordio", headers={"Message-Content-Type": "application/json"}
-        )
+        return _SessionResponse(await sessions.launch(_content(document, kind)))
+    if kind == ATTACH:
+        raise CallError("Expecting 'Content-Type' of application/recordio", 415)
     if kind == "WAIT_NESTED_CONTAINER":
         return _answer(request, kind, await sessions.wait(_content(document, kind)))
     answers: dict[str, Callable[[], Json]] = {
@@ -109,6 +116,22 @@ async def answer_call(agent: Agent, jail: Jail, sessions: Sessions, request: Req
     if kind not in answers:
         raise CallError(f"Received '{kind}' call, which this agent does not know", 501)
     return _answer(request, kind, answers[kind]())
+
+
+class _SessionResponse(StreamingResponse):
+    """Its command ends with it: when it has ended by itself, and when the client has gone."""
+
+    def __init__(self, session: RunningSession) -> None:
+        super().__init__(
+            session.output(), media_type="application/recordio", headers={"Message-Content-Type": "application/json"}
+        )
+        self._session = session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._session.end()
 
 
 def _content(document: Json, kind: str) -> Json:

@@ -6,22 +6,19 @@ Master, agents and framework are shared: every story has a group of its own, and
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 import requests
 
 from dromos.api import Api
 from dromos.sandbox import find_place, tasks_of
-from tests.support.framework import Framework, running_framework
-from tests.support.mesos import Mesos, running_embedded_mesos, running_real_mesos
-from tests.support.processes import free_ports
+from tests.real_mesos.conftest import PATIENCE, Cluster
+from tests.support.framework import Framework
+from tests.support.mesos import Mesos
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]
-PATIENCE = 60.0
 SERVE = "echo well > index.html; exec busybox httpd -f -p 127.0.0.1:$PORT0"
 SMALL = {"cpus": 0.01, "mem": 16, "backoffSeconds": 0}
 CHECK = {
@@ -31,41 +28,6 @@ CHECK = {
     "intervalSeconds": 1,
     "maxConsecutiveFailures": 2,
 }
-KINDS = [pytest.param(kind, marks=pytest.mark.xdist_group(f"stories-{kind}")) for kind in ("embedded", "real")]
-
-
-@dataclass
-class Cluster:
-    mesos: Mesos
-    framework: Framework
-
-    def tasks(self, prefix: str) -> dict[str, str]:
-        """What Mesos itself says runs: task id -> agent id."""
-        frameworks = self.mesos.get("/state")["frameworks"]
-        tasks = [task for one in frameworks for task in one["tasks"]]
-        return {task["id"]: task["slave_id"] for task in tasks if task["id"].startswith(prefix)}
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    directory = tmp_path_factory.mktemp(request.param)
-    first, last = free_ports(200)
-    resources = f"cpus:2;mem:2048;disk:2048;ports:[{first}-{last}]"
-    running = (
-        running_real_mesos(directory, agents=2, resources=resources, allocation_interval="100ms")
-        if request.param == "real"
-        else running_embedded_mesos(directory, agents=2, resources=resources, allocation_interval=0.1)
-    )
-    with running as mesos, running_framework(directory / "framework", mesos.address) as framework:
-        yield Cluster(mesos, framework)
-
-
-@pytest.fixture
-def framework(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Framework]:
-    yield cluster.framework
-    for app in cluster.framework.get("/v2/apps")["apps"]:
-        cluster.framework.change("DELETE", f"/v2/apps{app['id']}")
-    cluster.framework.settled(PATIENCE)
 
 
 def ids(framework: Framework, app_id: str) -> set[str]:

@@ -77,6 +77,36 @@ class Ended:
     limitation: Json | None = None  # TaskResourceLimitation
 
 
+@dataclass(frozen=True)
+class Terminal:
+    """The size of a session's window, in characters."""
+
+    rows: int
+    columns: int
+
+
+class Session(Protocol):
+    """A command beside a task, with its streams or its terminal. `end` has to be called, whatever happens."""
+
+    async def read(self) -> tuple[str, bytes] | None:
+        """("STDOUT" or "STDERR", what came); None at the end of both. May be cancelled without losing anything."""
+
+    async def write(self, data: bytes) -> None:
+        """To the command's input, as fast as it reads; what it does not want is dropped."""
+
+    async def end_input(self) -> None:
+        """The command reads an end of file; with a terminal this does nothing."""
+
+    async def resize(self, terminal: Terminal) -> None:
+        """Does nothing where there is no terminal."""
+
+    async def wait(self) -> int:
+        """The status as of waitpid, after `read` has come to its end. Raises ProbeError where the command could not be run."""
+
+    async def end(self) -> None:
+        """Ends the command, if it has not ended, and lets go of it."""
+
+
 class Container(Protocol):
     """A running task."""
 
@@ -99,6 +129,9 @@ class Container(Protocol):
 
     async def execute(self, command: Json, timeout: float) -> int:
         """Runs a CommandInfo inside, and returns its exit status. Raises TimeoutError, ProbeError."""
+
+    async def session(self, command: Json, terminal: Terminal | None) -> Session:
+        """Begins a CommandInfo inside. Raises LaunchError."""
 
     def address(self, port: int) -> tuple[str, int]:
         """Where probes of a port of the task go."""

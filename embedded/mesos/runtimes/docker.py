@@ -4,7 +4,6 @@ import asyncio
 import base64
 import contextlib
 import functools
-import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +22,21 @@ import requests
 from daemonkit.backoff import Backoff
 from daemonkit.logs import get_logger
 from embedded.mesos.cgroups import Cgroups
-from embedded.mesos.runtimes.base import Container, Ended, Launch, LaunchError, ProbeError, User, describe, variables
+from embedded.mesos.runtimes.base import (
+    Container,
+    Ended,
+    Launch,
+    LaunchError,
+    ProbeError,
+    Session,
+    Terminal,
+    User,
+    describe,
+    variables,
+)
 from embedded.mesos.runtimes.docker_logs import LogCopier
 from embedded.mesos.runtimes.docker_options import LABEL, Options, container_name, options
+from embedded.mesos.runtimes.docker_session import DockerSession, end_exec
 from embedded.mesos.runtimes.docker_stream import DockerStreamError, DockerStreams
 
 log = get_logger(__name__)
@@ -321,19 +332,18 @@ class DockerContainer:
             try:
                 await asyncio.wait_for(self._runtime.streams.run_exec(exec_id), timeout)
             except TimeoutError:
-                await self._end_exec(exec_id)
+                await end_exec(self._runtime, exec_id)
                 raise
             found = await self._runtime.call(lambda api: api.exec_inspect(exec_id))
         except (LaunchError, DockerStreamError, aiohttp.ClientError) as error:
             raise ProbeError(str(error)) from None
         return int(found["ExitCode"])
 
-    async def _end_exec(self, exec_id: str) -> None:
-        """Docker has no call for this; its pid is one of this machine's."""
-        found = await self._runtime.call(lambda api: api.exec_inspect(exec_id))
-        if found["Running"] and found["Pid"] > 0:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(found["Pid"], signal.SIGKILL)
+    async def session(self, command: Json, terminal: Terminal | None) -> Session:
+        value, arguments = command.get("value", ""), command.get("arguments", [])
+        words = ["/bin/sh", "-c", value] if command.get("shell", True) else [value, *arguments[1:]]
+        environment = variables(command.get("environment"))
+        return await DockerSession.begin(self._runtime, self._id, words, environment, terminal)
 
     def address(self, port: int) -> tuple[str, int]:
         bindings = self._inspected["HostConfig"].get("PortBindings") or {}

@@ -3,8 +3,10 @@
 They go over an asynchronous connection of their own; in the SDK each would hold a thread for the container's whole life.
 """
 
+import asyncio
 import contextlib
 import datetime
+import json
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ STDOUT, STDERR = 1, 2
 
 _HEADER = struct.Struct(">BxxxI")
 _MOST_FRAME = 16 * 1024 * 1024
+_ANSWER_TIMEOUT = 30.0
 
 
 class DockerStreamError(MesosError):
@@ -70,6 +73,31 @@ class DockerStreams:
         ) as response:
             async for _ in response.content.iter_any():
                 pass
+
+    async def attach_exec(self, exec_id: str, *, tty: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Starts it; the connection is the command's streams from now on, multiplexed where there is no terminal.
+
+        Raises DockerStreamError, OSError.
+        """
+        if self.url.startswith("unix://"):
+            reader, writer = await asyncio.open_unix_connection(self.url.removeprefix("unix://"))
+        else:
+            host, _, port = self.url.removeprefix("tcp://").rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            body = json.dumps({"Detach": False, "Tty": tty}).encode()
+            head = f"POST /exec/{quote(exec_id)}/start HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
+            head += f"Content-Length: {len(body)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+            writer.write(head.encode() + body)
+            async with asyncio.timeout(_ANSWER_TIMEOUT):
+                answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                status = int(answer.split(" ", 2)[1])
+                if status not in (101, 200):
+                    raise DockerStreamError((await reader.read(4096)).decode(errors="replace").strip(), status)
+        except BaseException:
+            writer.close()
+            raise
+        return reader, writer
 
     async def close(self) -> None:
         if self._session:

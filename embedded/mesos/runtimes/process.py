@@ -19,8 +19,20 @@ import orjson
 from daemonkit.logs import get_logger
 from embedded.mesos.cgroups import Cgroup, Cgroups, Limits
 from embedded.mesos.durable import read_json, write_json
-from embedded.mesos.runtimes.base import Container, Ended, Launch, LaunchError, ProbeError, User, describe, variables
+from embedded.mesos.runtimes.base import (
+    Container,
+    Ended,
+    Launch,
+    LaunchError,
+    ProbeError,
+    Session,
+    Terminal,
+    User,
+    describe,
+    variables,
+)
 from embedded.mesos.runtimes.proc import kill_marked, statistics_of_tree
+from embedded.mesos.runtimes.process_session import ProcessSession
 from embedded.mesos.runtimes.supervisor import (
     EXIT,
     KILL,
@@ -219,9 +231,13 @@ class ProcessContainer:
         if self._cgroup:
             await asyncio.to_thread(self._cgroup.remove)
 
-    async def execute(self, command: Json, timeout: float) -> int:
+    async def session(self, command: Json, terminal: Terminal | None) -> Session:
+        return await ProcessSession.begin(self._orders(command), terminal)
+
+    def _orders(self, command: Json) -> Json:
+        """To run a command as the task itself is run."""
         file, argv = command_line(command)
-        orders = {
+        return {
             **self._spec,
             "file": file,
             "argv": argv,
@@ -230,9 +246,11 @@ class ProcessContainer:
             "stderr": None,
             "memory": None,
             "pids": None,
-            "timeout": timeout,
             "grace": 0.0,
         }
+
+    async def execute(self, command: Json, timeout: float) -> int:
+        orders = {**self._orders(command), "timeout": timeout}
         process = await asyncio.create_subprocess_exec(
             *SHIM,
             "check",

@@ -1,7 +1,7 @@
 """The supervisor of one process: starts it, keeps its output, ends it with all its descendants, and writes down how it ended.
 
 It is a program of its own, so that tasks outlive the agent. It is started as `python -I -S shim.py …` and imports little, because
-there is one for each task. Two ways to call it:
+there is one for each task. Three ways to call it:
 
     shim.py task DIRECTORY LOCK_FD READY_FD
         `launch.json` in DIRECTORY says what to run. READY_FD gets one line, "started" or why not. LOCK_FD holds a file lock for as
@@ -11,6 +11,8 @@ there is one for each task. Two ways to call it:
         with the `grace` of launch.json, for when a full disk takes no kill.json.
     shim.py check
         The same object as `launch.json` on stdin, with `timeout`; one JSON object, as in `exit.json`, on stdout.
+    shim.py session STDIN_FD STDOUT_FD STDERR_FD
+        The same, with the command's streams at these descriptors; with `tty` they are one terminal, which becomes its own.
 
 launch.json: argv, env, cwd, uid, gid, groups (null: as the shim), cgroups (directories to join), memory (cgroup directory to watch
 for an out-of-memory kill, or null), pids (cgroup directory, or null), stdout, stderr (paths, or null), log_bytes, log_files.
@@ -171,8 +173,10 @@ class Memory:
 
 
 class Supervisor:
-    def __init__(self, spec: Json) -> None:
+    def __init__(self, spec: Json, streams: list[int] | None = None) -> None:
+        """`streams`: the command's stdin, stdout and stderr, where they are not files of this program's own."""
         self.spec = spec
+        self.streams = streams
         self.pid = 0
         self.status: int | None = None  # of waitpid, once the process has ended
         self.deadline: float | None = None  # monotonic: when SIGKILL follows
@@ -200,6 +204,23 @@ class Supervisor:
         """Raises StartError with why the process could not be started."""
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         spec = self.spec
+        ends = self.streams or [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), *self._output_files()]
+        error_read, error_write = os.pipe2(os.O_CLOEXEC)
+        self.pid = os.fork()
+        if self.pid == 0:
+            become(spec, ends, error_write)
+        os.close(error_write)
+        for end in set(ends):
+            os.close(end)
+        with open(error_read, "rb") as errors:
+            why = errors.read()
+        if why:
+            os.waitpid(self.pid, 0)
+            raise StartError(why.decode(errors="replace"))
+
+    def _output_files(self) -> list[int]:
+        """The ends for the process to write to. Raises StartError."""
+        spec = self.spec
         owner = None if spec["uid"] is None else (spec["uid"], spec["gid"])
         ends = []
         for name in ("stdout", "stderr"):
@@ -213,18 +234,7 @@ class Supervisor:
                 except OSError as error:
                     raise StartError(f"Failed to open '{spec[name]}': {error.strerror}") from None
                 ends.append(write_end)
-        error_read, error_write = os.pipe2(os.O_CLOEXEC)
-        self.pid = os.fork()
-        if self.pid == 0:
-            become(spec, ends[0], ends[1], error_write)
-        os.close(error_write)
-        for end in ends:
-            os.close(end)
-        with open(error_read, "rb") as errors:
-            why = errors.read()
-        if why:
-            os.waitpid(self.pid, 0)
-            raise StartError(why.decode(errors="replace"))
+        return ends
 
     def run(self, read_kill: Callable[[], Json] | None = None) -> Json:
         """Supervises until nothing of the process is left. `read_kill()` gives the kill request. Returns what exit.json holds."""
@@ -339,17 +349,18 @@ class Supervisor:
                 fcntl.ioctl(fd, termios.FIONREAD, waiting)
 
 
-def become(spec: Json, stdout: int, stderr: int, error_fd: int) -> NoReturn:
-    """In the child: turns into the process. Never returns."""
+def become(spec: Json, streams: list[int], error_fd: int) -> NoReturn:
+    """In the child: turns into the process, with these for stdin, stdout and stderr. Never returns."""
     step = "start"
     try:
         os.setsid()
         step = "join its cgroups"
         for directory in spec["cgroups"]:
             write(directory + "/cgroup.procs", "0", strict=True)
-        stdin = os.open(os.devnull, os.O_RDONLY)
-        for fd, target in ((stdin, 0), (stdout, 1), (stderr, 2)):
+        for target, fd in enumerate(streams):
             os.dup2(fd, target)
+        if spec.get("tty"):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         for number in range(1, signal.NSIG):
             if number not in (signal.SIGKILL, signal.SIGSTOP):
                 with contextlib.suppress(OSError, ValueError):
@@ -461,8 +472,10 @@ def supervise_task(directory: str, lock_fd: int, ready_fd: int) -> None:
         time.sleep(1)  # a full disk; the lock keeps the agent waiting
 
 
-def supervise_check() -> None:
-    supervisor = Supervisor(json.load(sys.stdin))
+def supervise_command(streams: list[int] | None = None) -> None:
+    for fd in streams or ():
+        os.set_inheritable(fd, False)
+    supervisor = Supervisor(json.load(sys.stdin), streams)
     try:
         supervisor.start()
     except (StartError, OSError) as error:
@@ -474,5 +487,7 @@ def supervise_check() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "task":
         supervise_task(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    elif sys.argv[1] == "session":
+        supervise_command([int(fd) for fd in sys.argv[2:5]])
     else:
-        supervise_check()
+        supervise_command()
