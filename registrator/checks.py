@@ -26,12 +26,18 @@ _STATUSES: Mapping[str, Status] = {"passing": "passing", "warning": "warning", "
 
 @dataclass(frozen=True, slots=True)
 class CheckPolicy:
-    """Seconds. `tcp_interval` 0 leaves the plain TCP connect out. `ttl` is that of a check for Docker's HEALTHCHECK."""
+    """Seconds. `tcp_interval` 0 leaves the plain TCP connect out. `ttl` is that of a check for Docker's HEALTHCHECK.
+    `ttl_refresh` is the time between heartbeats; 0, or one that is too long for a TTL: a third of it."""
 
     tcp_interval: float = 1.0
     tcp_timeout: float = 5.0
     ttl: float = 3600.0
+    ttl_refresh: float = 0.0
     default_interval: str = "10s"
+
+    def heartbeat(self, ttl: float) -> float:
+        """Seconds from one to the next."""
+        return self.ttl_refresh if 0 < self.ttl_refresh < ttl else ttl / 3
 
 
 def checks_of(
@@ -55,7 +61,13 @@ def checks_of(
             "TTL": _seconds(policy.ttl),
             "Notes": "Docker's HEALTHCHECK, by the registrator's heartbeat",
         }
-        yield Check(f"service:{service_id}:docker", "Docker HEALTHCHECK", definition, healthy, heartbeat=policy.ttl / 3)
+        yield Check(
+            f"service:{service_id}:docker",
+            "Docker HEALTHCHECK",
+            definition,
+            healthy,
+            heartbeat=policy.heartbeat(policy.ttl),
+        )
     covered = False
     if mode != "tcp":
         for number, check in enumerate(instance.checks):
@@ -98,6 +110,8 @@ def _asked(
             "HTTP": f"{scheme}://{_endpoint(address)}{_path(path)}",
             "Method": said.get("check_http_method", "GET"),
         }
+        if scheme == "https" and is_true(said.get("check_tls_skip_verify", "")):
+            definition["TLSSkipVerify"] = True
     elif script := said.get("check_script"):
         for name, value in (("$SERVICE_IP", address[0]), ("$SERVICE_PORT", str(address[1]))):
             script = script.replace(name, value)
@@ -106,11 +120,13 @@ def _asked(
         definition = {"Args": ["check-cmd", instance.key[:12], str(address[1]), command]}
     elif ttl := said.get("check_ttl"):
         seconds = parse_duration(ttl) or policy.ttl
-        definition, heartbeat = {"TTL": _seconds(seconds)}, seconds / 3
+        definition, heartbeat = {"TTL": _seconds(seconds)}, policy.heartbeat(seconds)
     elif is_true(said.get("check_tcp", "")):
         definition = {"TCP": _endpoint(address)}
     elif said.get("check_grpc"):
         definition = {"GRPC": _endpoint(address), "GRPCUseTLS": is_true(said.get("check_grpc_use_tls", ""))}
+        if definition["GRPCUseTLS"] and is_true(said.get("check_tls_skip_verify", "")):
+            definition["TLSSkipVerify"] = True
     else:
         return None
     if heartbeat is None:

@@ -57,6 +57,10 @@ class Consul:
                 raise ConsulAwayError(f"{self.url} answers with something else than checks: {error!r}") from None
         return found
 
+    async def leader(self) -> str:
+        """Its address; "" while there is none. Needs no token."""
+        return str(await self._get("status/leader") or "")
+
     async def advertised_address(self) -> str:
         """The IP address by which other agents reach this one; "" if it does not say."""
         member = (await self._get("agent/self") or {}).get("Member") or {}

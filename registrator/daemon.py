@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import Iterator
 
 import aiohttp
@@ -12,6 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from daemonkit import lifecycle, logs
+from daemonkit.errors import OperatorError, SettingsError
+from daemonkit.goflags import GoFlagsCommand
 from daemonkit.health import Health
 from daemonkit.http import Json, bind, serving, status_app
 from registrator.apply import Applier
@@ -19,12 +22,13 @@ from registrator.checks import CheckPolicy
 from registrator.cleanup import Cleanup
 from registrator.consul import Consul
 from registrator.diff import Limits
+from registrator.errors import ConsulError
 from registrator.host_address import HostAddress
 from registrator.merge import Patience
 from registrator.metrics import Metrics
 from registrator.naming import Naming
 from registrator.observe import Observer
-from registrator.settings import RegistratorSettings
+from registrator.settings import RegistratorSettings, consul_of_registry
 from registrator.sources.base import Source
 from registrator.sources.docker import DockerSource
 from registrator.sources.framework import FrameworkSource
@@ -32,14 +36,26 @@ from registrator.sources.mesos import MesosSource
 from registrator.sources.mesos_agent import MesosAgentSource
 from registrator.sync import Sync
 
+log = logs.get_logger(__name__)
 
-@click.command()
+
+@click.command(cls=GoFlagsCommand)
 @RegistratorSettings.options()
-def command(**flags: object) -> None:
-    """Containers and tasks, registered in Consul."""
+@click.argument("registry", required=False)
+def command(registry: str | None, **flags: object) -> None:
+    """Containers and tasks, registered in Consul.
+
+    REGISTRY, as in registrator, is consul://HOST:PORT: Docker's containers are then registered there.
+    """
     # Large answers are made of many small objects that no cycle binds; looking for cycles in them costs more than reading them.
     gc.set_threshold(100_000, 50, 50)
-    settings = RegistratorSettings.load(flags)
+    try:
+        if registry is not None:
+            flags = {**flags, "consul": consul_of_registry(registry), "sources": flags["sources"] or ("docker",)}
+        settings = RegistratorSettings.load(flags)
+    except SettingsError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
     logs.configure(daemon="registrator", level=settings.log_level, format=settings.log_format)
     lifecycle.run(lambda stop: run(settings, stop))
 
@@ -60,7 +76,11 @@ async def run(settings: RegistratorSettings, stop: asyncio.Event) -> None:
         Applier(consul, verify=settings.verify, metrics=metrics),
         naming=naming_of(settings),
         limits=Limits(
-            settings.confirm_after, settings.empty_hold, float(settings.removal_burst), settings.removal_rate
+            settings.confirm_after,
+            settings.empty_hold,
+            float(settings.removal_burst),
+            settings.removal_rate,
+            settings.cleanup,
         ),
         patience=Patience(settings.framework_grace, settings.unreachable_hold),
         debounce=settings.debounce,
@@ -73,17 +93,33 @@ async def run(settings: RegistratorSettings, stop: asyncio.Event) -> None:
 
     sock = bind(settings.host, settings.port, what="the registrator", mend="choose another port with --port")
     try:
+        await _reach(consul, settings, stop)
         async with (
             serving(status_app(health, Route("/status", status), registry=metrics.registry), sock),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(sync.run(stop), name="sync")
-            if settings.cleanup_after:
+            if settings.cleanup and settings.cleanup_after:
                 cleanup = Cleanup(consul, settings.owner, after=settings.cleanup_after, metrics=metrics)
                 tasks.create_task(cleanup.run(stop), name="cleanup")
     finally:
         await observer.close()
         await consul.close()
+
+
+async def _reach(consul: Consul, settings: RegistratorSettings, stop: asyncio.Event) -> None:
+    """Waits for Consul as often as `retry_attempts` says; without a bound the loop itself will. Raises OperatorError."""
+    for attempt in range(settings.retry_attempts + 1):
+        if attempt and await lifecycle.sleep_or_stop(settings.retry_interval, stop):
+            return
+        try:
+            await consul.leader()
+            return
+        except ConsulError as error:
+            log.warning("Consul does not answer at the start", attempt=attempt + 1, error=str(error))
+            why = str(error)
+    if settings.retry_attempts >= 0:
+        raise OperatorError(f"{why}; given up after {settings.retry_attempts + 1} attempts (--retry-attempts)")
 
 
 def sources_of(settings: RegistratorSettings, consul: Consul) -> Iterator[Source]:
@@ -128,6 +164,7 @@ def sources_of(settings: RegistratorSettings, consul: Consul) -> Iterator[Source
             reinspect=settings.resync,
             stopping_hold=settings.stopping_hold,
             most_ended=settings.remembered,
+            keep_failed=settings.deregister == "on-success",
         )
 
 
@@ -139,7 +176,7 @@ def naming_of(settings: RegistratorSettings) -> Naming:
         internal=settings.internal,
         ip=settings.ip,
         tags=settings.tags,
-        checks=CheckPolicy(settings.tcp_check_interval, settings.tcp_check_timeout, settings.ttl),
+        checks=CheckPolicy(settings.tcp_check_interval, settings.tcp_check_timeout, settings.ttl, settings.ttl_refresh),
     )
 
 

@@ -19,12 +19,15 @@ HELD = "dromos: held"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds, and removals: at most `burst` at once and `rate` a second, those of ended instances not counted."""
+    """Seconds, and removals: at most `burst` at once and `rate` a second, those of ended instances not counted.
+
+    Without `cleanup` what is only absent is never removed."""
 
     confirm_after: float = 1.0
     empty_hold: float = 5.0
     burst: float = 50.0
     rate: float = 10.0
+    cleanup: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,9 @@ class _Removal:
         return ""
 
     def _absent(self, found: Registered, proofs: Mapping[Kind, Proof | None]) -> str:
+        if not self._limits.cleanup:
+            self.waiting[found.id] = "absent; left as it is, as --no-cleanup asks"
+            return ""
         proof = proofs.get("task" if TASK in found.meta else "container")
         if proof is None:
             self.waiting[found.id] = "absent, but the source that would know fails or is incomplete"

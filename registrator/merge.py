@@ -130,6 +130,8 @@ def judge(instance: Instance, seen: Mapping[str, Seen], age: Age, patience: Pati
         return judged(Verdict.HOLD, "drains")
     if instance.phase is Phase.STARTING:
         return judged(Verdict.HOLD, "has not started yet")
+    if instance.phase is Phase.FAILED:
+        return judged(Verdict.HOLD, "has failed, and only what ended well is deregistered (--deregister on-success)")
     if instance.phase is Phase.UNREACHABLE:
         if age.unreachable > patience.unreachable:
             return judged(Verdict.REMOVE, f"its agent has been unreachable for more than {patience.unreachable:g} s")

@@ -21,6 +21,7 @@ class Phase(Enum):
     STARTING = "starting"
     RUNNING = "running"
     UNREACHABLE = "unreachable"  # its agent is away; the task itself may well serve
+    FAILED = "failed"  # it has ended, and by `--deregister on-success` that takes nothing away
 
 
 @dataclass(frozen=True, slots=True)

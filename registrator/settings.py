@@ -1,15 +1,35 @@
 """The settings of the registrator: section `registrator`, variables DROMOS_REGISTRATOR_…."""
 
 import ipaddress
+import math
 import re
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from daemonkit.errors import SettingsError
 from daemonkit.settings import Seconds, Settings
+from registrator.conventions import split_tags
 from registrator.sources.mesos_masters import is_zk
 
 Source = Literal["mesos", "framework", "docker"]
+
+
+def _milliseconds(value: object) -> object:
+    """registrator's unit: a bare number is milliseconds."""
+    return f"{value}ms" if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else value
+
+
+Milliseconds = Annotated[Seconds, BeforeValidator(_milliseconds)]
+
+
+def consul_of_registry(uri: str) -> str:
+    """registrator's argument, `consul://host:port` or `consul-tls://host:port`, as an address of Consul. Raises SettingsError."""
+    scheme, separator, address = uri.partition("://")
+    kinds = {"consul": "http", "consul-tls": "https"}
+    if not separator or scheme not in kinds or not address.strip("/"):
+        raise SettingsError(f"registry {uri}: this registrator writes to Consul alone: consul://HOST:PORT")
+    return f"{kinds[scheme]}://{address.strip('/')}"
 
 
 class RegistratorSettings(Settings):
@@ -58,7 +78,13 @@ class RegistratorSettings(Settings):
         (), description="Docker networks whose address is preferred, the best first; repeatable"
     )
     ip_version: Literal["4", "6"] = Field("4", description="which of a container's addresses is preferred: 4 or 6")
-    tags: tuple[str, ...] = Field((), description="tags that every service gets; repeatable")
+    tags: tuple[str, ...] = Field((), description="tags that every service gets, separated by commas; repeatable")
+    deregister: Literal["always", "on-success"] = Field(
+        "always", description="on-success leaves a container registered that ended with an error, until it is removed"
+    )
+    cleanup: bool = Field(
+        True, description="remove services of its own that no source knows any more, as after a crash"
+    )
 
     resync: Seconds = Field(60.0, gt=0, description="how often everything is looked at without any hint")
     verify: Seconds = Field(10.0, gt=0, description="how often Consul's own list is read again")
@@ -89,9 +115,31 @@ class RegistratorSettings(Settings):
         3600.0, ge=10, description="the TTL of checks that carry Docker's HEALTHCHECK; refreshed thrice in it"
     )
 
+    ttl_refresh: Seconds = Field(
+        0.0, ge=0, description="how often TTL checks get their heartbeat; 0: thrice in their TTL"
+    )
+
+    retry_attempts: int = Field(
+        -1, ge=-1, description="how often to try again at the start when Consul does not answer; -1: for ever"
+    )
+    retry_interval: Milliseconds = Field(
+        2.0, ge=0, description="the pause between those; as in registrator, a bare number is milliseconds"
+    )
     write_concurrency: int = Field(8, ge=1, le=100, description="how many requests to Consul may be under way")
     remembered: int = Field(10_000, ge=100, description="how many ended tasks and app versions are remembered")
     max_answer_bytes: int = Field(256 * 1024 * 1024, ge=1024, description="the longest answer of a source that is read")
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_are_apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(tag for item in value for tag in split_tags(item))
+
+    @field_validator("ttl_refresh")
+    @classmethod
+    def _beats_within_the_ttl(cls, value: float, info: ValidationInfo) -> float:
+        if value and value >= info.data.get("ttl", math.inf):
+            raise ValueError("must be less than --ttl")
+        return value
 
     @field_validator("owner")
     @classmethod

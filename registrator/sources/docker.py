@@ -17,7 +17,15 @@ from daemonkit.logs import get_logger
 from registrator.errors import SourceError
 from registrator.model import Look
 from registrator.sources.base import Hint, Remembered
-from registrator.sources.docker_container import Host, instance_of, is_of_interest, is_running, key_of_container
+from registrator.sources.docker_container import (
+    Host,
+    env_of,
+    has_failed,
+    instance_of,
+    is_of_interest,
+    is_running,
+    key_of_container,
+)
 
 log = get_logger(__name__)
 Json = dict[str, Any]
@@ -63,8 +71,11 @@ class DockerSource:
         reinspect: float,
         stopping_hold: float,
         most_ended: int,
+        keep_failed: bool = False,
     ) -> None:
-        """Seconds: `reinspect` is how often all are inspected whatever events say, `stopping_hold` how long one that was sent a
+        """`keep_failed`: a container that has failed by itself has not ended, as long as it is not removed.
+
+        Seconds: `reinspect` is how often all are inspected whatever events say, `stopping_hold` how long one that was sent a
         stop signal counts as draining."""
         self._address = address
         self._reinspect = reinspect
@@ -75,6 +86,7 @@ class DockerSource:
         self._ipv6 = ipv6
         self._timeout = timeout
         self._stopping_hold = stopping_hold
+        self._keep_failed = keep_failed
         self._client: docker.DockerClient | None = None
         self._known: dict[str, Json] = {}  # container id -> as inspected
         self._changed: set[str] = set()
@@ -104,12 +116,12 @@ class DockerSource:
         host = Host(self._host_name, address, self._drivers, self._networks, self._ipv6)
         try:
             of_interest = [item for item in known.values() if is_of_interest(item, all_containers=self._all_containers)]
-            running = [item for item in of_interest if is_running(item)]
+            there = [item for item in of_interest if is_running(item) or self._is_kept(item)]
             instances = {
                 key_of_container(item): instance_of(
                     item, host, self._network_of(item), stopping=item["Id"] in self._stopping
                 )
-                for item in running
+                for item in there
             }
             ended = {key_of_container(item) for item in of_interest if not is_running(item)} - instances.keys()
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -180,6 +192,9 @@ class DockerSource:
         if seen - {""} - self._drivers.keys():
             self._drivers = {str(network["Id"]): str(network["Driver"]) for network in api.networks()}
         return known
+
+    def _is_kept(self, inspected: Json) -> bool:
+        return self._keep_failed and has_failed(inspected) and not env_of(inspected).get("MESOS_TASK_ID")
 
     def _network_of(self, inspected: Json) -> Json | None:
         mode = str(inspected["HostConfig"].get("NetworkMode", ""))

@@ -36,6 +36,16 @@ def is_running(inspected: Json) -> bool:
     return bool(state.get("Running")) and not state.get("Restarting")
 
 
+def has_failed(inspected: Json) -> bool:
+    """It has ended by itself, and not well: registrator's `-deregister on-success` leaves those registered.
+
+    128 in the code is a signal's: somebody has stopped it.
+    """
+    state = inspected["State"]
+    code = int(state.get("ExitCode") or 0)
+    return state.get("Status") == "exited" and code != 0 and not code & 128
+
+
 def is_of_interest(inspected: Json, *, all_containers: bool) -> bool:
     """A Mesos task, or one that asks for registration by SERVICE_NAME; with `all_containers` any."""
     env = env_of(inspected)
@@ -52,15 +62,16 @@ def instance_of(inspected: Json, host: Host, network_of: Json | None = None, *, 
     env = env_of(inspected)
     task_id = env.get("MESOS_TASK_ID", "")
     state = inspected["State"]
+    runs = is_running(inspected)
     return Instance(
         key=key_of_container(inspected),
         kind="task" if task_id else "container",
         app=env.get("MARATHON_APP_ID", "") if task_id else image_name(str(inspected["Config"].get("Image", ""))),
         version=env.get("MARATHON_APP_VERSION", "") if task_id else "",
-        phase=Phase.RUNNING,
+        phase=Phase.RUNNING if runs else Phase.FAILED,
         health=_HEALTH.get(str((state.get("Health") or {}).get("Status", "")), Health.UNCHECKED),
         draining=stopping or bool(state.get("Paused")),
-        ports=tuple(_ports(inspected, network_of or inspected, host)),
+        ports=tuple(_ports(inspected, network_of or inspected, host)) if runs else (),
         labels=_labels(inspected),
         env={name: value for name, value in env.items() if name.startswith("SERVICE_")},
         host=host.name,

@@ -86,6 +86,15 @@ def test_where_a_declared_check_goes(check: HealthCheck, at: tuple[str, int], ta
             {"GRPC": "10.0.0.1:31000", "GRPCUseTLS": False, "Interval": "10s", "Timeout": "1s"},
         ),
         (
+            {"check_https": "/h", "check_tls_skip_verify": "true"},
+            {"HTTP": "https://10.0.0.1:31000/h", "Method": "GET", "TLSSkipVerify": True, "Interval": "10s"},
+        ),
+        (
+            {"check_grpc": "1", "check_grpc_use_tls": "1", "check_tls_skip_verify": "1"},
+            {"GRPC": "10.0.0.1:31000", "GRPCUseTLS": True, "TLSSkipVerify": True, "Interval": "10s"},
+        ),
+        ({"check_cmd": "/check.sh"}, {"Args": ["check-cmd", "t", "31000", "/check.sh"], "Interval": "10s"}),
+        (
             {"check_grpc": "1", "check_grpc_use_tls": "true"},
             {"GRPC": "10.0.0.1:31000", "GRPCUseTLS": True, "Interval": "10s"},
         ),
@@ -131,6 +140,15 @@ def test_a_container_s_healthcheck_is_a_ttl_check_with_a_heartbeat() -> None:
         "service:id:docker", "3600s", 1200.0, "critical",
     )  # fmt: skip
     assert tcp.heartbeat is None
+
+
+@pytest.mark.parametrize(("ttl", "refresh", "heartbeat"), [(60, 0, 20), (60, 30, 30), (60, 59, 59), (10, 30, 10 / 3)])
+def test_heartbeats_come_as_often_as_asked_and_always_within_the_ttl(
+    ttl: float, refresh: float, heartbeat: float
+) -> None:
+    assert CheckPolicy(ttl_refresh=refresh).heartbeat(ttl) == heartbeat
+    (check,) = checks_of(WEB, PORT, AT, "id", {"check_ttl": f"{ttl}s"}, CheckPolicy(ttl_refresh=refresh))
+    assert check.heartbeat == heartbeat
 
 
 @pytest.mark.parametrize(("mode", "ids"), [("auto", {"0", "tcp"}), ("tcp", {"tcp"}), ("none", set())])

@@ -129,6 +129,15 @@ def test_absence_has_to_be_seen_twice() -> None:
     assert [id for id, _ in second.deregister] == ["a"]
 
 
+def test_without_clean_up_what_is_only_absent_stays_and_what_has_ended_goes() -> None:
+    limits = replace(LIMITS, cleanup=False)
+    first = plan({}, limits=limits)
+    second = plan({}, limits=limits, memory=first.memory, proofs={"task": replace(PRESENT, at=900), "container": None})
+    assert (second.deregister, second.look_again_in) == ((), None)
+    assert second.waiting == {"a": "absent; left as it is, as --no-cleanup asks"}
+    assert plan({}, limits=limits, ended=frozenset({"t1"})).deregister
+
+
 def test_an_absence_that_a_failing_source_interrupts_is_counted_anew() -> None:
     first = plan({})
     failing = plan({}, memory=first.memory, proofs={"task": None, "container": None})

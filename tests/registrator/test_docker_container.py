@@ -6,7 +6,14 @@ import pytest
 
 from registrator.model import Health, Port
 from registrator.naming import Naming, address_of
-from registrator.sources.docker_container import Host, image_name, instance_of, is_of_interest, key_of_container
+from registrator.sources.docker_container import (
+    Host,
+    has_failed,
+    image_name,
+    instance_of,
+    is_of_interest,
+    key_of_container,
+)
 
 DRIVERS = {
     "n-bridge": "bridge",
@@ -145,6 +152,22 @@ def test_which_containers_ask(env: list[str], labels: dict[str, str], asks: bool
 def test_health_and_pause(state: dict[str, Any], health: Health, draining: bool) -> None:
     found = instance_of(container(state=state), HOST)
     assert (found.health, found.draining) == (health, draining)
+
+
+@pytest.mark.parametrize(
+    ("state", "failed"),
+    [
+        ({"Running": True, "Status": "running", "ExitCode": 0}, False),
+        ({"Running": False, "Status": "exited", "ExitCode": 0}, False),
+        ({"Running": False, "Status": "exited", "ExitCode": 3}, True),
+        ({"Running": False, "Status": "exited", "ExitCode": 137}, False),  # killed
+        ({"Running": False, "Status": "exited", "ExitCode": 143}, False),  # told to stop
+        ({"Running": True, "Restarting": True, "Status": "restarting", "ExitCode": 3}, False),
+        ({"Running": False, "Status": "created", "ExitCode": 127}, False),  # it never ran
+    ],
+)
+def test_which_containers_have_failed(state: dict[str, Any], failed: bool) -> None:
+    assert has_failed(container(state=state)) is failed
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,24 @@ def test_a_container_that_is_started_again_is_registered_again(real_consul, dock
     eventually(lambda: real_consul.healthy("busybox"))
 
 
+def test_on_success_leaves_a_failed_container_registered_until_it_is_removed(
+    real_consul, docker_registrator, run
+) -> None:
+    daemon = docker_registrator(consul=real_consul.url, deregister="on-success")
+    command = "httpd -f -p 80 & while ! test -e /tmp/end; do sleep 0.05; done; exit $(cat /tmp/end)"
+    failing, ending = (run(command=["sh", "-c", command], ports={"80/tcp": None}) for _ in range(2))
+    eventually(lambda: len(real_consul.healthy("busybox")) == 2)
+    failing.exec_run(["sh", "-c", "echo 3 > /tmp/.end; mv /tmp/.end /tmp/end"])
+    ending.exec_run(["sh", "-c", "echo 0 > /tmp/.end; mv /tmp/.end /tmp/end"])
+    eventually(lambda: len(services(real_consul, "busybox")) == 1)
+    assert services(real_consul, "busybox")[0]["ServiceMeta"]["dromos-container"] == failing.id
+    eventually(lambda: not real_consul.healthy("busybox"), what="Consul's own check has found that it is dead")
+    (shown,) = (item for item in daemon.status()["instances"] if item["id"] == failing.id)
+    assert (shown["phase"], shown["verdict"]) == ("failed", "hold")
+    failing.remove()
+    eventually(lambda: not services(real_consul, "busybox"))
+
+
 def test_docker_s_healthcheck_is_shown_in_consul(real_consul, docker_registrator, run) -> None:
     docker_registrator(consul=real_consul.url)
     second = 1_000_000_000

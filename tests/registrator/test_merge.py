@@ -119,6 +119,11 @@ def test_verdicts_of_tasks(change: dict[str, object], age: Age, expected: Verdic
     assert verdict(replace(MESOS, **change), age) is expected  # type: ignore[arg-type]
 
 
+def test_a_container_that_has_failed_keeps_what_it_has_where_that_is_asked_for() -> None:
+    failed = replace(CONTAINER, phase=Phase.FAILED)
+    assert judge(failed, {"docker": look(failed)}, NEW, Patience()).verdict is Verdict.HOLD
+
+
 def test_containers_stay_registered_whatever_their_health_is() -> None:
     for health in Health:
         ill = replace(CONTAINER, health=health)

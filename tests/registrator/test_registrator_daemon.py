@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemonkit.errors import SettingsError
-from registrator.settings import RegistratorSettings
+from registrator.settings import RegistratorSettings, consul_of_registry
 from tests.support.marathon import Marathon
 from tests.support.processes import free_port
 from tests.support.waiting import eventually
@@ -35,6 +35,9 @@ def load(flags: Mapping[str, object] | None = None, **environment: str) -> Regis
         ({"resync": "0"}, "--resync"),
         ({"mesos_credentials": "geheim"}, "NAME:SECRET"),
         ({"ip_version": "5"}, "--ip-version"),
+        ({"deregister": "never"}, "--deregister"),
+        ({"ttl": "60", "ttl_refresh": "60"}, "must be less than --ttl"),
+        ({"retry_attempts": "-2"}, "--retry-attempts"),
     ],
 )
 def test_a_bad_setting_is_named_in_one_line_without_its_secret(settings: dict[str, object], problem: str) -> None:
@@ -68,6 +71,48 @@ def test_addresses_may_be_written_short_and_in_one_variable() -> None:
 def test_which_sources_are_used(flags: dict[str, object], sources: tuple[str, ...], all_containers: bool) -> None:
     settings = load(flags)
     assert (settings.used_sources, settings.all_containers) == (sources, all_containers)
+
+
+def test_tags_are_separated_by_commas_as_registrator_s_are() -> None:
+    assert load({"tags": ("a,b\\,c", "d")}).tags == ("a", "b,c", "d")
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("2000", 2.0), (500, 0.5), ("2s", 2.0), ("10ms", 0.01)])
+def test_a_bare_retry_interval_is_in_milliseconds_as_registrator_s_is(given: object, seconds: float) -> None:
+    assert load({"retry_interval": given}).retry_interval == seconds
+
+
+@pytest.mark.parametrize(
+    ("uri", "consul"),
+    [
+        ("consul://127.0.0.1:8500", "http://127.0.0.1:8500"),
+        ("consul://consul:8500/", "http://consul:8500"),
+        ("consul-tls://consul:8501", "https://consul:8501"),
+        ("etcd://127.0.0.1:4001/services", None),
+        ("consul:", None),
+    ],
+)
+def test_registrator_s_registry_is_consul_s_address(uri: str, consul: str | None) -> None:
+    if consul is None:
+        with pytest.raises(SettingsError, match="writes to Consul alone"):
+            consul_of_registry(uri)
+    else:
+        assert load({"consul": consul_of_registry(uri)}).consul == consul
+
+
+def test_registrator_s_command_line_is_understood_and_a_consul_that_is_away_ends_it_after_the_attempts() -> None:
+    words = (
+        "-ip=10.0.0.1 -internal=false -explicit -ttl 60 -ttl-refresh 30 -resync 600 -deregister=on-success -cleanup "
+    )
+    words += f"-tags a,b -retry-attempts 2 -retry-interval 10 --port {free_port()} consul://127.0.0.1:1"
+    done = subprocess.run(
+        [sys.executable, "-m", "registrator.daemon", *words.split()], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    (error,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert error.startswith("error: Consul at http://127.0.0.1:1 does not answer")
+    assert error.endswith("given up after 3 attempts (--retry-attempts)")
+    assert done.stderr.count("Consul does not answer at the start") == 3
 
 
 def test_a_taken_port_ends_it_with_one_line() -> None:
