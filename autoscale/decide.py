@@ -30,6 +30,7 @@ REVERSALS_REMEMBERED = 6 * 3600.0
 TURN_DOWN_AFTER = (6.0, 1800.0)  # times the policy's `down_after`, and seconds at the most, since the last rise
 START = 60.0  # seconds to rotation where none has been measured
 LOOK = 15.0  # seconds between two looks, about
+MOST = 1e9  # instances that are reckoned with; bounds come after that
 ZERO_BELIEVED_AFTER = 900.0  # seconds that an unproven zero is held against
 
 
@@ -160,8 +161,8 @@ def _serve(policy: Policy, count: int) -> float:
 
 
 def _needed(policy: Policy, level: float) -> int:
-    count = _ceil(level / (policy.target * (1 + policy.tolerance)))
-    while _serve(policy, count) < level - 1e-9 * level:
+    count = _ceil(min(MOST, level / (policy.target * (1 + policy.tolerance))))
+    while count < FEW and _serve(policy, count) < level - 1e-9 * level:
         count += 1
     return count
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from autoscale.policy import Policy, Signal
 from autoscale.sample import Quality, Sample
 
+MOST_NEEDED = 1e9  # instances: whatever a source says, what comes of it can be reckoned with
 MOST_BY_LATENCY = (
     2.0  # times the instances there are: time does not grow in step with load, so one look asks for no more
 )
@@ -23,7 +24,7 @@ class Measured:
 
     def needed(self, in_rotation: int) -> float:
         """Instances, not rounded."""
-        ratio = self.sample.rate / self.signal.target
+        ratio = min(self.sample.rate / self.signal.target, MOST_NEEDED)
         return min(ratio, MOST_BY_LATENCY) * max(1, in_rotation) if self.signal.kind == "latency" else ratio
 
     def __str__(self) -> str:

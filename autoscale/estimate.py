@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from autoscale.forecast import STEEPEST
 
 BURST = 0.2  # the fast average takes over where it differs from the level by more than this share
+PEAKS = (
+    120  # how many of the highest levels of late are kept; one that would be closer to the one before it is left out
+)
 MARKS = 30  # how many points of the slow average are kept for the slope
 
 
@@ -52,13 +55,16 @@ def follow(
     marks = before.marks
     if now - marks[-1][0] >= 6 * calm / MARKS:
         marks = (*(mark for mark in marks if mark[0] >= now - 6 * calm), (now, slow))
-    slope = (slow - marks[0][1]) / (now - marks[0][0]) if now - marks[0][0] >= 2 * calm else 0.0
+    span = now - marks[0][0]
+    slope = (slow - marks[0][1]) / span if span > 0 and span >= 2 * calm else 0.0
     trend = max(0.0, slow + slope * (slow_constant(calm) + (lead if slope > 0 else 0.0)))
     reactive = max(trend, fast) if abs(fast - trend) > BURST * trend else trend
     level = reactive if expected is None else max(reactive, min(expected, STEEPEST * reactive))
     # Only levels that no later one has reached can still be the window's peak.
     peaks = tuple(entry for entry in before.peaks if entry[0] >= now - 0.6 * calm and entry[1] > level)
-    return Estimate(now, fast, slow, reactive, level, (*peaks, (now, level)), marks, before.known_since)
+    if not peaks or now - peaks[-1][0] >= 0.6 * calm / PEAKS:
+        peaks = (*peaks, (now, level))
+    return Estimate(now, fast, slow, reactive, level, peaks, marks, before.known_since)
 
 
 def _towards(value: float, rate: float, seconds: float, constant: float) -> float:

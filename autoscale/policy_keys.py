@@ -30,6 +30,11 @@ KEYS = frozenset(MEASURES) | {
     "keep",  # read by the API
 }
 MOST_INSTANCES = 10_000
+LEAST_TARGET, MOST_TARGET = 1e-6, 1e9  # of whatever an instance is to carry
+MOST_TOLERANCE = 10.0
+LONGEST = 7 * 86_400.0  # seconds
+MOST_RATE = 1e6  # instances, or percent, in a period
+MOST_LISTED = 20  # rates, or windows of a schedule
 NO_SCHEDULES: tuple[Schedule, ...] = ()
 NO_RATES: tuple[Rate, ...] = ()
 LONGEST_TEXT = 2000
@@ -71,7 +76,7 @@ class _Reader:
             target=signals[0].target if signals else math.inf,
             min=lowest,
             max=highest,
-            tolerance=self._number("tolerance", Policy.tolerance, 0),
+            tolerance=self._number("tolerance", Policy.tolerance, 0, MOST_TOLERANCE),
             down_after=self._seconds("down_after", Policy.down_after),
             forecast=self._read("forecast", Policy.forecast, _choice("auto", "on", "off")),
             signals=() if [signal.kind for signal in signals] == ["requests"] else tuple(signals),
@@ -92,9 +97,11 @@ class _Reader:
         for key, kind in MEASURES.items():
             if key not in self._given:
                 continue
-            target = self._seconds(key, 0) if kind == "latency" else self._number(key, 0, 0)
+            target = self._seconds(key, 0) if kind == "latency" else self._number(key, 0, 0, MOST_TARGET)
             if target <= 0 and not self._wrong:
-                self._wrong.append(f"{self._name(key)}={self._given[key]!r} is to be above 0")
+                self._wrong.append(f"{self._name(key)}={_shown(self._given[key])} is to be above 0")
+            elif target < LEAST_TARGET and not self._wrong:
+                self._wrong.append(f"{self._name(key)}={_shown(self._given[key])} is to be at least {LEAST_TARGET:g}")
             found.append(Signal(kind, target, **self._source_of(kind)))
         return found
 
@@ -126,20 +133,21 @@ class _Reader:
             self._wrong.append(f"{self._name(key)}={_shown(value)} is not a number")
         return default
 
-    def _number(self, key: str, default: float, least: float, parse: Callable[[Any], float] = float) -> float:
+    def _number(
+        self, key: str, default: float, least: float, most: float, parse: Callable[[Any], float] = float
+    ) -> float:
         value = self._read(key, default, parse)
-        if not least <= value < math.inf:
-            self._wrong.append(f"{self._name(key)}={_shown(self._given[key])} is to be at least {least:g}")
-        return value
+        if least <= value <= most:
+            return value
+        bound = f"at most {most:g}" if value > most else f"at least {least:g}"
+        self._wrong.append(f"{self._name(key)}={_shown(self._given[key])} is to be {bound}")
+        return default
 
     def _whole(self, key: str, default: int, least: int) -> int:
-        value = self._number(key, default, least, _whole)
-        if value > MOST_INSTANCES:
-            self._wrong.append(f"{self._name(key)}={value:g} is to be at most {MOST_INSTANCES}")
-        return int(value) if math.isfinite(value) else default
+        return int(self._number(key, default, least, MOST_INSTANCES, _whole))
 
     def _seconds(self, key: str, default: float) -> float:
-        return self._number(key, default, 0, seconds)
+        return self._number(key, default, 0, LONGEST, seconds)
 
 
 def seconds(value: Any) -> float:
@@ -181,7 +189,10 @@ def _choice(*known: str) -> Callable[[Any], Any]:
 
 
 def _items(value: Any, separator: str) -> Sequence[Any]:
-    return value if isinstance(value, list) else [part.strip() for part in str(value).split(separator) if part.strip()]
+    found = value if isinstance(value, list) else [part.strip() for part in str(value).split(separator) if part.strip()]
+    if len(found) > MOST_LISTED:
+        raise PolicyError(f"{len(found)} are given, {MOST_LISTED} are the most")
+    return found
 
 
 def _rates(value: Any) -> tuple[Rate, ...]:
@@ -196,8 +207,10 @@ def _rates(value: Any) -> tuple[Rate, ...]:
             )
         except (TypeError, ValueError):
             raise PolicyError(f"{_shown(item)} is not a rate like 100%/15s or 4/1m") from None
-        if not slash or not (0 < rate.value < math.inf and 0 < rate.period < math.inf):
-            raise PolicyError(f"{_shown(item)} is not a rate like 100%/15s or 4/1m, above 0")
+        if not slash or not (0 < rate.value <= MOST_RATE and 0 < rate.period <= LONGEST):
+            raise PolicyError(
+                f"{_shown(item)} is not a rate like 100%/15s or 4/1m, above 0 and at most {MOST_RATE:g} in a week"
+            )
         found.append(rate)
     return tuple(found)
 
@@ -209,7 +222,7 @@ def _flaps(value: Any) -> tuple[int | None, float]:
         found = int(amount), seconds(window.strip() or str(Policy.flap_window))
     except (TypeError, ValueError):
         raise PolicyError(f"{_shown(value)} is not a number of starts and stops in a time like 20/1h") from None
-    if found[0] < 0 or not 0 < found[1] < math.inf:
+    if found[0] < 0 or not 0 < found[1] <= LONGEST:
         raise PolicyError(f"{_shown(value)} is not a number of starts and stops in a time like 20/1h")
     return found
 

@@ -2,10 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscale.decide import Situation
+from autoscale.demand import Measured, combined
 from autoscale.errors import PolicyError
 from autoscale.policy import Behaviour, Policy, Rate, Signal
 from autoscale.policy_keys import KEYS, from_labels, parse
+from autoscale.sample import Quality, Sample
 from autoscale.schedule import Schedule
+from autoscale.steer import Past, steer
 
 
 def labels(**values: str) -> dict[str, str]:
@@ -119,3 +123,59 @@ def test_any_text_is_a_policy_or_an_error_in_one_line(given):
         assert "\n" not in str(error)
     else:
         assert found is None or 0 <= found.min <= found.max
+
+
+# What a label can be made to say so that a sum of it is no number any more, or takes for ever.
+EXTREMES = st.sampled_from(
+    ["0", "1e-320", "5e-324", "1e-7", "1e308", "1e999", "-1", "nan", "inf", "-inf", "9" * 400, "1e9", "604800", "1e6"]
+)
+
+
+@given(
+    target=EXTREMES,
+    bound=EXTREMES,
+    tolerance=EXTREMES,
+    time=EXTREMES,
+    rate=EXTREMES,
+    demand=st.sampled_from([0.0, 1e-9, 1.0, 1e300]),
+)
+def test_whatever_a_label_says_the_decision_ends_and_keeps_the_bounds(target, bound, tolerance, time, rate, demand):
+    wrong = 0
+    for asked in (
+        labels(TARGET=target),
+        labels(TARGET="1", MAX=bound),
+        labels(TARGET="1", TOLERANCE=tolerance),
+        labels(TARGET="1", DOWN_AFTER=time, UP_AFTER=time),
+        labels(TARGET="1", UP_RATE=f"{rate}%/1m,{rate}/{time}s", FLAPS=f"3/{time}s"),
+    ):
+        try:
+            policy = from_labels(asked)
+        except PolicyError:
+            wrong += 1
+            continue
+        assert policy is not None
+        past, count = Past(), 3
+        for now in (1e9, 1e9 + 2, 1e9 + 4, 1e9 + 1000):
+            measured = [Measured(signal, Sample(now, demand, Quality.FRESH)) for signal in policy.measured]
+            steered = steer(policy, Situation(count, False), combined(policy, measured, count, now), past, now)
+            past, count = steered.past, steered.instances
+            assert max(1, policy.min) <= count <= policy.max
+    assert wrong or target not in ("0", "nan", "1e-320")
+
+
+def test_lists_have_an_end():
+    with pytest.raises(PolicyError, match="21 are given, 20 are the most"):
+        from_labels(labels(TARGET="1", UP_RATE=",".join(["4/15s"] * 21)))
+    with pytest.raises(PolicyError, match="30 are given"):
+        from_labels(labels(TARGET="1", SCHEDULE=";".join(["0 0 * * * for 1h min=2"] * 30)))
+
+
+def test_a_long_time_is_remembered_in_little_space():
+    policy = from_labels(labels(TARGET="1", DOWN_AFTER="7d", MAX="10000"))
+    assert policy is not None
+    past = Past()
+    for second in range(0, 40_000, 20):  # falls all the time, so that each level could be the highest of those to come
+        sample = Sample(1e9 + second, 9000 - second / 5, Quality.FRESH)
+        past = steer(policy, Situation(9000, False), sample, past, 1e9 + second).past
+    assert past.history.estimate is not None
+    assert len(past.history.estimate.peaks) <= 130 and past.history.estimate.peak > 8500
