@@ -25,15 +25,17 @@ class Schedule:
     min: int | None = None
     max: int | None = None
 
-    def is_active(self, now: float) -> bool:
+    def is_active(self, now: float, early: float = 0.0) -> bool:
+        """Whether a window is open, or opens within `early` seconds."""
         opened, next_opens = _around(self.cron, self.zone, now)
-        return opened <= now < min(opened + self.seconds, next_opens + self.seconds)
+        return now < opened + self.seconds or next_opens <= now + early
 
 
 def checked(schedule: Schedule) -> Schedule:
     """The same one. Raises PolicyError with what cannot be."""
     fields = schedule.cron.split()
-    if len(fields) != 5 or not croniter.is_valid(schedule.cron):
+    # croniter takes letters that stand for a time by chance, too: a window is to be the same at each look.
+    if len(fields) != 5 or any(field[:1].upper() in ("R", "H") for field in fields) or not _is_cron(schedule.cron):
         raise PolicyError(f"{schedule.cron!r} is not a cron expression: minute hour day month weekday")
     try:
         ZoneInfo(schedule.zone)
@@ -53,6 +55,13 @@ def checked(schedule: Schedule) -> Schedule:
     except (ValueError, KeyError):
         raise PolicyError(f"{schedule.cron!r} names no time that ever comes") from None
     return schedule
+
+
+def _is_cron(text: str) -> bool:
+    try:
+        return bool(croniter.is_valid(text))
+    except Exception:  # its parser trips over some texts
+        return False
 
 
 def _around(cron: str, zone: str, now: float) -> tuple[float, float]:

@@ -111,7 +111,7 @@ def bounds_at(policy: Policy, now: float, lag: float) -> tuple[Policy, str]:
 
     Of several windows the highest bounds hold.
     """
-    active = [one for one in policy.schedules if one.is_active(now) or one.is_active(now + lag)]
+    active = [one for one in policy.schedules if one.is_active(now, lag)]
     if not active:
         return policy, ""
     lows = [one.min for one in active if one.min is not None]
