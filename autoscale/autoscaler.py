@@ -1,6 +1,7 @@
 """One round: look at the apps and at what is measured, decide for each, act, and keep why."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from autoscale.errors import ApiError, BusyError, PolicyError
 from autoscale.inputs import Inputs, saturation
 from autoscale.journal import Entry, Journal, Outcome
 from autoscale.leader import Lock
+from autoscale.metrics import queue
 from autoscale.policy import Policy
 from autoscale.policy_keys import PREFIX
 from autoscale.sample import Quality, Sample
@@ -92,16 +94,23 @@ class Autoscaler:
         self._forget_all_but({app.id for app, _ in scaled}, {app.id for app in apps})
         acted = False
         for app, policy in scaled:
-            acted |= self._decide_for(app, policy, now)
-        if acted or now - self._saved_at >= SAVE_EVERY:
+            try:
+                acted |= self._decide_for(app, policy, now)
+            except Exception as error:  # of one app: the others are not to wait for its mending
+                if self._note(
+                    Entry(now, app.id, app.instances, app.instances, f"cannot be decided: {error!r}", "ignored")
+                ):
+                    log.error("an app cannot be decided", app=app.id, exc_info=True)
+        if acted or not 0 <= now - self._saved_at < SAVE_EVERY:
             self.save(now)
-        if now - self._charted_at >= SAVE_CHARTS_EVERY:
+        if not 0 <= now - self._charted_at < SAVE_CHARTS_EVERY:
             self.save_charts(now)
         ROUND.observe(time.perf_counter() - began)
 
     def overview(self) -> list[dict[str, object]]:
         """Each scaled app as the page lists it."""
-        return [self._shown[app_id] for app_id in sorted(self._shown)]
+        shown = dict(self._shown)  # a round may change it meanwhile
+        return [shown[app_id] for app_id in sorted(shown)]
 
     def save(self, now: float) -> None:
         try:
@@ -147,9 +156,8 @@ class Autoscaler:
 
     def _check_queue(self, policy: Policy) -> None:
         """An app's owner must not send the autoscaler to any address that it can reach."""
-        allowed = self.settings.queue_urls
         for signal in policy.signals:
-            if signal.kind == "queue" and not signal.url.startswith(allowed or ("\0",)):
+            if signal.kind == "queue" and not queue.is_below(signal.url, self.settings.queue_urls):
                 raise PolicyError(f"{PREFIX}QUEUE_URL is not below an address that --queue-urls allows")
 
     def _forget_all_but(self, scaled: set[str], known: set[str]) -> None:
@@ -165,7 +173,8 @@ class Autoscaler:
 
     def _decide_for(self, app: App, policy: Policy, now: float) -> bool:
         """Whether something was done."""
-        past = self._seen(app, self.pasts.get(app.id, Past()), now)
+        longest_gap = max(LONGEST_GAP, 3 * self.settings.interval)
+        past = self._seen(app, memory.continued(self.pasts.get(app.id, Past()), now, longest_gap), now)
         shadow = self.settings.shadow or policy.shadow
         current = self._counts.get(app.id, app.instances) if shadow else app.instances
         rotation = app.instances if app.in_rotation is None else app.in_rotation
@@ -243,14 +252,15 @@ class Autoscaler:
         if start is None:
             return past
         began, wanted = start
+        lag = now - began
+        if not 0 <= lag <= LONGEST_START or app.instances < wanted:  # or the clock was set
+            del self._starts[app.id]
+            return past
         if app.in_rotation is not None and app.in_rotation >= wanted and now > began:
             del self._starts[app.id]
-            lag = now - began
             lag = lag if past.lag is None else past.lag + LAG_WEIGHT * (lag - past.lag)
             LAG.labels(app.id).set(lag)
             return replace(past, lag=lag)
-        if app.instances < wanted or now - began > LONGEST_START:
-            del self._starts[app.id]
         return past
 
     def _measure(self, app: App, policy: Policy, edge: Sample, sample: Sample, wanted: int, now: float) -> float | None:
@@ -261,10 +271,10 @@ class Autoscaler:
         gauges = self._gauges.get(app.id)
         if gauges is None:
             gauges = self._gauges[app.id] = (RATE.labels(app.id), WANTED.labels(app.id), NEEDED.labels(app.id))
-        gauges[0].set(edge.rate)
+        # What is not known is NaN: a zero, or the value of an hour ago, would be taken for a measurement.
+        gauges[0].set(math.nan if edge.quality is Quality.STALE else edge.rate)
         gauges[1].set(wanted)
-        if needed is not None:
-            gauges[2].set(needed)
+        gauges[2].set(math.nan if needed is None else needed)
         series = self.series.get(app.id)
         if series is None:
             series = self.series[app.id] = Series(self.settings.chart_hours * 60)
@@ -277,10 +287,11 @@ class Autoscaler:
         rate = sample.rate if sample.quality.may_lower else None
         return Entry(now, app.id, current, steered.instances, reason, outcome, rate, sample.quality.value)
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, entry: Entry) -> bool:
+        """Whether it says something new."""
         DECISIONS.labels(entry.outcome).inc()
-        self.journal.note(entry)
-        if entry.outcome in ("scaled", "refused"):
+        kept = self.journal.note(entry)
+        if kept and entry.outcome in ("scaled", "refused"):
             log.info(
                 "decided",
                 app=entry.app,
@@ -289,3 +300,4 @@ class Autoscaler:
                 why=entry.reason,
                 outcome=entry.outcome,
             )
+        return kept

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from autoscale import draw, png, policy_file
 from autoscale.errors import PolicyError, TraceError
+from autoscale.metrics.fetching import reason_of
 from autoscale.page import lines_of
 from autoscale.policy import Policy
 from autoscale.replay.dromos import Dromos
@@ -49,7 +50,10 @@ OTHERS: dict[str, Callable[[float], Scaler]] = {
 def explain(app: str, url: str, most: int, chart: bool, as_json: bool) -> None:
     """Why APP has the number of instances that it has: the last decisions and non-decisions, with their reasons."""
     app_id = "/" + app.strip("/")
-    entries: list[dict[str, Any]] = _read(url, "journal", app=app_id, most=str(most))["journal"]
+    answer = _read(url, "journal", app=app_id, most=str(most))
+    if not isinstance(answer, dict) or "journal" not in answer:
+        raise UnreachableError(f"what answers at {url} is no autoscaler; another one: --url or DROMOS_AUTOSCALE_URL")
+    entries: list[dict[str, Any]] = answer["journal"]
     if as_json:
         click.echo(orjson.dumps(entries, option=orjson.OPT_INDENT_2).decode())
         return
@@ -81,7 +85,7 @@ def _read(url: str, path: str, **params: str) -> Any:
         return response.json()
     except requests.RequestException as error:
         raise UnreachableError(
-            f"no autoscaler answers at {url}; another one: --url or DROMOS_AUTOSCALE_URL ({error})"
+            f"no autoscaler answers at {url} ({reason_of(error)}); another one: --url or DROMOS_AUTOSCALE_URL"
         ) from None
 
 

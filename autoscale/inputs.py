@@ -1,9 +1,13 @@
-"""All that is measured: the load balancers, Mesos, Prometheus and queues, asked as far as the apps' policies need them."""
+"""All that is measured: the load balancers, Mesos, Prometheus and queues, asked as far as the apps' policies need them.
+
+A round waits for the load balancers. The others are asked beside it: one that is slow to answer, or does not, delays no other app.
+"""
 
 import threading
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from typing import Any
 
 import requests
 
@@ -23,6 +27,7 @@ from daemonkit.health import Health
 FRESH_ROUNDS = 2.5  # how many rounds old a sample may be
 AT_EDGE = ("requests", "concurrency", "latency")
 IN_MESOS = ("cpu", "memory")
+PATIENCE = 0.5  # of the interval: so long a round waits for answers before it goes on with those that it has
 SATURATED_ERRORS = 0.05  # share of requests that are answered with 5xx
 
 
@@ -46,6 +51,9 @@ class Inputs:
             else None
         )
         self._threads = ThreadPoolExecutor(16, "signals")
+        self._asking: dict[Signal, Future[Asked]] = {}
+        self._looking: Future[Mapping[str, list[str]]] | None = None  # at Mesos
+        self._looked_at = float("-inf")
         self._sessions = threading.local()
         self._tasks: Mapping[str, list[str]] = {}
         self._asked: dict[Signal, Asked] = {}
@@ -63,15 +71,22 @@ class Inputs:
     def look(self, policies: Collection[Policy], now: float) -> None:
         """Asks what else these policies need. What does not answer is told by /health, and its samples grow stale."""
         signals = {signal for policy in policies for signal in policy.signals}
-        if any(signal.kind in IN_MESOS for signal in signals):
-            self._look_at_mesos(now)
+        with_mesos = any(signal.kind in IN_MESOS for signal in signals)
+        outside = [signal for signal in signals if signal.kind in ("query", "queue")]
+        if with_mesos and self._mesos and self._looking is None and self._is_time(now, self._looked_at):
+            self._looked_at, self._looking = now, self._threads.submit(self._look_at_mesos)
+        for signal in outside:
+            if signal not in self._asking and self._is_due(signal, now):
+                self._asking[signal] = self._threads.submit(self._ask, signal, now)
+        waiting: list[Future[Any]] = [*self._asking.values(), *([self._looking] if self._looking else [])]
+        wait(waiting, timeout=PATIENCE * self._settings.interval)
+        if with_mesos:
+            self._hear_of_mesos()
         else:
             self._health.forget("mesos")
-        outside = [signal for signal in signals if signal.kind in ("query", "queue")]
-        due = [signal for signal in outside if self._is_due(signal, now)]
-        answers = list(self._threads.map(lambda signal: self._ask(signal, now), due))
+        for signal in [signal for signal, asking in self._asking.items() if asking.done()]:
+            self._asked[signal] = self._asking.pop(signal).result()
         self._asked = {signal: self._asked[signal] for signal in outside if signal in self._asked}
-        self._asked.update(zip(due, answers, strict=True))
         if outside:
             errors = [asked.error for asked in self._asked.values() if asked.error]
             if errors:
@@ -91,28 +106,33 @@ class Inputs:
         if signal.kind in AT_EDGE:
             return _at_edge(signal, traffic)
         if signal.kind in IN_MESOS:
-            if self._mesos is None or now - self._mesos_at > FRESH_ROUNDS * self._settings.signal_interval:
+            if self._mesos is None or not self._is_fresh(now, self._mesos_at):
                 return Sample(now, 0.0, Quality.STALE)
             tasks = self._tasks.get(app_id, [])
             return self._mesos.cpu(tasks, now) if signal.kind == "cpu" else self._mesos.memory(tasks, now)
         asked = self._asked.get(signal)
-        if asked is None or now - asked.sample.at > FRESH_ROUNDS * self._settings.signal_interval:
+        if asked is None or not self._is_fresh(now, asked.sample.at):
             return Sample(now, 0.0, Quality.STALE)
         return asked.sample
 
-    def _look_at_mesos(self, now: float) -> None:
+    def _look_at_mesos(self) -> Mapping[str, list[str]]:
+        """The ids of each app's tasks. Raises MetricsError or ApiError."""
+        assert self._mesos is not None
+        self._mesos.look()
+        return self._api.tasks()
+
+    def _hear_of_mesos(self) -> None:
         if self._mesos is None:
             self._health.failing("mesos", "apps ask for cpu or memory; name the master with --mesos")
             return
-        if now - self._mesos_at < self._settings.signal_interval:
+        if self._looking is None or not self._looking.done():
             return
+        looking, self._looking = self._looking, None
         try:
-            self._mesos.look()
-            self._tasks = self._api.tasks()
+            self._tasks, self._mesos_at = looking.result(), self._looked_at
         except (MetricsError, ApiError) as error:
             self._health.failing("mesos", str(error))
             return
-        self._mesos_at = now
         if self._mesos.errors:
             self._health.failing("mesos", "; ".join(self._mesos.errors[:3]))
         else:
@@ -120,7 +140,14 @@ class Inputs:
 
     def _is_due(self, signal: Signal, now: float) -> bool:
         asked = self._asked.get(signal)
-        return asked is None or now - asked.at >= self._settings.signal_interval
+        return asked is None or self._is_time(now, asked.at)
+
+    def _is_time(self, now: float, last: float) -> bool:
+        """To ask again: at once where the clock was set back."""
+        return not 0 <= now - last < self._settings.signal_interval
+
+    def _is_fresh(self, now: float, at: float) -> bool:
+        return 0 <= now - at <= FRESH_ROUNDS * self._settings.signal_interval
 
     def _ask(self, signal: Signal, now: float) -> Asked:
         known = self._asked.get(signal)

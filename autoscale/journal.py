@@ -47,12 +47,13 @@ class Journal:
         self._newest: dict[str, Entry] = {}
         self._most_apps = in_memory
         self._output: FileIO | None = None
+        self._failing = False  # the disk's trouble is told once
         for path in (self._older, self._file):
             for entry in _read(path):
                 self._remember(entry)
 
-    def note(self, entry: Entry) -> None:
-        """Keeps it, unless it says the same as the app's last one that was kept, less than a minute ago."""
+    def note(self, entry: Entry) -> bool:
+        """Keeps it, unless it says the same as the app's last one that was kept, less than a minute ago. Whether it was kept."""
         last = self._kept.get(entry.app)
         self._newest[entry.app] = entry
         if (
@@ -60,14 +61,20 @@ class Journal:
             and entry.outcome in REPEATED
             and (entry.outcome, entry.instances, entry.decided, entry.quality)
             == (last.outcome, last.instances, last.decided, last.quality)
-            and entry.at - last.at < REPEATED_AFTER
+            and 0 <= entry.at - last.at < REPEATED_AFTER  # the clock may be set back
         ):
-            return
+            return False
         self._remember(entry)
         try:
             self._write(entry)
+            if self._failing:
+                log.info("the journal is written again", path=str(self._file))
+            self._failing = False
         except OSError as error:
-            log.warning("the journal cannot be written", path=str(self._file), error=error.strerror)
+            if not self._failing:
+                log.warning("the journal cannot be written", path=str(self._file), error=error.strerror)
+            self._failing = True
+        return True
 
     def of(self, app: str | None = None, *, most: int = 200, since: float = 0.0) -> list[Entry]:
         """The newest entries, oldest first, and each app's latest look, kept or not.
@@ -119,4 +126,6 @@ def _read(path: Path, app: str | None = None) -> Iterator[Entry]:
         for line in lines:
             if app is None or mark in line:
                 with contextlib.suppress(ValueError, TypeError):
-                    yield Entry(**orjson.loads(line))
+                    entry = Entry(**orjson.loads(line))
+                    if isinstance(entry.at, int | float) and isinstance(entry.app, str):
+                        yield entry

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import requests
 
 from autoscale.errors import LockError
+from autoscale.metrics.fetching import reason_of, shown
 
 SAFETY = 0.8  # of the ttl: clocks differ, and answers take time
 LOCK_DELAY = "1s"  # for how long Consul keeps a lost lock free; the holder stops by itself before
@@ -67,7 +68,10 @@ class Lock:
 
     def _created(self) -> str:
         body = {"Name": "dromos autoscale", "TTL": f"{self._ttl:g}s", "Behavior": "release", "LockDelay": LOCK_DELAY}
-        return str(self._call("/v1/session/create", body)["ID"])
+        answer = self._call("/v1/session/create", body)
+        if not isinstance(answer, dict) or not isinstance(answer.get("ID"), str):
+            raise LockError(f"the lock {self._key} at {shown(self._url)} cannot be held: no session in the answer")
+        return str(answer["ID"])
 
     def _renewed(self) -> bool:
         return self._call(f"/v1/session/renew/{self._session}") is not None
@@ -81,5 +85,6 @@ class Lock:
             response.raise_for_status()
             return response.json()
         except (requests.RequestException, ValueError) as error:
-            reason = f"{response.status_code} {response.text[:200]}" if isinstance(error, requests.HTTPError) else error
-            raise LockError(f"the lock {self._key} at {self._url} cannot be held: {reason}") from None
+            refused = isinstance(error, requests.HTTPError)
+            reason = f"{response.status_code} {response.text[:200]}" if refused else reason_of(error)
+            raise LockError(f"the lock {self._key} at {shown(self._url)} cannot be held: {reason}") from None

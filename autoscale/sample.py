@@ -82,7 +82,8 @@ class Readings:
         kept = [
             old
             for old in self.readings
-            if old.at >= reading.at - self.window and abs(old.started - reading.started) <= SAME_RUN
+            # One that is later than this one was read before the clock was set back.
+            if reading.at - self.window <= old.at < reading.at and abs(old.started - reading.started) <= SAME_RUN
         ]
         after = Readings(self.window, (*kept, reading), self.lost_at)
         if after._moved:
@@ -112,7 +113,7 @@ class Readings:
 
         Zero is true where the counter is still there and stands still, and other apps' traffic did not end at the same moment.
         """
-        if len(self.readings) < 2 or now - self.readings[-1].at > fresh_for or self._frozen:
+        if len(self.readings) < 2 or not 0 <= now - self.readings[-1].at <= fresh_for or self._frozen:
             return Sample(now, 0.0, Quality.STALE)
         first, last = self.readings[0], self.readings[-1]
         delta = last.totals.get(app, 0.0) - first.totals.get(app, 0.0)

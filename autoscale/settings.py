@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from daemonkit.settings import Seconds, Settings
 
@@ -25,7 +25,7 @@ class AutoscaleSettings(Settings):
     prometheus: str = Field("", description="the Prometheus server, for apps that ask for a query")
     prometheus_lookback: Seconds = Field(90.0, gt=0, description="how old Prometheus' samples may be, in seconds")
     queue_urls: tuple[str, ...] = Field(
-        (), description="beginnings of the addresses that labels may name as queues; a policy file may name any"
+        (), description="addresses that labels may name as queues, and what is below them; a policy file may name any"
     )
     policy: Path | None = Field(
         None, description="a file of policies: our own, a HorizontalPodAutoscaler, or marathon-lb-autoscale's flags"
@@ -49,9 +49,27 @@ class AutoscaleSettings(Settings):
     signal_interval: Seconds = Field(
         10.0, gt=0, description="how often Mesos, Prometheus and queues are asked, in seconds"
     )
-    window: Seconds = Field(10.0, gt=0, description="over which time a rate is measured, in seconds")
+    window: Seconds = Field(
+        10.0, gt=0, validate_default=True, description="over which time a rate is measured, in seconds"
+    )
     timeout: Seconds = Field(5.0, gt=0, description="how long a neighbour may take to answer, in seconds")
     chart_hours: int = Field(24, ge=1, le=168, description="how many hours of demand and supply are kept for charts")
     journal_entries: int = Field(10_000, ge=1, description="how many decisions are kept in memory")
     journal_bytes: int = Field(50_000_000, ge=10_000, description="how large the journal on disk may become")
     state_dir: Path = Field(Path("~/.dromos/autoscale"), description="where its history and its journal are kept")
+
+    @field_validator("queue_urls")
+    @classmethod
+    def _are_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [url for url in urls if not url.startswith(("http://", "https://"))]:
+            raise ValueError(f"{wrong[0]} is not an address like http://rabbit:15672/api/queues")
+        return urls
+
+    @field_validator("window")
+    @classmethod
+    def _holds_two_looks(cls, window: float, info: ValidationInfo) -> float:
+        """A rate needs two looks in its window, or nothing is ever known."""
+        interval = info.data.get("interval", 0.0)
+        if window < 2 * interval:
+            raise ValueError(f"a window is to be at least twice the interval of {interval:g} s")
+        return window

@@ -30,6 +30,14 @@ KINDS: dict[str, tuple[Read, Callable[[str], str]]] = {
 }
 
 
+def _names_a_host(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
+
+
 @dataclass
 class Balancer:
     """One load balancer: where, how its numbers are read, and how an app is called there."""
@@ -46,7 +54,7 @@ class Balancer:
         """Raises ValueError for an address of no known kind."""
         scheme = address.partition("://")[0]
         kind, plus, protocol = scheme.rpartition("+")
-        if kind not in KINDS or protocol not in ("http", "https") or not urlsplit(address).hostname:
+        if kind not in KINDS or protocol not in ("http", "https") or not _names_a_host(address):
             raise ValueError(
                 f"{fetching.shown(address)!r} is not the address of a load balancer:"
                 " http://…, haproxy+http://… or haproxy-metrics+http://…"

@@ -24,9 +24,12 @@ class Answer:
 
 def shown(url: str) -> str:
     """Without user, password and query, for logs and errors."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+    try:
+        parts = urlsplit(url)
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, place, parts.path, "", ""))
+    except ValueError:
+        return "an address that cannot be read"
 
 
 def get(
@@ -57,10 +60,11 @@ def get(
                 raise MetricsError(f"{what} at {shown(url)} answered {response.status_code}")
             return Answer(bytes(body), response.headers)
     except (requests.RequestException, ValueError) as error:
-        raise MetricsError(f"{what} at {shown(url)} cannot be read: {_reason(error)}") from None
+        raise MetricsError(f"{what} at {shown(url)} cannot be read: {reason_of(error)}") from None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """In words, without the address: it may hold a password."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     if isinstance(error, requests.ConnectionError):

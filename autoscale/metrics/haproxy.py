@@ -6,7 +6,9 @@ Source: HAProxy's management guide, section "Statistics and monitoring".
 """
 
 import csv
+import math
 from collections import defaultdict
+from collections.abc import Iterator
 
 import requests
 
@@ -45,7 +47,7 @@ def parse_csv(text: str, *, now: float) -> Reading:
         raise MetricsError("HAProxy's statistics are not CSV; the address is to end with ;csv")
     found = _parts()
     oldest: float | None = None
-    for row in csv.DictReader(text.removeprefix("# ").splitlines()):
+    for row in _rows(text):
         # No proxy of a process is older than the process, and those that never changed are as old as it.
         if (changed := _number(row.get("lastchg"))) is not None:
             oldest = max(oldest or 0.0, changed)
@@ -61,6 +63,13 @@ def parse_csv(text: str, *, now: float) -> Reading:
     if oldest is None:
         raise MetricsError("HAProxy's statistics name no backend with its last change")
     return _reading(now, now - oldest, oldest, found)
+
+
+def _rows(text: str) -> Iterator[dict[str, str]]:
+    try:
+        yield from csv.DictReader(text.removeprefix("# ").splitlines())
+    except csv.Error as error:
+        raise MetricsError(f"HAProxy's statistics are not CSV: {error}") from None
 
 
 def read_metrics(session: requests.Session, url: str, *, now: float, timeout: float) -> Reading:
@@ -107,6 +116,7 @@ def _reading(now: float, started: float, beat: float | None, found: dict[str, de
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        number = float(text) if text else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

@@ -36,23 +36,26 @@ class Mesos:
         self._session = requests.Session()
         self._session.trust_env = False
         self._threads = ThreadPoolExecutor(most_threads, "mesos")
-        self._before: dict[str, Usage] = {}
-        self._now: dict[str, Usage] = {}
+        self._before: Mapping[str, Usage] = {}
+        self._now: Mapping[str, Usage] = {}
         self.errors: list[str] = []
 
     def look(self) -> None:
-        """An agent that does not answer leaves its tasks unknown. Raises MetricsError where the master does not."""
-        self.errors = []
+        """Blocking. An agent that does not answer leaves its tasks unknown. Raises MetricsError where the master does not."""
+        errors: list[str] = []
         found: dict[str, Usage] = {}
-        for usages in self._threads.map(self._of_agent, agents(self._json(f"{self._url}/slaves"))):
+        for usages in self._threads.map(
+            lambda url: self._of_agent(url, errors), agents(self._json(f"{self._url}/slaves"))
+        ):
             found.update(usages)
-        # An agent measures at its own pace: the same moment twice is one measurement.
+        before = {}
         for task, usage in found.items():
+            # An agent measures at its own pace: the same moment twice is one measurement. One before that is of a clock set back.
             former = self._now.get(task)
-            if former and former.at < usage.at:
-                self._before[task] = former
-        self._before = {task: usage for task, usage in self._before.items() if task in found}
-        self._now = found
+            known = former if former and former.at < usage.at else self._before.get(task)
+            if known and known.at < usage.at:
+                before[task] = known
+        self._before, self._now, self.errors = before, found, errors
 
     def cpu(self, tasks: Iterable[str], now: float) -> Sample:
         """CPU in use over the last two measurements, in instances that use all they have."""
@@ -63,7 +66,9 @@ class Mesos:
 
     def _cpu_of(self, task: str) -> float | None:
         usage, before = self._now.get(task), self._before.get(task)
-        if not usage or not before or usage.cpus <= 0 or usage.cpu_seconds < before.cpu_seconds:
+        if not usage or not before or usage.cpus <= 0:
+            return None
+        if usage.cpu_seconds < before.cpu_seconds or usage.at <= before.at:
             return None
         return (usage.cpu_seconds - before.cpu_seconds) / (usage.at - before.at) / usage.cpus
 
@@ -81,11 +86,11 @@ class Mesos:
             return Sample(now, total, Quality.PARTIAL)
         return Sample(now, total, Quality.FRESH if total > 0 else Quality.TRUE_ZERO)
 
-    def _of_agent(self, url: str) -> dict[str, Usage]:
+    def _of_agent(self, url: str, errors: list[str]) -> dict[str, Usage]:
         try:
             return usages(self._json(f"{url}/monitor/statistics"))
         except MetricsError as error:
-            self.errors.append(str(error))
+            errors.append(str(error))
             return {}
 
     def _json(self, url: str) -> Any:

@@ -1,5 +1,6 @@
 """Prometheus' text format, the metrics that are asked for alone: an edge with a thousand services shows tens of thousands of lines."""
 
+import math
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -9,7 +10,10 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 def samples(text: str, names: frozenset[str]) -> Iterator[tuple[str, dict[str, str], float]]:
-    """(name, labels, value). Raises ValueError for a line with such a name that cannot be read."""
+    """(name, labels, value). Raises ValueError for a line with such a name that cannot be read.
+
+    NaN, which stands for "not known yet", is passed over; an infinite value is no measurement and is refused.
+    """
     for match in _lines_of(names).finditer(text):
         name, rest = match.groups()
         labels: dict[str, str] = {}
@@ -21,7 +25,11 @@ def samples(text: str, names: frozenset[str]) -> Iterator[tuple[str, dict[str, s
             if "\\" in inside:
                 labels = {key: _ESCAPED.sub(_unescaped, value) for key, value in labels.items()}
         words = rest.split(maxsplit=1)
-        yield name, labels, float(words[0] if words else "")
+        value = float(words[0] if words else "")
+        if math.isinf(value):
+            raise ValueError(f"an infinite value in {match[0][:200]!r}")
+        if not math.isnan(value):
+            yield name, labels, value
 
 
 @lru_cache(maxsize=16)

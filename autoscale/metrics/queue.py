@@ -1,7 +1,9 @@
 """The length of a queue: a number in the JSON that its owner answers."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import orjson
 import requests
@@ -40,3 +42,28 @@ def _number(value: Any) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(value)
     return number
+
+
+def is_below(url: str, allowed: Iterable[str]) -> bool:
+    """Whether an address is one of those that `allowed` names, or below one: the same scheme, host and port, and a path that goes on
+    after a whole part of it. What looks alike and leads elsewhere (`http://queue@evil`, `http://queue.evil`, `/..`) is not."""
+    asked = _parts(url)
+    return asked is not None and any(
+        (place := _parts(one)) is not None
+        and asked[0] == place[0]
+        and (asked[1] == place[1] or asked[1].startswith(place[1].rstrip("/") + "/"))
+        for one in allowed
+    )
+
+
+def _parts(url: str) -> tuple[tuple[str, str, int], str] | None:
+    """(scheme, host, port) and path; None for what cannot be compared."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    steps = unquote(parts.path).replace("\\", "/").split("/")
+    if not parts.hostname or parts.netloc.count("@") > 1 or "\\" in url or "." in steps or ".." in steps:
+        return None
+    return (parts.scheme, parts.hostname, port), parts.path or "/"

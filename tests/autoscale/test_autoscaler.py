@@ -1,17 +1,27 @@
 """Rounds against a real framework: what the autoscaler does there, and what it leaves alone. The edge's numbers are the test's."""
 
 import asyncio
+import math
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
+from autoscale import estimate
 from autoscale.api import Api
 from autoscale.autoscaler import Autoscaler
+from autoscale.decide import History
+from autoscale.errors import ApiError
+from autoscale.forecast import Season
 from autoscale.journal import Entry
 from autoscale.leader import Lock
 from autoscale.settings import AutoscaleSettings
+from autoscale.steer import Past
+from daemonkit.errors import SettingsError
 from daemonkit.health import Health
 from tests.support.answering import Answering, answering
 from tests.support.consul import ConsulServer
@@ -296,3 +306,105 @@ async def test_labels_that_change_are_read_again(world: World) -> None:
     await world.framework.settled()
     await world.lives(2)
     assert await world.instances() == 3
+
+
+async def test_a_clock_that_is_set_is_no_reason_to_lower_nor_to_go_blind(world: World) -> None:
+    await world.app()
+    world.rates["/web"] = 200
+    await world.lives(20)
+    await world.framework.settled()
+    high = await world.instances()
+    world.rates["/web"] = 15
+    await world.lives(4)
+    for step in (7200.0, -7200.0, -86_400.0, 300.0):
+        world.now += step
+        await world.lives(4)
+        assert await world.instances() == high, (step, world.last().reason)
+    world.now -= 1e6
+    world.rates["/web"] = 350
+    await world.lives(20)
+    assert await world.instances() >= 16 and world.last().quality == "fresh", world.last()
+
+
+async def test_a_time_without_the_api_proves_nothing_about_the_demand(world: World) -> None:
+    await world.app()
+    world.rates["/web"] = 200
+    await world.lives(20)
+    await world.framework.settled()
+    high, read = await world.instances(), world.autoscaler.api
+    world.autoscaler.api = Api("http://127.0.0.1:1", timeout=5)
+    world.rates["/web"] = 15
+    await world.lives(120)
+    assert "connection failed" in str(world.autoscaler.health.report()["parts"])
+    world.autoscaler.api = read
+    await world.lives(10)
+    assert await world.instances() == high, world.last().reason
+
+
+async def test_an_app_that_cannot_be_decided_keeps_no_other_from_it(world: World) -> None:
+    await world.app("/broken")
+    await world.app("/web")
+    damaged = Season(levels=())  # as no autoscaler writes it, but a file may hold it
+    world.autoscaler.pasts["/broken"] = Past(History(season=damaged, estimate=estimate.first(15, world.now)))
+    world.rates.update({"/broken": 200.0, "/web": 200.0})
+    await world.lives(10)
+    assert await world.instances() >= 9
+    assert world.last("/broken").outcome == "ignored" and "cannot be decided" in world.last("/broken").reason
+
+
+async def test_a_source_that_never_answers_delays_no_other_app(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        world.started(prometheus=url, mesos=url, interval=0.5, timeout=60)
+        for number in range(20):
+            query = {"DROMOS_AUTOSCALE_QUERY": f"q{number}", "DROMOS_AUTOSCALE_QUERY_TARGET": "1"}
+            await world.app(f"/of-a-query-{number}", labels=query)
+        await world.app("/of-cpu", labels={"DROMOS_AUTOSCALE_CPU": "0.7"})
+        await world.app()
+        world.rates["/web"] = 200
+        await asyncio.wait_for(world.lives(10), 50)  # one answer alone is waited for longer
+        assert await world.instances() >= 9
+        assert world.last("/of-a-query-1").quality == "stale" and world.last("/of-cpu").quality == "stale"
+        await asyncio.to_thread(mute.shutdown, socket.SHUT_RDWR)
+    world.autoscaler.inputs.close()
+
+
+async def test_what_is_not_known_is_no_zero_for_prometheus_either(world: World) -> None:
+    def shown() -> float | None:
+        return REGISTRY.get_sample_value("dromos_autoscale_requests_per_second", {"app": "/web"})
+
+    await world.app()
+    await world.lives(10)
+    assert shown() == 15
+    world.edge.status = 500
+    await world.lives(20)
+    assert math.isnan(shown() or 0.0)
+
+
+async def test_what_is_refused_again_and_again_is_logged_once_a_minute(world: World) -> None:
+    await world.app()
+    assert (await world.framework.call("PUT", "/v2/apps/web?strategy=canary", {"cmd": "sleep 2"})).status == 200
+    world.rates["/web"] = 200
+    with capture_logs() as logged:
+        await world.lives(100)
+    refused = [line for line in logged if line.get("outcome") == "refused"]
+    assert 1 <= len(refused) <= 3 and "409" in refused[0]["why"]
+
+
+def test_no_password_of_the_apis_address_is_told() -> None:
+    with pytest.raises(ApiError) as caught:
+        Api("http://user:hush@127.0.0.1:1", timeout=5).apps()
+    assert "127.0.0.1:1" in str(caught.value) and "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"interval": 30}, "a window is to be at least twice the interval of 30 s"),
+        ({"queue_urls": ["rabbit:15672"]}, "rabbit:15672 is not an address like http://"),
+    ],
+)
+def test_settings_with_which_nothing_is_ever_known_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        AutoscaleSettings.load(given, environment={})
+    assert AutoscaleSettings.load({"interval": 30, "window": "60s"}, environment={}).window == 60

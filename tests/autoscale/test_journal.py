@@ -1,3 +1,5 @@
+from structlog.testing import capture_logs
+
 from autoscale.journal import Entry, Journal
 
 
@@ -75,3 +77,33 @@ def test_apps_that_come_and_go_do_not_fill_it(tmp_path):
     for at in range(100):
         kept.note(entry(at, f"/{at}", outcome="scaled"))
     assert len(kept._kept) == len(kept._newest) == 10
+
+
+def test_a_clock_that_is_set_back_does_not_silence_it(tmp_path):
+    kept = journal(tmp_path)
+    assert kept.note(entry(5000))
+    assert not kept.note(entry(5002)) and kept.note(entry(1000)) and not kept.note(entry(1002))
+
+
+def test_lines_of_another_shape_are_passed_over(tmp_path):
+    journal(tmp_path).note(entry(1, outcome="scaled"))
+    whole = (tmp_path / "journal.jsonl").read_bytes()
+    for damaged in (whole.replace(b'"at":1', b'"at":null'), whole.replace(b'"/a"', b"7"), b"[]\n", b"\xff\n"):
+        with (tmp_path / "journal.jsonl").open("ab") as file:
+            file.write(damaged)
+    kept = journal(tmp_path)
+    assert [found.at for found in kept.of()] == [1]
+    assert kept.note(entry(2, outcome="scaled")) and [found.at for found in kept.of("/a")] == [1, 2]
+
+
+def test_a_disk_that_cannot_be_written_is_told_once_and_when_that_is_over(tmp_path):
+    (tmp_path / "d").write_text("in the way")
+    kept = journal(tmp_path / "d")
+    with capture_logs() as told:
+        for at in range(5):
+            kept.note(entry(at, outcome="scaled"))
+        (tmp_path / "d").unlink()
+        for at in range(5, 10):
+            kept.note(entry(at, outcome="scaled"))
+    assert [line["event"] for line in told] == ["the journal cannot be written", "the journal is written again"]
+    assert [found.at for found in journal(tmp_path / "d").of()] == [5, 6, 7, 8, 9]

@@ -1,5 +1,8 @@
 """Which of several autoscalers acts, with a real Consul and the embedded one."""
 
+import http.server
+import threading
+
 import pytest
 
 from autoscale.errors import LockError
@@ -63,3 +66,29 @@ def test_without_consul_nobody_leads() -> None:
     with pytest.raises(LockError, match=r"the lock x at http://127\.0\.0\.1:1 cannot be held"):
         away.hold()
     assert not away.held
+
+
+@pytest.mark.parametrize("answer", ["", "[]", "{}", '"x"', "null", '{"ID": 5}'])
+def test_what_answers_and_is_no_consul_is_told_and_no_password_with_it(answer: str) -> None:
+    class Any(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Any) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        place = f"127.0.0.1:{server.server_address[1]}"
+        one = Lock(f"http://user:hush@{place}", key="x", ttl=TTL, timeout=10)
+        with pytest.raises(LockError) as caught:
+            one.hold()
+        server.shutdown()
+        thread.join()
+    assert place in str(caught.value) and "hush" not in str(caught.value)
+    assert not one.held

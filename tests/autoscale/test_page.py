@@ -18,6 +18,7 @@ from autoscale.autoscaler import Autoscaler
 from autoscale.daemon import command
 from autoscale.page import routes
 from autoscale.settings import AutoscaleSettings
+from daemonkit.errors import OperatorError
 from daemonkit.health import Health
 from daemonkit.http import bind, serving, status_app
 from tests.support.answering import answering
@@ -104,6 +105,14 @@ async def test_explain_tells_why_and_draws(served: Served) -> None:
     as_json = await served.run("explain", "/web", "-n", "2", "--json")
     assert len(json.loads(as_json.removeprefix("0 "))) == 2
     assert "nothing is known of /none" in await served.run("explain", "none")
+
+
+async def test_explain_says_in_one_line_where_there_is_no_autoscaler(served: Served) -> None:
+    with answering() as other:
+        for other.status, other.body in ((404, "{}"), (200, "[]"), (200, "{}"), (200, "<html>"), (500, "")):
+            done = await asyncio.to_thread(CliRunner().invoke, command, ["explain", "web", "--url", other.url])
+            assert isinstance(done.exception, OperatorError) and done.exception.exit_code == 3, other
+            assert other.url in str(done.exception) and "DROMOS_AUTOSCALE_URL" in str(done.exception)
 
 
 def test_a_policy_file_is_checked_and_shown_in_our_own_keys(tmp_path: Path) -> None:

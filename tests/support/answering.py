@@ -1,10 +1,10 @@
-"""An HTTP server that answers every GET with what a test sets."""
+"""An HTTP server that answers every GET with what a test sets, or with what it sets for that path."""
 
 import contextlib
 import http.server
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -13,6 +13,7 @@ class Answering:
     body: str = ""
     status: int = 200
     content_type: str = "application/json"
+    at: dict[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -21,7 +22,7 @@ def answering() -> Iterator[Answering]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = said.body.encode()
+            body = said.at.get(self.path, said.body).encode()
             self.send_response_only(said.status)  # without a date: a test has its own time
             self.send_header("Content-Type", said.content_type)
             self.send_header("Content-Length", str(len(body)))

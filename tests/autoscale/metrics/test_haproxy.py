@@ -145,11 +145,25 @@ def test_two_balancers_of_which_one_is_away_give_a_partial_rate(config, start):
 def test_what_is_not_statistics_is_refused(text):
     with pytest.raises(MetricsError):
         haproxy.parse_csv(text, now=0)
+    with pytest.raises(MetricsError, match="not CSV"):
+        haproxy.parse_csv("# pxname,svname\n" + "x" * 200_000, now=0)
     with pytest.raises(MetricsError, match="lack haproxy_process_start_time_seconds"):
         haproxy.parse_metrics(text, now=0)
 
 
-@pytest.mark.parametrize("address", ["lb:9090", "ftp://lb", "nginx+http://lb", "http://", "haproxy+https://"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "lb:9090",
+        "ftp://lb",
+        "nginx+http://lb",
+        "http://",
+        "haproxy+https://",
+        "http://lb:99999",
+        "http://lb:x",
+        "http://[lb",
+    ],
+)
 def test_an_address_of_no_known_kind_is_refused(address):
     with pytest.raises(ValueError, match="is not the address of a load balancer"):
         Balancers([address], quorum=0, window=10)

@@ -1,6 +1,7 @@
 """What tasks use, as the embedded Mesos' agents and those of Apache Mesos tell it."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -76,4 +77,25 @@ def test_an_agent_that_is_away_is_told_and_leaves_its_tasks_unknown() -> None:
         mesos.look()
         assert "127.0.0.1:1" in mesos.errors[0]
         assert mesos.cpu(["a"], 0).quality is Quality.STALE
+        mesos.close()
+
+
+@pytest.mark.parametrize(
+    "ats", [(100.0, 110.0, 90.0, 95.0), (100.0, 110.0, 100.0, 105.0), (100.0, 110.0, 110.0, 115.0)]
+)
+def test_an_agents_clock_may_be_set_back_or_stand_still(ats: tuple[float, ...]) -> None:
+    """Usage is over time that passed: never negative, and of no time nothing is known, or what was known before."""
+    with answering() as agent:
+        mesos = Mesos(agent.url, timeout=10)
+        agent.body = json.dumps({"slaves": [{"pid": f"x@{agent.url.removeprefix('http://')}"}]})
+        shares = []
+        for number, at in enumerate(ats):
+            statistics = {"timestamp": at, "cpus_user_time_secs": 5.0 * number, "cpus_limit": 1}
+            agent.at["/x/monitor/statistics"] = json.dumps([{"executor_id": "t", "statistics": statistics}])
+            mesos.look()
+            sample = mesos.cpu(["t"], at)
+            shares.append(sample.rate if sample.quality is Quality.FRESH else None)
+        assert shares[1] == 0.5
+        assert all(share is None or 0 <= share <= 1 for share in shares), shares
+        assert shares[3] == 1.0, "it goes on from the new time"
         mesos.close()

@@ -29,3 +29,10 @@ def test_what_the_reference_client_writes_is_read_again(values):
 def test_a_line_that_cannot_be_read_is_an_error(line):
     with pytest.raises(ValueError):
         list(samples(line, WANTED))
+
+
+def test_what_is_not_known_yet_is_passed_over_and_what_is_infinite_is_refused():
+    assert list(samples("hits_total NaN\nhits_total 3\n", WANTED)) == [("hits_total", {}, 3.0)]
+    for value in ("+Inf", "-Inf", "1e999"):
+        with pytest.raises(ValueError, match="infinite"):
+            list(samples(f"hits_total {value}\n", WANTED))

@@ -72,3 +72,29 @@ def test_an_answer_without_end_a_redirect_and_an_error_are_refused(server):
     server.status = 302
     with pytest.raises(MetricsError, match="answered 302"):
         length(server)
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed", "expected"),
+    [
+        ("http://q:15672/api/queues/%2F/jobs", "http://q:15672", True),
+        ("http://q:15672/api/queues/%2F/jobs", "http://q:15672/api/", True),
+        ("http://Q/x?y=1", "http://q:80/x", True),
+        ("http://user:hush@q/x", "http://q/", True),
+        ("http://q@evil/", "http://q", False),
+        ("http://q.evil/", "http://q", False),
+        ("http://q:156721/", "http://q:15672", False),
+        ("https://q/", "http://q", False),
+        ("http://q/xy", "http://q/x", False),
+        ("http://q/x/../secrets", "http://q/x", False),
+        ("http://q/x/%2e%2E/secrets", "http://q/x", False),
+        ("http://evil\\@q/", "http://q", False),
+        ("http://evil@evil@q/", "http://q", False),
+        ("http://q:99999/", "http://q:99999", False),
+        ("file:///etc/passwd", "http://q", False),
+        ("", "http://q", False),
+    ],
+)
+def test_an_address_is_allowed_by_its_parts_and_not_by_how_it_begins(url, allowed, expected):
+    assert queue.is_below(url, (allowed,)) is expected
+    assert not queue.is_below(url, ())
