@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -35,7 +36,10 @@ async def _until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, Non
 
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
-            sys.exit(128 + number)
+            # Not sys.exit: that would wait for threads, which is what the second signal is sent against.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(128 + number)
         log.info("stopping", signal=number.name)
         stop.set()
 

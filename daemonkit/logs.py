@@ -11,8 +11,9 @@ import structlog
 Format = Literal["auto", "json", "text"]
 
 _SECRET_KEY = re.compile(r"(passw|secret|token|authorization|credential|api_?key|private_?key)", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*):[^/\s@]+@")
+_URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*):[^/\s]+@")  # up to the last @: one may stand in the password
 MASK = "***"
+_FIRST = ("timestamp", "level", "daemon", "logger", "event")
 
 
 def configure(*, daemon: str, level: str = "info", format: Format = "auto") -> None:
@@ -28,7 +29,7 @@ def configure(*, daemon: str, level: str = "info", format: Format = "auto") -> N
     final: list[structlog.types.Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if as_text
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, _mask, _in_order, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -65,6 +66,11 @@ def masked(value: object, key: str = "") -> object:
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\1:{MASK}@", value)
     return value
+
+
+def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What every line has comes first, so that a file of them can be read by people too."""
+    return {key: event[key] for key in _FIRST if key in event} | dict(event)
 
 
 def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_origin
 
 import click
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
+from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from daemonkit.errors import SettingsError
@@ -42,7 +42,7 @@ def parse_seconds(value: object) -> object:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds), AllowInfNan(False)]
 
 
 class Settings(BaseModel):
@@ -71,7 +71,7 @@ class Settings(BaseModel):
             values[name], sources[name] = value, f"key {where} of the configuration file"
         for name, field in cls.model_fields.items():
             variable = cls.variable(name)
-            if variable in environment:
+            if _says_something(field, environment.get(variable)):
                 values[name] = _split(field, environment[variable])
                 sources[name] = f"environment variable {variable}"
         for name, value in (flags or {}).items():
@@ -121,6 +121,11 @@ def _show(field: FieldInfo) -> object:
 def _is_list(field: FieldInfo) -> bool:
     annotations = [field.annotation, *get_args(field.annotation)]
     return any((get_origin(annotation) or annotation) in (list, tuple, frozenset, set) for annotation in annotations)
+
+
+def _says_something(field: FieldInfo, value: str | None) -> bool:
+    """An empty variable is a value where a text or a list may be empty, and as good as none elsewhere: `PORT=` in a unit's file."""
+    return value is not None and (value.strip() != "" or field.annotation in (str, SecretStr) or _is_list(field))
 
 
 def _split(field: FieldInfo, value: str) -> object:

@@ -16,6 +16,7 @@ from daemonkit.logs import masked
         ({"headers": {"Authorization": "token=abc"}}, {"headers": {"Authorization": "***"}}),
         ([{"api_key": "k"}], [{"api_key": "***"}]),
         ("http://admin:hunter2@db:80/x", "http://admin:***@db:80/x"),
+        ("amqp://admin:hunt@er2@db/x y@z", "amqp://admin:***@db/x y@z"),
         ({"secret": None, "use_token": True}, {"secret": None, "use_token": True}),
         (7, 7),
     ],
@@ -32,10 +33,16 @@ def test_records_of_both_kinds_are_json_lines_with_the_daemon_and_without_secret
         "logs.get_logger('ours').info('hello', token='abc', port=1)\n"
         "logging.getLogger('theirs').warning('from %s', 'http://u:pw@h/')\n"
         "logs.get_logger('ours').debug('hidden')\n"
+        "try:\n"
+        "    raise ValueError('no answer of http://u:pw@h/')\n"
+        "except ValueError:\n"
+        "    logs.get_logger('ours').exception('broken')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [line["event"] for line in lines] == ["hello", "from http://u:***@h/"]
+    assert [line["event"] for line in lines] == ["hello", "from http://u:***@h/", "broken"]
+    assert "no answer of http://u:***@h/" in lines[2]["exception"] and "u:pw" not in done.stderr
+    assert [list(line)[:5] for line in lines] == [["timestamp", "level", "daemon", "logger", "event"]] * 3
     assert lines[0]["token"] == "***" and lines[0]["port"] == 1 and lines[0]["level"] == "info"
     assert all(line["daemon"] == "registrator" and line["timestamp"].endswith("Z") for line in lines)
     assert logging.getLogger("ours").name == lines[0]["logger"]

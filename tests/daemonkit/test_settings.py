@@ -46,6 +46,15 @@ def test_a_list_is_given_with_commas_in_the_environment():
     assert load(environment={"DROMOS_EXAMPLE_TAGS": "a, b,,c"}).tags == ("a", "b", "c")
 
 
+def test_an_empty_variable_is_none_where_empty_is_no_value(tmp_path):
+    config = write(tmp_path, '[example]\nport = 1\ntags = ["file"]\n')
+    settings = load(
+        {}, dict.fromkeys(("DROMOS_EXAMPLE_PORT", "DROMOS_EXAMPLE_DRY", "DROMOS_EXAMPLE_RESYNC"), ""), config
+    )
+    assert (settings.port, settings.dry, settings.resync) == (1, False, 600.0)
+    assert load({}, {"DROMOS_EXAMPLE_TAGS": ""}, config).tags == (), "an empty list is one"
+
+
 def test_the_file_named_by_the_environment_is_read(tmp_path):
     assert load(environment={"DROMOS_CONFIG": str(write(tmp_path, "[example]\ndry = true\n"))}).dry
 
@@ -55,6 +64,7 @@ def test_the_file_named_by_the_environment_is_read(tmp_path):
     [
         ({"port": "x"}, {}, "", "flag --port: Input should be a valid integer"),
         ({"port": "70000"}, {}, "", "flag --port: Input should be less than or equal to 65535 (given: '70000')"),
+        ({"resync": "inf"}, {}, "", "flag --resync: Input should be a finite number (given: 'inf')"),
         ({}, {"DROMOS_EXAMPLE_RESYNC": "soon"}, "", "environment variable DROMOS_EXAMPLE_RESYNC: "),
         ({}, {}, "[example]\nprot = 1\n", "key example.prot of the configuration file: Extra inputs"),
         ({}, {}, "example = 1\n", "`example` is to be a table, [example]"),
