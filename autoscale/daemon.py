@@ -10,11 +10,12 @@ from autoscale.autoscaler import Autoscaler
 from autoscale.commands import explain, policy, replay
 from autoscale.errors import AutoscaleError, LockError, PolicyError
 from autoscale.leader import Lock
+from autoscale.metrics.fetching import shown
 from autoscale.page import routes
 from autoscale.settings import AutoscaleSettings
 from daemonkit import lifecycle, logs
 from daemonkit.errors import OperatorError
-from daemonkit.health import Health
+from daemonkit.health import Health, Part
 from daemonkit.http import bind, serving, status_app
 from daemonkit.logs import get_logger
 
@@ -39,7 +40,7 @@ command.add_command(policy)
 
 
 async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
-    health = Health(required=("metrics", "api", "state", *(["lock"] if settings.consul else [])))
+    health = Health(required=("metrics", "api", "state", *(["lock"] if settings.consul else [])), told=_tell)
     api = Api(settings.marathon, timeout=settings.timeout, credentials=settings.credentials.get_secret_value())
     lock = _lock(settings) if settings.consul else None
     try:
@@ -55,6 +56,13 @@ async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
 
     sock = bind(settings.host, settings.port, what="the autoscaler", mend="choose another port with --port")
     async with serving(status_app(health, *routes(autoscaler)), sock):
+        log.info(
+            "serving",
+            url=f"http://{settings.host}:{sock.getsockname()[1]}/",
+            api=shown(settings.marathon),
+            edges=[shown(edge) for edge in settings.edge],
+            acts=not (settings.dry_run or settings.shadow),
+        )
         holding = asyncio.create_task(_hold(lock, health, stop)) if lock else None
         try:
             await lifecycle.keep_running("round", step, stop=stop)
@@ -65,6 +73,13 @@ async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
             autoscaler.journal.close()
             if holding:
                 await holding
+
+
+def _tell(name: str, part: Part) -> None:
+    if part.healthy:
+        log.info("works again", part=name)
+    else:
+        log.warning("does not work", part=name, why=part.why)
 
 
 def _lock(settings: AutoscaleSettings) -> Lock:

@@ -1,6 +1,7 @@
 """Why a daemon is or is not healthy: named parts, each of which says so of itself."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -15,10 +16,12 @@ class Part:
 class Health:
     """The parts of one daemon. A part that never reported counts as unhealthy, so that "ready" means ready.
 
-    `required` parts decide the answer of /health; others are shown but do not turn it red.
+    `required` parts decide the answer of /health; others are shown but do not turn it red. `told(part, state)` hears of a part that
+    begins to fail, and of one that is well again: a daemon's log is to say what its health says, and each only once.
     """
 
     required: tuple[str, ...] = ()
+    told: Callable[[str, Part], None] | None = None
     _parts: dict[str, Part] = field(default_factory=dict)
 
     def ok(self, part: str, why: str = "") -> None:
@@ -43,4 +46,6 @@ class Health:
     def _set(self, part: str, healthy: bool, why: str) -> None:
         before = self._parts.get(part)
         since = before.since if before and before.healthy == healthy else time.time()
-        self._parts[part] = Part(healthy, why, since)
+        self._parts[part] = now = Part(healthy, why, since)
+        if self.told and healthy != (before.healthy if before else True):
+            self.told(part, now)
