@@ -1,5 +1,8 @@
 """How fast apps come up, from the API call to the last task running: framework and Mesos (simulated agents) as processes of their own.
 
+Stalls of the event loop are told as the wall clock has them ("late"), and as CPU time of its thread between two ticks ("busy"): on a
+machine with other work, only the second are the framework's own.
+
 python -m bench.framework_launch [--agents 100] [--cprofile FILE]
 """
 
@@ -22,6 +25,7 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[1]
 TASK = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1, "instances": 1, "portDefinitions": [{"port": 0}]}
+LOOP = "dromos_framework_loop"
 SHAPES = ((1, 1000), (100, 100), (1, 10_000), (1000, 1))
 
 
@@ -38,8 +42,8 @@ def figures(url: str) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"^(dromos_framework_\S+) (\S+)$", text, re.MULTILINE)}
 
 
-def launch(url: str, apps: int, instances: int) -> tuple[float, float, dict[str, float]]:
-    """Seconds until all run, seconds until all are gone again, and what the engine did for the start."""
+def launch(url: str, apps: int, instances: int) -> tuple[float, float, dict[str, float], dict[str, float]]:
+    """Seconds until all run, seconds until all are gone again, and what the engine did in each of the two."""
     before = figures(url)
     started = time.monotonic()
     if apps == 1:
@@ -59,7 +63,22 @@ def launch(url: str, apps: int, instances: int) -> tuple[float, float, dict[str,
     started = time.monotonic()
     request(f"{url}/v2/groups/bench?force=true", "DELETE")
     eventually(lambda: not request(f"{url}/v2/deployments"), timeout=600, interval=0.1)
-    return up, time.monotonic() - started, {name: after[name] - before.get(name, 0) for name in after}
+    down, gone = time.monotonic() - started, figures(url)
+    return (
+        up,
+        down,
+        {name: after[name] - before.get(name, 0) for name in after},
+        {name: gone[name] - after.get(name, 0) for name in gone},
+    )
+
+
+def stalls(did: dict[str, float]) -> str:
+    """How many ticks of the event loop were late, and how many busy, by more than 50 ms."""
+    late, busy = (
+        round(did[f"{LOOP}_{what}_seconds_count"] - did[f'{LOOP}_{what}_seconds_bucket{{le="0.05"}}'])
+        for what in ("stall", "busy")
+    )
+    return f"{late} / {busy}"
 
 
 def main() -> None:
@@ -67,8 +86,10 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=100)
     parser.add_argument("--cprofile", help="write the framework's profile to this file")
     options = parser.parse_args()
-    table = Table(title=f"launching on {options.agents} simulated agents")
-    for column in ("apps × instances", "all running, s", "tasks/s", "engine busy, s", "events", "gone again, s"):
+    title = f"launching on {options.agents} simulated agents; stalls: late / busy"
+    table = Table(title=title)
+    columns = ("apps × instances", "all running, s", "tasks/s", "engine busy, s", "events", "stalls > 50 ms")
+    for column in (*columns, "gone again, s", "stalls > 50 ms"):
         table.add_column(column, justify="right")
     with tempfile.TemporaryDirectory() as directory:
         path, port = Path(directory), free_port()
@@ -81,7 +102,7 @@ def main() -> None:
                 url = f"http://127.0.0.1:{port}"
                 eventually(lambda: request(f"{url}/health")["healthy"], timeout=30)
                 for apps, instances in SHAPES:
-                    up, down, did = launch(url, apps, instances)
+                    up, down, did, undid = launch(url, apps, instances)
                     busy = sum(did[f"dromos_framework_{n}_seconds_total"] for n in ("handle", "commit", "perform"))
                     table.add_row(
                         f"{apps} × {instances}",
@@ -89,7 +110,9 @@ def main() -> None:
                         f"{apps * instances / up:.0f}",
                         f"{busy:.2f}",
                         f"{did['dromos_framework_events_total']:.0f}",
+                        stalls(did),
                         f"{down:.2f}",
+                        stalls(undid),
                     )
     Console(width=120).print(table)
 

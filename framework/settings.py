@@ -93,6 +93,13 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
     max_launching: int = Field(
         _ENGINE.launches_in_flight, ge=0, description="instances that are launched and do not run yet; 0 for no bound"
     )
+    launch_batch: int = Field(
+        _ENGINE.launches_in_batch, ge=1, description="launches at a time, between which others have their turn"
+    )
+    kill_batch: int = Field(_ENGINE.kills_in_batch, ge=1, description="kills decided on at a time")
+    app_batch: int = Field(
+        _ENGINE.specs_in_batch, ge=1, description="apps and pods compared with what is wanted at a time"
+    )
     kill_chunk_size: int = Field(_ENGINE.kills_in_flight, ge=1, description="kills under way at a time")
     kill_retry_timeout: Seconds = Field(
         _ENGINE.kill_retry, gt=0, description="a kill that shows no effect for so long is sent again"
@@ -138,6 +145,9 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
             launch_confirm_timeout=self.task_launch_confirm_timeout,
             launch_timeout=self.task_launch_timeout,
             launches_in_flight=self.max_launching,
+            launches_in_batch=self.launch_batch,
+            kills_in_batch=self.kill_batch,
+            specs_in_batch=self.app_batch,
             kills_in_flight=self.kill_chunk_size,
             kill_retry=self.kill_retry_timeout,
             drain_seconds=self.drain_seconds,

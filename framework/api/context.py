@@ -1,5 +1,6 @@
 """What every endpoint works with, and the few steps that they share: reading a request, changing what is declared, answering."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
@@ -30,6 +31,7 @@ from framework.model.group import Declared
 V = TypeVar("V")
 
 DEEPEST_JSON = 100  # what was read has to be written again, and writers have a limit
+_LARGE = 65536  # bytes of a body whose definitions are checked beside the event loop
 DEPLOYMENT_HEADER = "Marathon-Deployment-Id"
 
 
@@ -57,7 +59,10 @@ class Api:
         """Carries the edit out. How it is deployed is read from the query, and from the labels of what it changes."""
         edit = complete(permitted(draft, identity_of(request)), self.settings.defaults, self._ports)
         # Tried on what is declared now: a request that is refused never gets to the writer.
-        preview = edit(self.view.declared)
+        if int(request.headers.get("content-length") or 0) > _LARGE:
+            preview = await asyncio.to_thread(edit, self.view.declared)  # others have their turns meanwhile
+        else:
+            preview = edit(self.view.declared)
         deadline, on_failure = policy_of(preview)
         command = Declare(
             edit,

@@ -5,7 +5,7 @@ Pure, and fair: one instance of each waiting spec in turn, so that no spec starv
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from framework.decide.constraints import Spread
@@ -205,22 +205,31 @@ def _in_maintenance(offer: Offer, rules: Rules) -> bool:
 
 
 def match_offers(
-    wants: Sequence[Want],
+    wants: Iterable[Want],
     offers: Sequence[Offer],
     rules: Rules,
     port_start: Callable[[str], int] = lambda agent_id: 0,
     claims: Sequence[Claim] = (),
+    most: int | None = None,
 ) -> Round:
     """Places as many instances as fit, those with volumes of their own first. `port_start(agent id)`: where the free choice of ports
-    begins on an agent."""
+    begins on an agent. After `most` placements for `wants` (at least one) it ends; those that had no turn by then are not even asked for.
+    """
     result = Round()
     open_offers = [OpenOffer(offer) for offer in offers]
     for claim in claims:
         _take_up(claim, open_offers, rules, port_start, result)
     hopeless: dict[object, Counter[str]] = {}
     starts: dict[str, int] = {}
-    turn = [_Placer(want, open_offers, rules, position, result, hopeless) for position, want in enumerate(wants)]
-    while turn:
+    begun: list[_Placer] = []
+
+    def begin() -> Iterator[_Placer]:
+        for position, want in enumerate(wants):
+            begun.append(_Placer(want, open_offers, rules, position, result, hopeless))
+            yield begun[-1]
+
+    turn: Iterable[_Placer] = begin()
+    while turn and most != 0:
         waiting = []
         for placer in turn:
             chosen = placer.next_offer()
@@ -234,7 +243,12 @@ def match_offers(
             result.placements.append(placement)
             if placer.placed(chosen):
                 waiting.append(placer)
+            most = None if most is None else most - 1
+            if most == 0:
+                break
         turn = waiting
+    for placer in begun:
+        placer.end()
     result.unused = [open_offer.offer for open_offer in open_offers if not open_offer.used]
     return result
 
@@ -339,13 +353,12 @@ class _Placer:
         self._rejects: Counter[str] = Counter()
 
     def next_offer(self) -> OpenOffer | None:
-        """The best offer that will do now; None, and the want's figures reported, if there is none."""
+        """The best offer that will do now; None if there is none."""
         need = self.want.requirement
         # What fits nowhere for one want without constraints fits nowhere for its like: offers only shrink during a round.
         if self._unseen == len(self._offers) and self._spread is None and need in self._hopeless:
             self._rejects = self._hopeless[need]
             self._unseen = 0
-            self._give_up()
             return None
         while self._fill():
             rank, index = heapq.heappop(self._heap)
@@ -360,7 +373,6 @@ class _Placer:
                 return offer
         if self._spread is None and self._left == self.want.count:
             self._hopeless[need] = self._rejects
-        self._give_up()
         return None
 
     def placed(self, offer: OpenOffer) -> bool:
@@ -373,8 +385,6 @@ class _Placer:
             heapq.heappush(self._heap, (self._score(self._offers[index]), index))
         self._blocked.clear()
         self._left -= 1
-        if not self._left:
-            self._give_up()
         return self._left > 0
 
     def _fill(self) -> bool:
@@ -406,7 +416,8 @@ class _Placer:
             mem_left=offer.mem,
         )
 
-    def _give_up(self) -> None:
+    def end(self) -> None:
+        """Reports the want's figures."""
         rejects = self._rejects
         if self._blocked:
             rejects = rejects + Counter({CONSTRAINT: len(self._blocked)})

@@ -25,13 +25,16 @@ from framework.model.timestamp import to_epoch, to_text
 from framework.model.values import FrozenMap
 
 DEADLINE = "deadline"
+AGAIN = "again"  # a spec that more is to be done for than one batch may
+SETTLE = "settle"  # specs that one batch did not come to
 
 
 class Deployer:
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._steps: dict[str, dict[str, list[int]]] = {}  # deployment id -> spec id -> the steps that are at it
+        self._steps: dict[str, dict[str, dict[int, StepAction]]] = {}  # deployment id -> spec id -> its steps
         self._open: dict[str, set[str]] = {}  # deployment id -> specs whose action of the current step is not done
+        self._kills_left = self._specs_left = 0  # of this batch
         self.succeeded = self.failed = 0
 
     # --- commands
@@ -278,11 +281,21 @@ class Deployer:
 
     # --- comparing
 
+    def begin_batch(self) -> None:
+        self._kills_left = self._core.settings.kills_in_batch
+        self._specs_left = self._core.settings.specs_in_batch
+
     def settle(self) -> None:
-        """At the end of a batch: looks at every spec that something happened to, until all is said."""
+        """At the end of a batch: looks at every spec that something happened to, until all is said, or the next batch is to go on."""
         core = self._core
         while core.stirred:
-            stirred, core.stirred = core.stirred, {}
+            if not self._specs_left:
+                core.timers.set(SETTLE, "", core.now)
+                return
+            stirred = list(core.stirred)[: self._specs_left]
+            self._specs_left -= len(stirred)
+            for spec_id in stirred:
+                del core.stirred[spec_id]
             touched: dict[str, None] = {}
             for spec_id in stirred:
                 deployment = self._settle_spec(spec_id)
@@ -326,6 +339,8 @@ class Deployer:
     def _want(self, target: Target, spec: RunSpec, orders: Orders) -> None:
         """A spec waits in one version at a time: the old one, whose place is empty, comes first, unless it is just being delayed."""
         before = target.deployment.changes[spec.id].before if target.deployment and orders.launch_old else None
+        if before is not None and before.last_config_change_at == spec.last_config_change_at:
+            before = None  # what is old is older still, left behind by a deployment that was stopped
         if before is not None and (not orders.launch or self._core.launcher.is_ripe(before)):
             self._core.launcher.want(before, orders.launch_old)
         else:
@@ -352,10 +367,10 @@ class Deployer:
             return Target("hold", spec, spec.instances if spec else 0)
         deployment = deployment or ledger.deployments[locks[0]]
         change = deployment.changes[spec_id]
-        steps = self._steps_of(deployment).get(spec_id, [])
+        steps = self._steps_of(deployment).get(spec_id, {})
         current = deployment.current_step
-        if current in steps:
-            action = next(a for a in deployment.current_actions if a.spec_id == spec_id)
+        action = steps.get(current)
+        if action is not None:
             if action.kind == "stop":
                 return Target("stop", change.before, 0, deployment, action)
             assert change.after is not None, "only a stop has no after"
@@ -384,13 +399,19 @@ class Deployer:
         ):
             if not count:
                 continue
-            weak = [i for i in group if not i.ok]
-            strong = [i for i in group if i.ok]
-            victims = select_victims(weak, min(count, len(weak)), selection, constraints, config_version=config)
-            more = min(count - len(victims), healthy_kills)
-            victims += select_victims(strong, more, selection, constraints, config_version=config)
-            for instance in victims:
+            if count >= len(group) and healthy_kills >= len(group):
+                victims = group
+            else:
+                weak = [i for i in group if not i.ok]
+                strong = [i for i in group if i.ok]
+                victims = select_victims(weak, min(count, len(weak)), selection, constraints, config_version=config)
+                more = min(count - len(victims), healthy_kills)
+                victims += select_victims(strong, more, selection, constraints, config_version=config)
+            for instance in victims[: self._kills_left]:
                 self._core.killer.kill(instance, why)
+            if len(victims) > self._kills_left:
+                self._core.timers.set(AGAIN, spec_id, self._core.now)
+            self._kills_left = max(0, self._kills_left - len(victims))
 
     def _advance(self, deployment_id: str) -> None:
         core = self._core
@@ -415,13 +436,13 @@ class Deployer:
             self._open[deployment.id] = {action.spec_id for action in deployment.current_actions}
         return self._open[deployment.id]
 
-    def _steps_of(self, deployment: Deployment) -> Mapping[str, list[int]]:
+    def _steps_of(self, deployment: Deployment) -> Mapping[str, Mapping[int, StepAction]]:
         steps = self._steps.get(deployment.id)
         if steps is None:
             steps = self._steps[deployment.id] = {}
             for index, step in enumerate(deployment.steps):
                 for action in step.actions:
-                    steps.setdefault(action.spec_id, []).append(index)
+                    steps.setdefault(action.spec_id, {})[index] = action
         return steps
 
 

@@ -11,6 +11,7 @@ from framework.model.values import replace
 
 DRAINED = "drained"
 RETRY = "kill"
+MORE = "more kills"
 DRAIN_LABEL = "DROMOS_DRAIN_SECONDS"
 
 
@@ -104,11 +105,15 @@ class Killer:
         self._in_flight.clear()
 
     def settle(self) -> None:
-        """At the end of a batch: sends as many kills as may be in flight."""
+        """At the end of a batch: sends as many kills as may be in flight, a bounded number in one batch."""
         core = self._core
         if not core.connected:
             return
-        while self._queue and len(self._in_flight) < core.settings.kills_in_flight:
+        room = core.settings.kills_in_flight - len(self._in_flight)
+        if min(room, len(self._queue)) > core.settings.kills_in_batch:
+            core.timers.set(MORE, "", core.now)
+        most = len(self._in_flight) + min(room, core.settings.kills_in_batch)
+        while self._queue and len(self._in_flight) < most:
             instance = core.ledger.instances.get(self._queue.popleft())
             if instance is None or not instance.leaving or instance.id in self._in_flight:
                 continue

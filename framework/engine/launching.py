@@ -20,6 +20,11 @@ from framework.model.run_spec import RunSpec
 CONFIRM = "confirm"
 RIPE = "ripe"
 REVIVE = "revive"
+MATCH = "match"
+
+# Of one batch. A look at an offer costs a small part of what a launch does.
+LOOKS_FOR_A_LAUNCH = 40
+MOST_FOR_ONE_OFFER = 4  # times launches_in_batch: what a single offer, which cannot be divided, may take
 
 
 @dataclass(slots=True)
@@ -34,6 +39,7 @@ class Entry:
     unused: int = 0
     last_unused_at: float | None = None
     last_used_at: float | None = None
+    last_round: int = 0
     last_rejects: Counter[str] = field(default_factory=Counter)
     last_offers: int = 0
     all_rejects: Counter[str] = field(default_factory=Counter)
@@ -47,6 +53,9 @@ class Launcher:
         self._delays: dict[tuple[str, str], Delay] = {}
         self._offers: dict[str, Offer] = {}
         self._ports: dict[str, int] = {}  # agent id -> where the next free choice of ports begins
+        self._round = 0  # one goes on until no offer is left; it may take several batches
+        self._going_round = False
+        self._launched_before_round = 0
         self._suppressed: frozenset[str] = frozenset()
         self._hungry = False  # somebody became ready to launch since the last REVIVE
         self._held_back = False  # somebody was ready, but too many launches were in flight
@@ -169,27 +178,42 @@ class Launcher:
             del self._offers[offer.id]
 
     def match(self) -> None:
-        """At the end of a batch: offers meet those who wait; what is not used goes back at once."""
+        """At the end of a batch: offers meet those who wait; what is not used goes back at once.
+
+        Where many wait, a batch takes some of the offers, and the next ones the others.
+        """
         if not self._offers:
             return
         core, settings = self._core, self._core.settings
-        offers, self._offers = list(self._offers.values()), {}
         ready = [entry for entry in self._entries.values() if self._can_launch(entry.spec)]
-        rules = Rules(core.now, settings.maintenance_lead, settings.home_region, settings.reserve_gpu_agents)
         counts = self._bounded(ready)
-        claims = {e.spec.id: core.residents.claims(e.spec, e.requirement, counts[e.spec.id]) for e in ready}
-        wants = [self._want(entry, counts[entry.spec.id] - len(claims[entry.spec.id])) for entry in ready]
+        offers, most = self._part_of_offers(ready, sum(counts.values()))
+        whole = most is None and not self._going_round
+        if not self._going_round:
+            self._round += 1
+            self._launched_before_round = self.launched
+        self._going_round = bool(self._offers)
+        if self._going_round:
+            core.timers.set(MATCH, "", core.now)
+        rules = Rules(core.now, settings.maintenance_lead, settings.home_region, settings.reserve_gpu_agents)
+        claims = {
+            e.spec.id: core.residents.claims(e.spec, e.requirement, counts[e.spec.id])
+            for e in ready
+            if e.requirement.volumes
+        }
+        wants = (self._want(entry, counts[entry.spec.id] - len(claims.get(entry.spec.id, ()))) for entry in ready)
         result = match_offers(
-            [want for want in wants if want.count],
+            (want for want in wants if want.count),
             offers,
             rules,
             lambda agent: self._ports.get(agent, 0),
             [claim for of_spec in claims.values() for claim in of_spec],
+            most,
         )
         launches: dict[str, list[Launch]] = {}
         for placement in result.placements:
             launches.setdefault(placement.offer.id, []).append(self._launch(placement))
-        self._record(ready, result, offers)
+        self._record(result, offers)
         unused = []
         for offer in offers:
             releases = core.residents.releases(offer)
@@ -199,10 +223,29 @@ class Launcher:
                 unused.append(offer.id)
         if unused:
             core.act(Decline(tuple(unused), settings.decline_seconds))
+        if not (whole or self._going_round) and self.launched > self._launched_before_round:
+            self._hungry = True  # what a part of the offers had no use for may do for others now
         # The next to be served first are those that got nothing, or not all, this time.
-        for entry in ready:
-            if entry.spec.id in self._entries and entry.last_used_at == core.now:
-                self._entries[entry.spec.id] = self._entries.pop(entry.spec.id)
+        for spec_id in dict.fromkeys(placement.spec.id for placement in result.placements):
+            if spec_id in self._entries:
+                self._entries[spec_id] = self._entries.pop(spec_id)
+
+    def _part_of_offers(self, ready: list[Entry], wanted: int) -> tuple[list[Offer], int | None]:
+        """The offers of this batch, and how many may be launched on them; None for as many as will.
+
+        Where instances are to be spread, each part of the offers gets its part of them.
+        """
+        there, bound = len(self._offers), self._core.settings.launches_in_batch
+        looks = bound * LOOKS_FOR_A_LAUNCH
+        if not wanted or (wanted <= bound and len(ready) * there <= looks):
+            offers, self._offers = list(self._offers.values()), {}
+            return offers, None
+        part = max(1, min(there, there * bound // wanted, looks // len(ready)))
+        offers = [self._offers.pop(offer_id) for offer_id in list(self._offers)[:part]]
+        most = bound * MOST_FOR_ONE_OFFER
+        if any(self._strategy(entry.spec) == "spread" for entry in ready):
+            most = min(most, -(-wanted * part // there))
+        return offers, most
 
     def _bounded(self, entries: list[Entry]) -> dict[str, int]:
         """How many of each may be launched now: one of each in turn, as far as launches in flight are bounded."""
@@ -273,14 +316,17 @@ class Launcher:
         self.launched += 1
         return Launch(instance, spec, placement.takes, reserve=bool(entry.requirement.volumes) and before is None)
 
-    def _record(self, entries: list[Entry], result: Round, offers: list[Offer]) -> None:
+    def _record(self, result: Round, offers: list[Offer]) -> None:
         self.offers_used += len(offers) - len(result.unused)
-        for entry in entries:
-            rejects = result.rejects.get(entry.spec.id, Counter())
+        for entry in [self._entries[spec_id] for spec_id in result.rejects if spec_id in self._entries]:
+            rejects = result.rejects[entry.spec.id]
             declined = sum(rejects.values())
             entry.processed += result.seen[entry.spec.id]
             entry.unused += declined
-            entry.last_rejects, entry.last_offers = rejects, result.seen[entry.spec.id]
+            if entry.last_round != self._round:
+                entry.last_round, entry.last_rejects, entry.last_offers = self._round, Counter(), 0
+            entry.last_rejects.update(rejects)
+            entry.last_offers += result.seen[entry.spec.id]
             entry.all_rejects.update(rejects)
             if declined:
                 entry.last_unused_at = self._core.now

@@ -272,7 +272,7 @@ class Engine:
     async def _step(self) -> None:
         actions, handled = await self._handle_batch()
         try:
-            writes = self.state.ledger.pending()
+            writes = await self._encoded(self.state.ledger.pending())
         except Exception as error:
             await self._not_encodable(error)
             return
@@ -304,6 +304,16 @@ class Engine:
     def _needs_word(self, actions: list[Action]) -> bool:
         """Whether to ask the store first if this one still leads, or the store still writes."""
         return self._in_doubt or self.store_problem is not None or any(map(_needs_right, actions))
+
+    async def _encoded(self, pending: Iterator[Write]) -> list[Write]:
+        writes: list[Write] = []
+        slice_started = time.perf_counter()
+        for write in pending:
+            writes.append(write)
+            if time.perf_counter() - slice_started > self._loop_settings.slice_seconds:
+                await asyncio.sleep(0)
+                slice_started = time.perf_counter()
+        return writes
 
     async def _handle_batch(self) -> tuple[list[Action], int]:
         state, now = self.state, self._clock()

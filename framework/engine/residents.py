@@ -66,8 +66,6 @@ class Residents:
 
     def claims(self, spec: RunSpec, requirement: Requirement, count: int) -> list[Claim]:
         """Of the parked instances, those that are to be launched again: the oldest first."""
-        if not requirement.volumes:
-            return []
         framework_id = self._core.ledger.framework_id or ""
         parked = [i for i in self._core.ledger.instances_of(spec.id) if i.parked]
         return [Claim(spec, requirement, instance, framework_id) for instance in parked[:count]]

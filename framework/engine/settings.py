@@ -20,6 +20,9 @@ class EngineSettings:
     launch_confirm_timeout: float = 300.0
     launch_timeout: float = 300.0
     launches_in_flight: int = 0  # instances of the whole cluster that are launched and do not run yet; 0: no bound
+    launches_in_batch: int = 100  # matched, written and sent at a time, so that nobody waits for a crowd of them
+    kills_in_batch: int = 500
+    specs_in_batch: int = 250  # compared with what is wanted at a time
     kills_in_flight: int = 1000  # of the whole cluster
     kill_retry: float = 30.0
     drain_seconds: float = 2.0  # between the announcement of a wanted kill and the kill, for specs with ports

@@ -18,7 +18,7 @@ from framework.engine.commands import (
     ResetDelay,
 )
 from framework.engine.core import Core
-from framework.engine.deploying import DEADLINE, Deployer
+from framework.engine.deploying import AGAIN, DEADLINE, SETTLE, Deployer
 from framework.engine.errors import NotLeader
 from framework.engine.evacuating import EVACUATE, Evacuator
 from framework.engine.events import (
@@ -77,15 +77,19 @@ class State:
         self._timers: dict[str, Callable[[str], None]] = {
             launching.RIPE: self.launcher.ripe,
             launching.REVIVE: lambda _: None,  # the end of the batch revives
+            launching.MATCH: lambda _: None,  # … and matches
             launching.CONFIRM: self.launcher.unconfirmed,
             killing.DRAINED: self.killer.drained,
             killing.RETRY: self.killer.again,
+            killing.MORE: lambda _: None,  # the end of the batch sends them
             observing.INACTIVE: self.observer.inactive,
             observing.EXPUNGE: self.observer.expunge,
             observing.LAUNCH: self.observer.launch_overdue,
             reconciling.REPEAT: lambda _: self.reconciler.repeat(),
             reconciling.PERIOD: lambda _: self.reconciler.period(),
             observing.UNCERTAIN: self.reconciler.ask_about,
+            AGAIN: core.stir,
+            SETTLE: lambda _: None,  # the end of the batch does
             DEADLINE: self.deployer.deadline,
             WELL: core.rollouts.well,
             GIVE_UP: core.rollouts.give_up,
@@ -264,6 +268,7 @@ class State:
         if not self.core.leading:
             self.core.stirred.clear()
             return
+        self.deployer.begin_batch()
         self.deployer.settle()
         self.launcher.match()
         self.deployer.settle()

@@ -43,7 +43,7 @@ def test_persisting_after_the_launch_is_seen() -> None:
     class LaunchesFirst(SimEngine):
         async def _step(self) -> None:
             actions, _ = await self._handle_batch()
-            writes = self.state.ledger.pending()
+            writes = list(self.state.ledger.pending())
             await self._perform(actions)
             with contextlib.suppress(StoreError):
                 await self._store.commit(writes)

@@ -59,7 +59,7 @@ class Desk:
             self.actions += self.state.handle(event, self.now)
         self.all_actions += self.actions
         if commit:
-            self.ledger.pending()
+            list(self.ledger.pending())
             self.ledger.committed()
         return self.actions
 

@@ -80,7 +80,7 @@ def test_an_edit_sees_what_is_declared_at_its_turn_and_what_it_raises_is_the_ans
 
     with pytest.raises(ZeroDivisionError):
         desk.command(Declare(refuse))
-    assert desk.ledger.pending() == []
+    assert list(desk.ledger.pending()) == []
 
 
 def test_a_dry_run_answers_with_the_plan_and_changes_nothing(desk: Desk) -> None:

@@ -422,7 +422,7 @@ def test_a_batch_that_could_not_be_kept_has_not_happened(desk: Desk) -> None:
     assert desk.found(Accept)
     desk.state.undo(desk.now)
     assert all_of_it() == before
-    assert desk.ledger.pending() == []
+    assert list(desk.ledger.pending()) == []
     assert desk.offers() == [], "and nobody waits for what was not declared"
 
 
