@@ -3,13 +3,16 @@
 import contextlib
 import random
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.consul import ConsulServer
+from tests.support.docker import Dockerd
 from tests.support.mesos import Mesos
 from tests.support.processes import free_port, running
 from tests.support.registrator import Registrator, running_registrator
@@ -54,3 +57,38 @@ def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 30, what="ZooKeeper listens"
         )
         yield f"127.0.0.1:{port}"
+
+
+Run = Callable[..., Any]
+SERVE = ["httpd", "-f", "-p", "80", "-h", "/www"]
+
+
+@pytest.fixture
+def run(dockerd: Dockerd, busybox: str) -> Iterator[Run]:
+    """Runs a container that ends with the test; its ports are published on ports that Docker chooses."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*, command: list[str] | None = None, **options: Any) -> Any:
+            container = dockerd.client.containers.run(
+                busybox,
+                command or SERVE,
+                detach=True,
+                name=options.pop("name", f"c-{uuid.uuid4().hex[:8]}"),
+                labels={"dromos-test": "1", **options.pop("labels", {})},
+                **options,
+            )
+            stack.callback(remove, container)
+            container.reload()
+            return container
+
+        yield start
+
+
+def remove(container: Any) -> None:
+    with contextlib.suppress(Exception):
+        container.remove(force=True)
+
+
+@pytest.fixture
+def docker_registrator(dockerd: Dockerd, registrator: Callable[..., Registrator]) -> Callable[..., Registrator]:
+    return lambda **settings: registrator(sources=["docker"], docker_host=dockerd.url, **settings)

@@ -18,6 +18,7 @@ from registrator.sources.docker_container import (
 DRIVERS = {
     "n-bridge": "bridge",
     "n-macvlan": "macvlan",
+    "n-ipvlan": "ipvlan",
     "n-overlay": "overlay",
     "n-weave": "weaveworks/net-plugin",
     "n-host": "host",
@@ -80,6 +81,7 @@ TWO = {"a": ("n-bridge", "172.18.0.2", ""), "b": ("n-overlay", "10.0.9.2", "")}
         (container(mode="none", networks={}), HOST, False, None),
         (container(mode="lan", networks=MACVLAN), HOST, False, ("10.0.0.7", 80)),
         (container(mode="lan", networks=MACVLAN), Host("box", "x", DRIVERS, ipv6=True), False, ("fd00::7", 80)),
+        (container(mode="l3", networks={"l3": ("n-ipvlan", "10.0.0.8", "")}), HOST, False, ("10.0.0.8", 80)),
         (container(mode="w", networks={"w": ("n-weave", "10.32.0.3", "")}), HOST, False, ("10.32.0.3", 80)),
         (container(mode="mine", networks={"mine": ("n-bridge", "172.18.0.2", "")}), HOST, False, None),
         (container(mode="a", networks=TWO), HOST, False, ("10.0.9.2", 80)),

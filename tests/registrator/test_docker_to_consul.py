@@ -1,55 +1,16 @@
 """Containers of a real Docker daemon become services of a real Consul by registrator's conventions."""
 
 import asyncio
-import contextlib
 import socket
 import uuid
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
+from tests.registrator.conftest import remove
 from tests.support.consul import ConsulServer
-from tests.support.docker import Dockerd
 from tests.support.mesos_apps import HTTP, launch_app
 from tests.support.proxy import Faults, Proxy
-from tests.support.registrator import Registrator
 from tests.support.scheduler import scheduling
 from tests.support.waiting import eventually, eventually_async
-
-SERVE = ["httpd", "-f", "-p", "80", "-h", "/www"]
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def run(dockerd: Dockerd, busybox: str) -> Iterator[Run]:
-    """Runs a container that ends with the test; its ports are published on ports that Docker chooses."""
-    with contextlib.ExitStack() as stack:
-
-        def start(*, command: list[str] | None = None, **options: Any) -> Any:
-            container = dockerd.client.containers.run(
-                busybox,
-                command or SERVE,
-                detach=True,
-                name=options.pop("name", f"c-{uuid.uuid4().hex[:8]}"),
-                labels={"dromos-test": "1", **options.pop("labels", {})},
-                **options,
-            )
-            stack.callback(_remove, container)
-            container.reload()
-            return container
-
-        yield start
-
-
-def _remove(container: Any) -> None:
-    with contextlib.suppress(Exception):
-        container.remove(force=True)
-
-
-@pytest.fixture
-def docker_registrator(dockerd: Dockerd, registrator: Callable[..., Registrator]) -> Callable[..., Registrator]:
-    return lambda **settings: registrator(sources=["docker"], docker_host=dockerd.url, **settings)
 
 
 def services(consul: ConsulServer, name: str) -> list[dict[str, Any]]:
@@ -236,7 +197,7 @@ def test_internal_prefers_the_container_s_own_address_on_the_preferred_network(
 
         assert services(real_consul, "busybox")[0]["ServicePort"] == 80
         eventually(lambda: real_consul.healthy("busybox"))
-        _remove(container)
+        remove(container)
     finally:
         first.remove()
         second.remove()
@@ -318,7 +279,7 @@ def test_a_docker_daemon_that_goes_away_takes_nothing_away(dockerd, real_consul,
         proxy.set(Faults(refuse=True))
         eventually(lambda: daemon.health().status_code == 503)
         second = run(ports={"80/tcp": None})
-        _remove(first)
+        remove(first)
         assert len(services(real_consul, "busybox")) == 1
         proxy.set()
         eventually(
