@@ -66,6 +66,8 @@ class Store:
     def values(self, environment: str) -> dict[str, str]:
         """The environment's own."""
         start = f"{self._prefix}{model.check_environment(environment)}/values/"
+        # What the token may not read Consul leaves out of a tree without a word, and what is inherited would show; of one key it says so.
+        self._head(environment)
         with self._errors():
             _, entries = self._client.kv.get(start, recurse=True, consistency="consistent")
         return {

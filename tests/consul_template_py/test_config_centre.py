@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -311,24 +312,112 @@ def test_a_writer_that_sleeps_through_others_undoes_nothing(any_consul: ConsulSe
     assert other.values("prod") == {"a": "0"} and other.head("prod") == 3
 
 
-def test_tokens_give_and_deny_environments(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def guarded_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnConsul]:
+    """With ACLs on, and denying by default; the token is the master's."""
     acl = 'acl { enabled = true default_policy = "deny" tokens { master = "root" agent = "root" } }'
-    with running_real_consul(tmp_path, hcl=acl, token="root") as consul:
-        rules = (
-            'key_prefix "dromos/config/" { policy = "read" }\n'
-            'key_prefix "dromos/config/dev/" { policy = "write" }\n'
-            'key_prefix "dromos/config/prod/" { policy = "deny" }\n'
-        )
-        eventually(lambda: consul.http.put("acl/policy", {"Name": "dev", "Rules": rules}).ok)
-        made = consul.http.put("acl/token", {"Policies": [{"Name": "dev"}]}).json()
-        Cli(consul, tmp_path).run("set", "prod", "a=1", "-m", "root may")
-        consul.token = made["SecretID"]
-        cli = Cli(consul, tmp_path)
-        cli.run("set", "dev", "a=1", "-m", "x")
-        assert cli.run("get", "dev") == "a=1\n"
-        cli.run("set", "prod", "a=2", "-m", "x", code=1)
-        assert "Consul does not permit this: give a token" in cli.stderr
-        cli.run("set", "base", "a=2", "-m", "x", code=1)
+    with running_real_consul(tmp_path_factory.mktemp("guarded"), hcl=acl, token="root") as consul:
+        eventually(lambda: consul.http.put("acl/policy", {"Name": "ready", "Rules": ""}).ok)
+        yield consul
+
+
+@pytest.fixture
+def cli_of(guarded_consul: OwnConsul, tmp_path: Path) -> Iterator[Callable[[str], Cli]]:
+    """The command with a token that has these rules, of a centre with values in base, dev and prod."""
+    with_all = Cli(guarded_consul, tmp_path / "root")
+    guarded_consul.http.delete("kv/dromos/config/", recurse="")
+    for environment, values in (("base", ["host=b", "port=1"]), ("dev", ["host=d"]), ("prod", ["host=p"])):
+        with_all.run("set", environment, *values, "-m", "begin")
+
+    def with_rules(rules: str) -> Cli:
+        name = uuid.uuid4().hex
+        guarded_consul.http.put("acl/policy", {"Name": name, "Rules": rules}).raise_for_status()
+        made = guarded_consul.http.put("acl/token", {"Policies": [{"Name": name}]}).json()
+        cli = Cli(guarded_consul, tmp_path / name)
+        cli.env["DROMOS_CONFIG_CONSUL_TOKEN"] = made["SecretID"]
+        return cli
+
+    yield with_rules
+
+
+ALL_READ, ALL_WRITE = (f'key_prefix "dromos/config/" {{ policy = "{policy}" }}' for policy in ("read", "write"))
+DEV_ONLY = 'key_prefix "dromos/config/base/" { policy = "read" } key_prefix "dromos/config/dev/" { policy = "write" }'
+
+
+def test_every_verb_with_a_token_that_may_write(cli_of: Callable[[str], Cli], tmp_path: Path) -> None:
+    cli, file = cli_of(ALL_WRITE), tmp_path / "values.json"
+    assert cli.run("set", "dev", "host=d2", "-m", "x") == "version 2: 1 changed\n"
+    assert cli.run("get", "dev", "host") == "d2\n"
+    assert cli.run("diff", "dev", "prod") == "  - host=d2\n  + host=p\n"
+    assert "+ host=d2" in cli.run("history", "dev")
+    assert cli.run("rollback", "dev", "1", "-m", "x") == "version 3: 1 changed\n"
+    assert cli.run("export", "dev", "-o", str(file)) == "" and json.loads(file.read_text()) == {
+        "host": "d",
+        "port": "1",
+    }
+    assert cli.run("import", "staging", str(file), "-m", "x") == "version 1: 2 changed\n"
+    assert cli.run("unset", "staging", "host", "-m", "x") == "version 2: 1 changed\n"
+    cli.run("inherit", "staging", "prod")
+    assert cli.run("get", "staging", "host", "--origin") == "p  (prod)\n"
+    assert "staging  version 2  <- prod <- base" in cli.run("environments")
+    deliver = ["deliver", "staging", "--", "sh", "-c", 'test "$HOST:$PORT" = p:1 && exit 9']
+    assert subprocess.run([*PROGRAM, *deliver], env=cli.env, timeout=60).returncode == 9
+
+
+def test_every_verb_with_a_token_that_may_only_read(cli_of: Callable[[str], Cli], tmp_path: Path) -> None:
+    cli, file = cli_of(ALL_READ), tmp_path / "values.json"
+    assert cli.run("get", "dev", "host") == "d\n"
+    assert cli.run("diff", "dev", "prod") == "  - host=d\n  + host=p\n"
+    assert "+ host=d" in cli.run("history", "dev")
+    cli.run("export", "dev", "-o", str(file))
+    assert cli.run("environments").count("version 1") == 3
+    for words in (
+        ["set", "dev", "host=x", "-m", "x"],
+        ["unset", "dev", "host", "-m", "x"],
+        ["rollback", "dev", "0", "-m", "x"],
+        ["import", "dev", str(file), "-m", "x"],
+        ["inherit", "dev", "prod"],
+    ):
+        cli.run(*words, code=1)
+        assert cli.stderr.startswith("error: Consul does not permit this: give a token"), words
+        assert cli.stderr.count("\n") == 1
+    assert cli.run("history", "dev", "--json") == cli_of(ALL_READ).run("history", "dev", "--json")
+
+
+def test_a_token_gives_and_denies_environments(cli_of: Callable[[str], Cli], tmp_path: Path) -> None:
+    cli = cli_of(DEV_ONLY)
+    cli.run("set", "dev", "host=x", "-m", "x")
+    assert cli.run("get", "dev") == "host=x\nport=1\n"
+    assert [line.split()[0] for line in cli.run("environments").splitlines()] == ["base", "dev"]
+    (tmp_path / "values.json").write_text("{}")
+    for words in (
+        ["get", "prod"],
+        ["diff", "dev", "prod"],
+        ["history", "prod"],
+        ["export", "prod"],
+        ["set", "prod", "host=x", "-m", "x"],
+        ["set", "base", "host=x", "-m", "x"],
+        ["unset", "prod", "host", "-m", "x"],
+        ["rollback", "prod", "0", "-m", "x"],
+        ["import", "prod", str(tmp_path / "values.json"), "--replace", "-m", "x"],
+        ["inherit", "prod", "dev"],
+    ):
+        cli.run(*words, code=1)
+        assert cli.stderr.startswith("error: Consul does not permit this: give a token"), words
+    deliver = ["deliver", "dev", "--", "sh", "-c", "exit $((PORT + 8))"]
+    assert subprocess.run([*PROGRAM, *deliver], env=cli.env, timeout=60).returncode == 9
+    log = tmp_path / "deliver.log"
+    with running([*PROGRAM, "deliver", "prod", "--file", str(tmp_path / "prod.env")], log=log, env=cli.env):
+        eventually(lambda: "give a token that may read this" in log.read_text())
+        assert not (tmp_path / "prod.env").exists(), "nor with what base has"
+
+
+def test_without_a_token_nothing_is_shown(cli_of: Callable[[str], Cli]) -> None:
+    cli = cli_of("")
+    for words in (["get", "dev"], ["history", "dev"], ["export", "dev", "--own"], ["diff", "dev", "--since", "0"]):
+        cli.run(*words, code=1)
+        assert "does not permit this" in cli.stderr, words
+    assert cli.run("environments") == "", "a list has what the token may see"
 
 
 def test_the_copy_on_this_machine_serves_when_consul_is_away(own_any_consul: OwnConsul, tmp_path: Path) -> None:
