@@ -44,7 +44,7 @@ class Api:
     """Calls with JSON in and out. Raises NotReachableError where nothing answers, CommandError with the server's own words else."""
 
     def __init__(self, url: str, *, timeout: float = READ_TIMEOUT) -> None:
-        self.url, self._timeout = url.rstrip("/"), timeout
+        self.url, self._timeout = (url if "://" in url else f"http://{url}").rstrip("/"), timeout
         self._session = requests.Session()
 
     def login(self, user: str, password: str) -> None:
@@ -125,13 +125,22 @@ class Api:
                 f"no API answers at {_without_password(self.url)}; is the platform up (`dromos status`)?"
                 f" Another one: --api-url or {VARIABLE}"
             ) from None
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+            raise NotReachableError(
+                f"{_without_password(self.url)} is not an address like {DEFAULT_URL}; give one with --api-url or {VARIABLE}"
+            ) from None
         except requests.RequestException as error:
             raise NotReachableError(f"{_without_password(self.url)}: {type(error).__name__}") from None
 
     def _json(self, response: requests.Response) -> Any:
-        if response.ok:
+        if not response.ok:
+            raise CommandError(_explain(response))
+        try:
             return response.json() if response.content else None
-        raise CommandError(_explain(response))
+        except ValueError:
+            raise NotReachableError(
+                f"what answers at {_without_password(self.url)} is not Marathon's API; another address: --api-url or {VARIABLE}"
+            ) from None
 
 
 def _without_password(url: str) -> str:
@@ -152,7 +161,9 @@ def _explain(response: requests.Response) -> str:
     try:
         body = response.json()
     except ValueError:
-        return f"{response.status_code} {response.reason}: {response.text.strip()[:500]}"
+        text = " ".join(response.text.split())
+        said = f": {text[:500]}" if text and not text.startswith("<") else ""
+        return f"{_without_password(response.url.partition('?')[0])} answers {response.status_code} {response.reason}{said}"
     if not isinstance(body, dict):
         return f"{response.status_code} {response.reason}"
     text = str(body.get("message", response.reason))

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.support import cli
+from tests.support.answering import answering
 from tests.support.platform import ROOT
 from tests.support.processes import free_port
 
@@ -101,3 +102,47 @@ def test_every_setting_of_up_is_an_environment_variable_too(tmp_path):
     done = dromos("up", "--detach", DROMOS_STATE_DIR=str(tmp_path), DROMOS_API_PORT="none")
     assert done.returncode == 2
     assert done.stderr.startswith("error: environment variable DROMOS_API_PORT: Input should be a valid integer")
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://", "http://127.0.0.1:port", "http://[::1"])
+def test_what_is_no_address_is_said_with_one_that_is(url):
+    done = cli.dromos(url, "apps")
+    assert done.code == 3 and f"{url.rstrip('/')} is not an address like http://127.0.0.1:8080" in done.err, done.err
+    assert done.err.count("\n") == 1
+
+
+def test_an_address_may_leave_out_its_scheme():
+    assert "no API answers at http://127.0.0.1:1;" in cli.dromos("127.0.0.1:1", "apps").err
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, "<html>\n<p>welcome</p>", "is not Marathon's API; another address: --api-url"),
+        (404, "<html>\n<p>nothing here</p>", "/v2/apps answers 404 Not Found\n"),
+        (404, "no such\nroute", "/v2/apps answers 404 Not Found: no such route\n"),
+    ],
+)
+def test_something_else_that_answers_is_named_in_one_line(status, body, said):
+    with answering() as other:
+        other.status, other.body, other.content_type = status, body, "text/html"
+        done = cli.dromos(other.url, "apps")
+    assert done.code in (1, 3) and said in done.err and other.url in done.err
+    assert done.err.count("\n") == 1 and done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ("--api-port", "8001"),
+            "--api-port and --edge-status-port are both 8001; choose another port for one of them",
+        ),
+        (("--host", "192.0.2.7"), "Cannot assign requested address; give an IPv4 address of this machine with --host"),
+        (("--host", "::1"), "give an IPv4 address of this machine with --host"),
+    ],
+)
+def test_up_says_what_cannot_be_listened_on_and_what_mends_it(tmp_path, flags, said):
+    done = cli.dromos(nobody(), "up", "--detach", "--embedded-consul", "--state-dir", str(tmp_path), *flags)
+    assert done.code == 1 and said in done.err and done.err.count("\n") == 1, done.err
+    assert not (tmp_path / "run" / "platform.json").exists()
