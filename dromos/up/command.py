@@ -1,6 +1,7 @@
 """`dromos up` and `dromos down`."""
 
 import asyncio
+import errno
 import getpass
 import os
 import shutil
@@ -15,6 +16,7 @@ import click
 import docker
 
 from daemonkit import lifecycle, logs
+from daemonkit.errors import OperatorError
 from dromos import output
 from dromos.api import Api
 from dromos.definitions import load
@@ -49,7 +51,10 @@ def up(detach: bool, **flags: object) -> None:
     supervisor = _start_supervisor(state)
     try:
         _wait_until_ready(settings, state, daemons, supervisor)
-        _deploy_sample(settings)
+        try:
+            _deploy_sample(settings)
+        except OperatorError as error:  # the platform runs; a Mesos without room for the sample is no reason to end it
+            click.echo(f"the sample is not up: {error}; see `dromos queue`, or start with --no-sample", err=True)
     except BaseException:
         click.echo("stopping what was started", err=True)
         supervisor.stop(teardown.SUPERVISOR_GRACE)
@@ -98,7 +103,14 @@ def _supervise(settings: UpSettings, state: StateDir) -> None:
 
 
 def _look_at_machine() -> Machine:
-    return Machine(consul=shutil.which("consul"), docker=_docker_answers(), user=getpass.getuser())
+    return Machine(consul=shutil.which("consul"), docker=_docker_answers(), user=_user())
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an id without a name, as containers have it
+        return None
 
 
 def _docker_answers() -> bool:
@@ -115,18 +127,27 @@ def _docker_answers() -> bool:
 
 
 def _check_ports(settings: UpSettings, daemons: list[Daemon], state: StateDir) -> None:
-    """Says at once which port is taken, before anything is started. What an earlier platform left running may have its ports."""
-    if state.recall() is not None:
-        return
+    """Says at once which port cannot be had, before anything is started. What an earlier platform left running keeps its ports."""
+    if (shared := plan.shared_port(daemons)) is not None:
+        raise CommandError(shared)
     for daemon in daemons:
+        if state.pid_file(daemon.name).read() or (daemon.name == "edge" and teardown.edge_runs(state)):
+            continue
         for port, flag in daemon.ports:
             with socket.socket() as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
                     sock.bind((settings.host, port))
                 except OSError as error:
+                    # Of an address it is the address that is wrong, and no other port helps.
+                    of_port = error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
+                    mend = (
+                        f"choose another port with {flag}"
+                        if of_port
+                        else "give an IPv4 address of this machine with --host"
+                    )
                     raise CommandError(
-                        f"{daemon.name} cannot listen on {settings.host}:{port}: {error.strerror}; choose another port with {flag}"
+                        f"{daemon.name} cannot listen on {settings.host}:{port}: {error.strerror}; {mend}"
                     ) from None
 
 

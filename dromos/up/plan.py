@@ -23,7 +23,17 @@ class Machine:
 
     consul: str | None  # the program's path
     docker: bool  # a docker daemon answers
-    user: str
+    user: str | None  # who runs this, where that user has a name
+
+
+def shared_port(daemons: list[Daemon]) -> str | None:
+    """In words, if two of them were to listen on the same port."""
+    flags: dict[int, str] = {}
+    for port, flag in (item for daemon in daemons for item in daemon.ports):
+        if port in flags:
+            return f"{flags[port]} and {flag} are both {port}; choose another port for one of them"
+        flags[port] = flag
+    return None
 
 
 def plan(settings: UpSettings, machine: Machine) -> list[Daemon]:
@@ -92,6 +102,7 @@ def _mesos(settings: UpSettings, machine: Machine) -> Daemon:
 def _consul(settings: UpSettings, machine: Machine) -> Daemon:
     url = f"http://{settings.host}:{settings.consul_port}"
     data = settings.state_dir / "consul"
+    ports = [settings.consul_port]
     if machine.consul and not settings.embedded_consul:
         argv: tuple[str, ...] = (
             *(machine.consul, "agent", "-server", "-bootstrap-expect=1", "-ui=false", f"-data-dir={data}"),
@@ -100,6 +111,7 @@ def _consul(settings: UpSettings, machine: Machine) -> Daemon:
             *("-dns-port=-1", f"-server-port={settings.consul_port + 1}"),
             *(f"-serf-lan-port={settings.consul_port + 2}", "-serf-wan-port=-1", "-disable-host-node-id"),
         )
+        ports += [settings.consul_port + 1, settings.consul_port + 2]
     else:
         argv = _dromos("consul", host=settings.host, port=settings.consul_port, state_dir=data)
     return Daemon(
@@ -107,7 +119,7 @@ def _consul(settings: UpSettings, machine: Machine) -> Daemon:
         argv,
         health=f"{url}/v1/status/leader",
         urls=(("Consul", f"{url}/v1/catalog/services"),),
-        ports=((settings.consul_port, "--consul-port"),),
+        ports=tuple((port, "--consul-port") for port in ports),
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -92,8 +93,18 @@ def start(argv: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> 
 
 
 def rotate(log: Path, limit: int) -> None:
-    """Moves what a log holds to `.1` once it is larger than `limit` bytes. Writers append, so they go on at the start."""
+    """Moves what a log holds to `.1` once it is larger than `limit` bytes. Writers append, so they go on at the start.
+
+    Raises OSError where there is no room for both; the log is then as it was.
+    """
     with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > limit:
-            log.with_name(log.name + ".1").write_bytes(log.read_bytes())
-            os.truncate(log, 0)
+        if log.stat().st_size <= limit:
+            return
+        part = log.with_name(log.name + ".part")
+        try:
+            shutil.copyfile(log, part)
+        except OSError:
+            part.unlink(missing_ok=True)  # half a copy only takes room
+            raise
+        part.replace(log.with_name(log.name + ".1"))
+        os.truncate(log, 0)

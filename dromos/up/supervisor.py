@@ -20,6 +20,8 @@ log = get_logger(__name__)
 CHECK_SECONDS = 0.2
 STABLE_SECONDS = 10.0  # a daemon that ran this long starts again at once
 STOP_GRACE = 10.0
+ROTATE_AGAIN_SECONDS = 60.0  # after a log could not be rotated
+REMEMBER_AGAIN_SECONDS = 5.0  # after a pid could not be written down
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Supervised:
     started_at: float = 0.0
     start_after: float = 0.0
     restarts: int = 0
+    remembered: bool = True  # by its pid file
+    remember_after: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(first=0.2, most=10.0))
 
 
@@ -40,6 +44,7 @@ class Supervisor:
     def __init__(self, daemons: list[Daemon], state: StateDir, *, log_limit: int) -> None:
         self._state = state
         self._log_limit = log_limit
+        self._rotate_after = 0.0
         self._supervised = [Supervised(daemon, state.pid_file(daemon.name)) for daemon in daemons]
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -52,6 +57,7 @@ class Supervisor:
         while True:
             for one in self._supervised:
                 self._look_after(one, time.monotonic())
+            self._rotate_logs(time.monotonic())
             if await sleep_or_stop(CHECK_SECONDS, stop):
                 return
 
@@ -71,12 +77,23 @@ class Supervisor:
         if (one.child and one.child.poll() is not None) or (one.process and not one.child and not one.process.alive):
             one.process = None
         if one.process is not None:
-            process.rotate(self._state.log(one.daemon.name), self._log_limit)
+            if not one.remembered and now >= one.remember_after:
+                self._remember(one, one.process, now)
             return
         if one.started_at:
             self._died(one, now)
         if now >= one.start_after:
             self._start(one, now)
+
+    def _rotate_logs(self, now: float) -> None:
+        if now < self._rotate_after:
+            return
+        try:
+            for name in ("up", *(one.daemon.name for one in self._supervised)):
+                process.rotate(self._state.log(name), self._log_limit)
+        except OSError as error:
+            self._rotate_after = now + ROTATE_AGAIN_SECONDS
+            log.warning("logs cannot be rotated", error=str(error), again_in_seconds=ROTATE_AGAIN_SECONDS)
 
     def _died(self, one: Supervised, now: float) -> None:
         if now - one.started_at > STABLE_SECONDS:
@@ -97,4 +114,13 @@ class Supervisor:
         one.started_at = now
         one.process = Process.of(one.child.pid)
         if one.process:
-            one.pid_file.write(one.process)
+            log.info("started", name=one.daemon.name, pid=one.process.pid)
+            self._remember(one, one.process, now)
+
+    def _remember(self, one: Supervised, running: Process, now: float) -> None:
+        try:
+            one.pid_file.write(running)
+            one.remembered = True
+        except OSError as error:  # a full disk, above all; what runs is looked after all the same
+            one.remembered, one.remember_after = False, now + REMEMBER_AGAIN_SECONDS
+            log.error("a pid cannot be written down, will try again", name=one.daemon.name, error=str(error))

@@ -5,6 +5,7 @@ import nginx.process
 from dromos.up.process import Process
 from dromos.up.state import StateDir
 from embedded.mesos.cleanup import clean
+from nginx.layout import Layout
 
 # In this order: nobody who would start something again is alive when what he started is ended.
 DAEMONS = ("autoscale", "framework", "registrator", "edge", "mesos", "consul")
@@ -38,6 +39,11 @@ def tear_down(state: StateDir) -> list[str]:
     ended += _clean_mesos(state)
     state.forget()
     return ended
+
+
+def edge_runs(state: StateDir) -> bool:
+    """Whether an edge's proxy does: it outlives its daemon."""
+    return bool(nginx.process.ours(Layout(state.path / "edge")))
 
 
 def _stop_nginx(state: StateDir) -> list[str]:
