@@ -68,6 +68,19 @@ POD: dict[str, Any] = {
         },
     ],
 }
+DATABASE: dict[str, Any] = {
+    **WORKER,
+    "id": "/prod/db",
+    "role": "prod",
+    "cmd": "echo kept > data/file; sleep 100000",
+    "container": {
+        "type": "MESOS",
+        "volumes": [
+            {"containerPath": "data", "mode": "RW", "persistent": {"size": 64}},
+            {"containerPath": "shared", "hostPath": "/tmp", "mode": "RW"},
+        ],
+    },
+}
 ALL = (WEB, WORKER, STUCK, BROKEN, HOSTILE)
 
 

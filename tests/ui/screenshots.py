@@ -12,9 +12,10 @@ from typing import Any
 import requests
 from playwright.sync_api import Page, expect
 
+from tests.support import ui_pages
 from tests.support.browser import NARROW, WIDE, Ui, chromium
 from tests.support.platform import ROOT, Platform, platform
-from tests.support.ui_apps import WORKER, deploy_all, put
+from tests.support.ui_apps import DATABASE, POD, WORKER, deploy_all, put
 from tests.support.waiting import eventually
 
 OUT = ROOT / "build" / "screenshots"
@@ -36,7 +37,7 @@ LONG = "/platform-of-the-department-for-long-names/europe-west/customer-facing/w
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", action="store_true", help="take those of docs/ui.md again")
-    parser.add_argument("--only", help="one page")
+    parser.add_argument("--only", action="append", default=[], help="one page; may be given several times")
     given = parser.parse_args()
     expect.set_options(timeout=30_000)
     with (
@@ -49,6 +50,8 @@ def main() -> None:
             context = browser.new_context(viewport=WIDE, locale="en-GB")
             context.set_default_timeout(30_000)
             take_all(Ui(context.new_page(), dromos.api_url), dromos, given.docs, given.only)
+            if not given.docs and not given.only:
+                take_chinese(Ui(context.new_page(), dromos.api_url), dromos)
             context.close()
     print(f"{DOCS if given.docs else OUT}")
 
@@ -61,8 +64,16 @@ def prepare(dromos: Platform) -> None:
         dromos,
         {**WORKER, "id": LONG, "labels": {"a-label-with-a-long-name": "and-a-value-that-does-not-end-soon-either"}},
     )
-    volumes = [{"containerPath": "data", "hostPath": "/tmp", "mode": "RO"}]
-    put(dromos, {**WORKER, "id": "/stores", "instances": 0, "container": {"type": "MESOS", "volumes": volumes}})
+    put(dromos, {**DATABASE, "instances": 2})
+    eventually(lambda: dromos.get("/v2/apps/prod/db")["app"]["tasksRunning"] == 2, 60)
+    put(dromos, {"id": "/prod/db", "instances": 1})  # one volume in use, one that waits
+    put(dromos, {**WORKER, "id": "/internal/mail", "instances": 4})
+    eventually(lambda: dromos.get("/v2/apps/internal/mail")["app"]["tasksRunning"] == 4, 60)
+    tried = {**WORKER, "id": "/internal/mail", "instances": 4, "cmd": "sleep 200000"}
+    put(dromos, tried, strategy="canary", share="25%")
+    for pod_id, instances in (("/teams/batch", 0), (f"{LONG}-as-a-pod", 1)):
+        pod = {**POD, "id": pod_id, "scaling": {"kind": "fixed", "instances": instances}}
+        requests.post(f"{dromos.api_url}/v2/pods", json=pod, timeout=30).raise_for_status()
     put(dromos, {**WORKER, "id": "/shop/worker", "mem": 48})
     put(dromos, {**WORKER, "id": "/shop/worker", "mem": 32, "env": {"MODE": "fast"}})
     eventually(lambda: dromos.edge("web.localhost").status_code == 200, 60)
@@ -92,10 +103,10 @@ class traffic:  # noqa: N801
                 continue
 
 
-def take_all(ui: Ui, dromos: Platform, docs: bool, only: str | None) -> None:
+def take_all(ui: Ui, dromos: Platform, docs: bool, only: list[str]) -> None:
     for theme in ("light", "dark"):
         for width, size in (("1440", WIDE), ("360", NARROW)):
-            wanted = [name for name in pages(dromos) if only in (None, name)]
+            wanted = [name for name in pages(dromos) if not only or name in only]
             if docs:
                 wanted = [name for name in wanted if width == "1440" and (name, theme) in SHOWN]
             if not wanted:
@@ -114,6 +125,17 @@ def take_all(ui: Ui, dromos: Platform, docs: bool, only: str | None) -> None:
                 ui.page.screenshot(path=folder / f"{'ui-' if docs else ''}{name}.png", animations="disabled")
                 ui.page.keyboard.press("Escape")
             print(f"{theme} {width}: {len(wanted)}", flush=True)
+
+
+def take_chinese(ui: Ui, dromos: Platform) -> None:
+    ui.page.set_viewport_size(WIDE)
+    folder = OUT / "chinese-1440"
+    folder.mkdir(parents=True, exist_ok=True)
+    ui.open(language="zh")
+    for name, (path, query) in ui_pages.pages(dromos).items():
+        ui.show(path, query)
+        ready(ui.page)
+        ui.page.screenshot(path=folder / f"{name}.png", animations="disabled")
 
 
 def ready(page: Page) -> None:
@@ -142,6 +164,11 @@ def pages(dromos: Platform) -> dict[str, Any]:
     def changed(page: Page) -> None:
         press("Edit")(page)
         page.get_by_label("Memory").fill("64")
+
+    def pod_changed(page: Page) -> None:
+        press("Edit")(page)
+        source = page.get_by_label("JSON")
+        source.fill(source.input_value().replace("100000", "200000"))
 
     def older(page: Page) -> None:
         page.locator(".versions button").nth(1).click()
@@ -172,7 +199,20 @@ def pages(dromos: Platform) -> dict[str, Any]:
         "autoscaling": (app, {"tab": "autoscaling"}, None),
         "debug": (("app", "stuck"), {"tab": "debug"}, None),
         "failure": (("app", "broken"), {"tab": "debug"}, None),
-        "volumes": (("app", "stores"), {"tab": "volumes"}, None),
+        "volumes": (("app", "prod", "db"), {"tab": "volumes"}, None),
+        "wipe": (
+            ("app", "prod", "db"),
+            {"tab": "volumes"},
+            lambda page: page.get_by_role("button", name="Wipe").first.click(),
+        ),
+        "no-volumes": (app, {"tab": "volumes"}, None),
+        "statistics": (app, {"tab": "debug"}, None),
+        "pods": (("pods",), {}, None),
+        "pod": (("pod", "teams", "pair"), {}, None),
+        "pod-long": (("pod", *f"{LONG}-as-a-pod".strip("/").split("/")), {}, None),
+        "pod-container": (("pod", "teams", "pair"), {}, lambda page: page.get_by_role("link", name="sidecar").click()),
+        "pod-edit": (("pod", "teams", "pair"), {}, pod_changed),
+        "pod-create": (("pods",), {}, press("Create pod")),
         "app-events": (("app", "broken"), {"tab": "events"}, None),
         "edit": (app, {}, changed),
         "refused": (("apps",), {}, refused),
@@ -193,6 +233,9 @@ def pages(dromos: Platform) -> dict[str, Any]:
         "services": (("services",), {}, None),
         "service": (("services", service), {}, charted),
         "search": ((), {}, searched),
+        "help": ((), {}, lambda page: page.keyboard.press("?")),
+        "scale": (app, {}, press("Scale")),
+        "chosen": (app, {}, lambda page: page.get_by_role("checkbox").nth(1).check()),
         "missing": (("nowhere",), {}, None),
     }
 

@@ -10,24 +10,10 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
-from tests.support.ui_apps import WORKER, delete, put
+from tests.support.ui_apps import DATABASE, delete, put
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
-
-DATABASE: dict[str, Any] = {
-    **WORKER,
-    "id": "/prod/db",
-    "role": "prod",
-    "cmd": "echo kept > data/file; sleep 100000",
-    "container": {
-        "type": "MESOS",
-        "volumes": [
-            {"containerPath": "data", "mode": "RW", "persistent": {"size": 64}},
-            {"containerPath": "shared", "hostPath": "/tmp", "mode": "RW"},
-        ],
-    },
-}
 
 
 @pytest.fixture

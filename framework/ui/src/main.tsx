@@ -1,9 +1,10 @@
 // The frame around the pages: navigation, keyboard, and whether what is shown is still true.
 
 import { render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Dialog } from "./components/dialog";
 import { SearchDialog } from "./components/search";
+import { useCurrentInSight } from "./components/tabs";
 import { Empty } from "./components/basics";
 import { language, setLanguage, useText } from "./i18n";
 import type { Key } from "./i18n/en";
@@ -44,7 +45,7 @@ function Page() {
   const text = useText();
   const { path } = useStore(place);
   const Shown = PAGES[path[0] ?? ""];
-  return Shown ? <Shown /> : <main class="page"><Empty whole title={text("notFound")} /></main>;
+  return Shown ? <Shown /> : <main class="page"><Empty whole title={text("notFound")}><a href={href([])}>{text("toOverview")}</a></Empty></main>;
 }
 
 function Frame() {
@@ -71,6 +72,8 @@ function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void
   const shownLanguage = useStore(language);
   const who = useStore(me);
   const here = path[0] ?? "";
+  const bar = useRef<HTMLElement>(null);
+  useCurrentInSight(bar, here);
   const link = (to: string, label: Key, count = 0) => (
     <a href={href(to ? [to] : [])} aria-current={here === to || SECTION[here] === to ? "page" : undefined}>
       {text(label)}{count > 0 && <span class="count">{count}</span>}
@@ -79,7 +82,7 @@ function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void
   return (
     <header class="topbar">
       <a class="brand" href={href([])}><img src="icon.svg" alt="" width="24" height="24" />Dromos</a>
-      <nav aria-label="Dromos">
+      <nav aria-label="Dromos" ref={bar}>
         {link("", "overview")}
         {link("apps", "applications")}
         {link("pods", "pods")}

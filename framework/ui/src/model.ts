@@ -58,6 +58,27 @@ export function podHealth(pod: Pod): Health {
   return sum;
 }
 
+/** The containers of a pod in the shape of an app's tasks. */
+export function podTasks(pod: Pod): Task[] {
+  return pod.instances.flatMap((instance) =>
+    instance.containers.map((container): Task => {
+      const healthy = container.conditions.find((condition) => condition.name === "healthy");
+      return {
+        id: container.containerId,
+        appId: pod.id,
+        slaveId: instance.agentId,
+        host: instance.agentHostname,
+        state: container.status,
+        startedAt: container.statusSince,
+        version: instance.specReference.split("::versions/")[1] ?? "",
+        ports: container.endpoints.flatMap((endpoint) => endpoint.allocatedHostPort ?? []),
+        ipAddresses: instance.networks.flatMap((network) => network.addresses).map((ipAddress) => ({ ipAddress, protocol: "IPv4" })),
+        healthCheckResults: healthy ? [{ alive: healthy.value === "true", consecutiveFailures: 0 }] : [],
+      };
+    }),
+  );
+}
+
 /** A pod's answer as a person would have written it. */
 export function podDefinition({ version, ...definition }: PodSpec): Record<string, unknown> {
   void version;

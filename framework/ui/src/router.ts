@@ -33,10 +33,11 @@ export function goTo(address: string): void {
 
 /** Changes part of the query, without a new entry in the history. */
 export function setQuery(changes: Record<string, string>): void {
-  const query = new URLSearchParams(place.value.query);
+  // Of the address, which may be ahead of what is shown.
+  const { path, query } = parse(location.hash);
   for (const [key, value] of Object.entries(changes)) value ? query.set(key, value) : query.delete(key);
-  history.replaceState(null, "", href(place.value.path, Object.fromEntries(query)));
-  place.set({ path: place.value.path, query });
+  history.replaceState(null, "", href(path, Object.fromEntries(query)));
+  place.set({ path, query });
 }
 
 /** `/shop/web` -> the address of its page. */

@@ -51,7 +51,7 @@ export function Chart({ times, series, label, format = String, height = 180, top
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
       scales: { x: { range: (shownPlot) => span(shownPlot.data[0]) }, y: { range: (_plot, _low, high) => [0, Math.max(high * 1.15, top)] } },
-      axes: [{ ...axis, space: 90, values: (_plot, marks) => marks.map((mark) => (Number.isInteger(mark) ? clock(mark) : "")) }, { ...axis, size: 56, values: (_plot, marks) => marks.map((mark) => format(mark)) }],
+      axes: [{ ...axis, space: 90, size: 30, values: (_plot, marks) => marks.map((mark) => (Number.isInteger(mark) ? clock(mark) : "")) }, { ...axis, size: 56, values: (_plot, marks) => marks.map((mark) => format(mark)) }],
       series: [
         {},
         ...series.map((one) => ({

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, type Problem } from "../api";
 import { useText } from "../i18n";
+import { href } from "../router";
 
 export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
   const dialog = useRef<HTMLDialogElement>(null);
@@ -54,7 +55,7 @@ export function ActionDialog(props: {
         {props.typed && (
           <input autoFocus aria-label={props.question} value={typed} placeholder={props.typed} onInput={(e) => setTyped(e.currentTarget.value)} />
         )}
-        {error && <ErrorText error={error} />}
+        {error && (locked(error) ? <Locks ids={error.lockedBy} /> : <ErrorText error={error} />)}
         <footer class="dialog-foot">
           <button type="button" onClick={props.onClose}>{text("cancel")}</button>
           <button type="submit" class={props.danger ? "danger" : "primary"} disabled={busy || !allowed}>
@@ -64,6 +65,12 @@ export function ActionDialog(props: {
       </form>
     </Dialog>
   );
+}
+
+/** The deployments in the way. */
+function Locks({ ids }: { ids: string[] }) {
+  const text = useText();
+  return <p class="faint small">{text("lockedBy")} {ids.map((id) => <span key={id}><a href={href(["deployments"])}><code>{id}</code></a> </span>)}</p>;
 }
 
 /** Whether a deployment is in the way, which can be forced. */

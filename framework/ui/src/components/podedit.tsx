@@ -31,8 +31,8 @@ export function PodDialog({ pod, draft, onClose }: { pod?: PodSpec; draft?: Reco
   return (
     <Dialog title={pod ? `${text("edit")} ${pod.id}` : text("createPod")} onClose={onClose} wide>
       <form onSubmit={(event) => (event.preventDefault(), void run(locked(error)))}>
-        <div class="edit-json">
-          <textarea aria-label={text("json")} spellcheck={false} autoFocus value={source} aria-invalid={broken ? "true" : "false"}
+        <div class="edit-json alone">
+          <textarea aria-label={text("json")} spellcheck={false} autoFocus ref={atTheStart} value={source} aria-invalid={broken ? "true" : "false"}
             onInput={(event) => setSource(event.currentTarget.value)} />
           {broken && <p class="error" role="alert">{broken}</p>}
         </div>
@@ -50,4 +50,9 @@ export function PodDialog({ pod, draft, onClose }: { pod?: PodSpec; draft?: Reco
       </form>
     </Dialog>
   );
+}
+
+/** The caret in its first line, not in its last. */
+function atTheStart(area: HTMLTextAreaElement | null): void {
+  area?.setSelectionRange(0, 0);
 }

@@ -8,8 +8,9 @@ import { ActionButton } from "../components/permitted";
 import { WindowedTable } from "../components/windowed";
 import { type Translate, useText } from "../i18n";
 import { cluster } from "../live";
+import { podTasks } from "../model";
 import { usePolled } from "../polled";
-import { appHref, href, place } from "../router";
+import { appHref, href, place, podHref } from "../router";
 import { useStore } from "../store";
 import type { Agent, Task } from "../types";
 import { stateText } from "./events";
@@ -68,12 +69,12 @@ export function AgentBadge({ agent, text }: { agent: Agent; text: Translate }) {
 function OneAgent({ id }: { id: string }) {
   const text = useText();
   const { value, error, again } = usePolled("agents", api.agents, 3_000);
-  const loadedAt = useStore(cluster, (now) => now.loadedAt);
-  const tasks = usePolled("tasks", api.allTasks, 30_000, loadedAt);
+  const { loadedAt, pods } = useStore(cluster);
+  const tasks = usePolled("tasks", api.allTasks, 30_000, value5s(loadedAt));
   const [asked, setAsked] = useState(false);
   const agent = value?.agents.find((one) => one.id === id);
   if (!agent) return <main class="page"><Empty whole title={value ? text("agentGone", { id }) : (error?.message ?? text("connecting"))} /></main>;
-  const here = (tasks.value?.tasks ?? []).filter((task) => task.slaveId === id);
+  const here = [...(tasks.value?.tasks ?? []), ...pods.flatMap(podTasks)].filter((task) => task.slaveId === id);
   return (
     <main class="page">
       <header class="page-head">
@@ -98,11 +99,11 @@ function OneAgent({ id }: { id: string }) {
           <div><dt>{text("ports")}</dt><dd><code>{agent.resources.ports || "–"}</code></dd></div>
           <div><dt>{text("registered")}</dt><dd><When time={agent.registeredAt ? new Date(agent.registeredAt * 1000).toISOString() : null} /></dd></div>
           <div><dt>Mesos</dt><dd>{agent.version}</dd></div>
-          <div><dt>{text("agent")}</dt><dd><code>{agent.id}</code></dd></div>
+          <div class="wide"><dt>{text("agent")}</dt><dd><code>{agent.id}</code></dd></div>
           {Object.entries(agent.attributes).map(([name, value]) => <div key={name} translate={false}><dt>{name}</dt><dd>{value}</dd></div>)}
         </dl>
       </Card>
-      {here.length > 0 ? <TaskTable tasks={here} label={text("instances")} /> : <Empty title={text("noTasksHere")} />}
+      {here.length > 0 ? <TaskTable tasks={here} isPod={new Set(pods.map((pod) => pod.id))} label={text("instances")} /> : <Empty title={text("noTasksHere")} />}
       {asked && (
         <ActionDialog title={text("drain")} question={text("drainQuestion", { host: agent.hostname, count: here.length })} confirm={text("drain")} danger
           onClose={() => (setAsked(false), again())} act={() => api.drain(id)} />
@@ -111,8 +112,8 @@ function OneAgent({ id }: { id: string }) {
   );
 }
 
-/** Instances of any apps. */
-export function TaskTable({ tasks, label }: { tasks: Task[]; label: string }) {
+/** Instances of any apps and pods. */
+function TaskTable({ tasks, isPod, label }: { tasks: Task[]; isPod: Set<string>; label: string }) {
   const text = useText();
   return (
     <WindowedTable rows={tasks} rowHeight={44} columns={5} label={label}
@@ -125,7 +126,7 @@ export function TaskTable({ tasks, label }: { tasks: Task[]; label: string }) {
       row={(task) => (
         <tr key={task.id}>
           <th scope="row" class="name" translate={false}><a href={instanceHref(task.id, task.appId)} title={task.id}><code>{task.id}</code></a></th>
-          <td class="name" translate={false}><a href={appHref(task.appId)} title={task.appId}>{task.appId}</a></td>
+          <td class="name" translate={false}><a href={isPod.has(task.appId) ? podHref(task.appId) : appHref(task.appId)} title={task.appId}>{task.appId}</a></td>
           <td>{stateText(task.state, text)}</td>
           <td translate={false}>{task.host}{task.ports?.length ? <span class="faint">:{task.ports.join(", ")}</span> : null}</td>
           <td><When time={task.startedAt ?? task.stagedAt} /></td>
@@ -134,14 +135,16 @@ export function TaskTable({ tasks, label }: { tasks: Task[]; label: string }) {
   );
 }
 
-/** All instances of all applications. */
+/** All instances of all applications and pods. */
 export function InstancesPage() {
   const text = useText();
-  const loadedAt = useStore(cluster, (now) => now.loadedAt);
+  const { loadedAt, pods } = useStore(cluster);
   const { value, error } = usePolled("tasks", api.allTasks, 30_000, value5s(loadedAt));
   const [wanted, setWanted] = useState("");
   const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
-  const tasks = (value?.tasks ?? []).filter((task) => words.every((word) => `${task.id} ${task.appId} ${task.host} ${task.state}`.toLowerCase().includes(word)));
+  const isPod = new Set(pods.map((pod) => pod.id));
+  const all = value ? [...value.tasks, ...pods.flatMap(podTasks)] : [];
+  const tasks = all.filter((task) => words.every((word) => `${task.id} ${task.appId} ${task.host} ${task.state}`.toLowerCase().includes(word)));
   return (
     <main class="page">
       <header class="page-head"><h1>{text("instances")}</h1><span class="faint">{value ? tasks.length.toLocaleString() : ""}</span></header>
@@ -149,7 +152,7 @@ export function InstancesPage() {
         <input type="search" aria-label={text("filterInstances")} placeholder={text("filterInstances")} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
       </div>
       {error && <p class="error" role="alert">{error.message}</p>}
-      {tasks.length > 0 ? <TaskTable tasks={tasks} label={text("instances")} /> : <Empty title={text(!value ? "connecting" : wanted ? "noMatch" : "noTasks")} />}
+      {tasks.length > 0 ? <TaskTable tasks={tasks} isPod={isPod} label={text("instances")} /> : <Empty title={text(!value ? "connecting" : wanted ? "noMatch" : "noTasks")} />}
     </main>
   );
 }

@@ -8,6 +8,7 @@ import { ActionDialog } from "../components/dialog";
 import { EditDialog } from "../components/edit";
 import { History } from "../components/history";
 import { ActionButton } from "../components/permitted";
+import { Tabs } from "../components/tabs";
 import { WhyWaiting } from "../components/waiting";
 import { WindowedTable } from "../components/windowed";
 import { useText } from "../i18n";
@@ -46,11 +47,7 @@ export function AppPage() {
         <AppActions app={app} queued={queued} />
       </header>
       <Summary app={app} queued={queued} />
-      <nav class="tabs" aria-label={text("sections")}>
-        {TABS.map((name) => (
-          <a key={name} href={appHref(id, name === "instances" ? "" : name)} aria-current={tab === name ? "page" : undefined}>{text(name as Key)}</a>
-        ))}
-      </nav>
+      <Tabs label={text("sections")} tabs={TABS.map((name) => ({ label: text(name as Key), to: appHref(id, name === "instances" ? "" : name), current: tab === name }))} />
       {tab === "instances" && <Instances app={app} />}
       {tab === "configuration" && (
         <History id={id} current={app.version} definition={definitionOf(app)} list={async () => (await api.versions(id)).versions}

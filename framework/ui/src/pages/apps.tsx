@@ -154,7 +154,7 @@ function Filters() {
   const chosen = (key: string, value: string) => query.get(key)?.split(",").includes(value) ?? false;
   return (
     <div class="filters">
-      <input type="search" aria-label={text("filterText")} placeholder={text("filterText")} value={query.get("text") ?? ""}
+      <input type="search" class="short" aria-label={text("filterText")} placeholder={text("filterText")} value={query.get("text") ?? ""}
         onInput={(event) => setQuery({ text: event.currentTarget.value })} />
       <input aria-label={text("filterLabel")} placeholder={text("filterLabel")} value={query.get("label") ?? ""}
         onInput={(event) => setQuery({ label: event.currentTarget.value })} />

@@ -5,14 +5,15 @@ import { api, ApiError, download } from "../api";
 import { Badge, bytes, Card, Empty, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
 import { ActionButton } from "../components/permitted";
+import { Tabs } from "../components/tabs";
 import { useText } from "../i18n";
 import type { Key } from "../i18n/en";
 import { cluster, refresh } from "../live";
-import { taskHealth } from "../model";
+import { podTasks, taskHealth } from "../model";
 import { usePolled } from "../polled";
 import { href, place, podHref } from "../router";
 import { useStore } from "../store";
-import type { Pod, SandboxFile, Task } from "../types";
+import type { SandboxFile, Task } from "../types";
 import { Breadcrumbs } from "./apps";
 import { stateText } from "./events";
 
@@ -34,7 +35,7 @@ export function InstancePage() {
   const loadedAt = useStore(cluster, (value) => value.loadedAt);
   const pod = useStore(cluster, (value) => value.pods.find((one) => one.id === app));
   const { value } = usePolled(`tasks ${app} ${pod !== undefined}`, async () => (pod ? null : await api.tasks(app)), 15_000, loadedAt);
-  const task = pod ? taskOf(pod, id) : value?.tasks.find((one) => one.id === id);
+  const task = pod ? podTasks(pod).find((one) => one.id === id) : value?.tasks.find((one) => one.id === id);
   const wanted = query.get("tab") ?? "";
   const tab = (TABS as readonly string[]).includes(wanted) ? wanted : query.get("file") ? "file" : "stdout";
   const where = (more: Record<string, string>) => instanceHref(id, app, { ...(agent && { agent }), ...more });
@@ -45,11 +46,7 @@ export function InstancePage() {
         {task && !pod && <Kill task={task} app={app} />}
       </header>
       {task ? <Facts task={task} /> : <p class="faint summary">{value || pod ? text("instanceEnded") : text("connecting")}</p>}
-      <nav class="tabs" aria-label={text("instances")}>
-        {TABS.map((name) => (
-          <a key={name} href={where({ tab: name })} aria-current={tab === name ? "page" : undefined}>{name === "files" ? text("files") : name}</a>
-        ))}
-      </nav>
+      <Tabs label={text("sections")} tabs={TABS.map((name) => ({ label: name === "files" ? text("files") : name, to: where({ tab: name }), current: tab === name }))} />
       {tab === "files" && <Files task={id} agent={agent} folder={query.get("folder") ?? ""} where={where} />}
       {tab === "file" && <Log key={query.get("file")!} task={id} agent={agent} file={query.get("file")!} />}
       {(tab === "stdout" || tab === "stderr") && <Log key={id + tab} task={id} agent={agent} file={tab} />}
@@ -64,23 +61,6 @@ function PodBreadcrumbs({ pod, leaf }: { pod: string; leaf: string }) {
       <ol><li><a href={href(["pods"])}>{text("pods")}</a></li><li translate={false}><a href={podHref(pod)}>{pod.slice(1)}</a></li><li translate={false}><h1>{leaf}</h1></li></ol>
     </nav>
   );
-}
-
-/** A container of a pod in the shape of an app's task; it is killed with its instance, on the pod's page. */
-function taskOf(pod: Pod, id: string): Task | undefined {
-  for (const instance of pod.instances) {
-    const container = instance.containers.find((one) => one.containerId === id);
-    if (!container) continue;
-    const healthy = container.conditions.find((condition) => condition.name === "healthy");
-    return {
-      id, appId: pod.id, slaveId: instance.agentId, host: instance.agentHostname, state: container.status, startedAt: container.statusSince,
-      version: instance.specReference.split("::versions/")[1] ?? "",
-      ports: container.endpoints.flatMap((endpoint) => endpoint.allocatedHostPort ?? []),
-      ipAddresses: instance.networks.flatMap((network) => network.addresses).map((ipAddress) => ({ ipAddress, protocol: "IPv4" })),
-      healthCheckResults: healthy ? [{ alive: healthy.value === "true", consecutiveFailures: 0 }] : [],
-    };
-  }
-  return undefined;
 }
 
 function Kill({ task, app }: { task: Task; app: string }) {
@@ -112,8 +92,8 @@ function Facts({ task }: { task: Task }) {
         <div><dt>{text("ports")}</dt><dd>{task.ports?.join(", ") || "–"}</dd></div>
         <div><dt>{text("addresses")}</dt><dd>{task.ipAddresses?.map((one) => one.ipAddress).join(", ") || "–"}</dd></div>
         <div><dt>{text("started")}</dt><dd><When time={task.startedAt ?? task.stagedAt} /></dd></div>
-        <div><dt>{text("version")}</dt><dd><code>{task.version}</code></dd></div>
-        <div><dt>{text("agent")}</dt><dd>{task.slaveId ? <a href={href(["agents", task.slaveId])}><code>{task.slaveId}</code></a> : "–"}</dd></div>
+        <div class="wide"><dt>{text("version")}</dt><dd><code>{task.version}</code></dd></div>
+        <div class="wide"><dt>{text("agent")}</dt><dd>{task.slaveId ? <a href={href(["agents", task.slaveId])}><code>{task.slaveId}</code></a> : "–"}</dd></div>
       </dl>
       {failing && <p class="error">{failing.lastFailureCause}</p>}
     </Card>

@@ -7,6 +7,7 @@ import { ActionDialog } from "../components/dialog";
 import { History } from "../components/history";
 import { ActionButton } from "../components/permitted";
 import { PodDialog } from "../components/podedit";
+import { Tabs } from "../components/tabs";
 import { WhyWaiting } from "../components/waiting";
 import { WindowedTable } from "../components/windowed";
 import { useText } from "../i18n";
@@ -100,11 +101,7 @@ export function PodPage() {
         <span>{memory(podResources(pod).mem)}</span>
         <HealthBar health={podHealth(pod)} />
       </div>
-      <nav class="tabs" aria-label={text("sections")}>
-        {TABS.map((name) => (
-          <a key={name} href={podHref(id, name === "instances" ? "" : name)} aria-current={tab === name ? "page" : undefined}>{text(name)}</a>
-        ))}
-      </nav>
+      <Tabs label={text("sections")} tabs={TABS.map((name) => ({ label: text(name), to: podHref(id, name === "instances" ? "" : name), current: tab === name }))} />
       {tab === "instances" && <PodInstances pod={pod} />}
       {tab === "configuration" && (
         <History id={id} current={pod.spec.version} definition={podDefinition(pod.spec)} list={() => api.podVersions(id)}
@@ -189,7 +186,7 @@ function PodInstances({ pod }: { pod: Pod }) {
             </header>
             <p class="faint legend">
               <span>{text(`pod:${instance.status}`)}</span><a href={href(["agents", instance.agentId])} translate={false}>{instance.agentHostname}</a>
-              <span translate={false}>{instance.networks.flatMap((network) => network.addresses).join(", ")}</span>
+              <span translate={false}>{instance.networks.flatMap((network) => network.addresses).filter((address) => address !== instance.agentHostname).join(", ")}</span>
               <When time={instance.statusSince} />
               <VersionOf instance={instance} pod={pod.spec} />
             </p>
