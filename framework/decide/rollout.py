@@ -98,6 +98,7 @@ def held(orders: Orders, here: Pause, census: Census, room: int) -> Orders:
         launch=min(orders.launch, max(0, here.new - new.staying)),
         launch_old=max(0, min(here.old - old.staying, room)),
         kill_old=min(orders.kill_old, max(0, old.staying - here.old)),
+        kill_new=max(orders.kill_new, new.staying - here.new),
         done=False,
     )
 

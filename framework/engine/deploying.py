@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from framework.decide.advance_deployment import Census, Orders, begin_restart, hold, max_capacity, restart, stop
@@ -12,7 +13,7 @@ from framework.engine.commands import Accepted, CancelDeployment, Declare, Kille
 from framework.engine.core import Core
 from framework.engine.errors import Locked, NotFound, TooManyDeployments
 from framework.engine.records import HistoryEntry
-from framework.engine.rollouts import Target, rollouts_of
+from framework.engine.rollouts import Legacy, Target, legacy_of, resumed, rollouts_of
 from framework.model import path_id
 from framework.model.app import App, VersionInfo
 from framework.model.change import Change
@@ -121,11 +122,13 @@ class Deployer:
         before = ledger.declared
         after = change.applied_to(before)
         changes = _spec_changes(before, after, {*change.apps, *change.pods})
-        held = list(dict.fromkeys(holder for spec_id in changes for holder in ledger.locks(spec_id)))
-        if held and not command.force:
-            raise Locked([spec_id for spec_id in changes if ledger.locks(spec_id)], held)
-        if len(ledger.deployments) - len(held) >= core.settings.max_running_deployments and changes:
+        holders = list(dict.fromkeys(holder for spec_id in changes for holder in ledger.locks(spec_id)))
+        if holders and not command.force:
+            raise Locked([spec_id for spec_id in changes if ledger.locks(spec_id)], holders)
+        if len(ledger.deployments) - len(holders) >= core.settings.max_running_deployments and changes:
             raise TooManyDeployments(core.settings.max_running_deployments)
+        inherited = {} if reverts else self._inherited(changes)
+        changes |= {spec_id: legacy.change for spec_id, legacy in inherited.items()}
         deployment = Deployment(
             id=next(core.ids),
             version=version,
@@ -137,16 +140,37 @@ class Deployer:
             deadline=None if command.deadline is None else core.now + command.deadline,
             on_failure=command.on_failure,
             reverts=reverts,
-            rollouts=FrozenMap({} if reverts else rollouts_of(changes, command.rollout)),
+            progress=FrozenMap({spec_id: legacy.progress for spec_id, legacy in inherited.items() if legacy.progress}),
+            rollouts=FrozenMap(
+                {}
+                if reverts
+                else rollouts_of(changes, command.rollout)
+                | {spec_id: legacy.rollout for spec_id, legacy in inherited.items() if legacy.rollout}
+            ),
         )
         if command.dry_run:
             return Accepted(deployment, version, before)
-        for holder in held:
+        for holder in holders:
             self._end(ledger.deployments[holder], "cancelled by a newer deployment", success=False)
         self._record(before, after, change, version)
         core.announce("group_change_success", groupId=command.group, version=version)
         self._begin(deployment)
         return Accepted(deployment, version, after)
+
+    def _inherited(self, changes: Mapping[str, SpecChange]) -> dict[str, Legacy]:
+        """What is taken over of the deployments that these changes cut short: their way back, and how far a roll-out is."""
+        ledger, found = self._core.ledger, {}
+        for spec_id, change in changes.items():
+            for holder in ledger.locks(spec_id):
+                deployment = ledger.deployments[holder]
+                steps = self._steps_of(deployment).get(spec_id, {})
+                under_way = any(
+                    action.kind == "restart" and step >= deployment.current_step for step, action in steps.items()
+                )
+                legacy = legacy_of(deployment, spec_id, change) if under_way else None
+                if legacy is not None:
+                    found[spec_id] = legacy
+        return found
 
     def _is_outdated(self, change: SpecChange) -> bool:
         """Whether instances of a configuration run that is neither the one before nor the one after."""
@@ -187,7 +211,9 @@ class Deployer:
 
     def _begin_step(self, deployment: Deployment) -> None:
         core = self._core
-        progress = {action.spec_id: self._progress(deployment, action) for action in deployment.current_actions}
+        # What was taken over of a roll-out waits for its step.
+        progress = {spec_id: known for spec_id, known in deployment.progress.items() if spec_id in deployment.rollouts}
+        progress |= {action.spec_id: self._progress(deployment, action) for action in deployment.current_actions}
         deployment = replace(deployment, progress=FrozenMap(progress), step_since=core.now)
         core.ledger.put_deployment(deployment)
         core.announce("deployment_info", plan=deployment, currentStep=deployment.current_actions)
@@ -201,7 +227,8 @@ class Deployer:
         assert spec is not None, "a change has a before or an after"
         census = self._core.ledger.census(spec.id, spec.last_config_change_at)
         if action.kind == "restart":
-            return begin_restart(spec.instances, spec.upgrade_strategy, spec.is_resident, census)
+            fresh = begin_restart(spec.instances, spec.upgrade_strategy, spec.is_resident, census)
+            return resumed(fresh, deployment, spec)
         return Progress(old_at_start=census.staying)
 
     def clear(self) -> None:
@@ -317,11 +344,14 @@ class Deployer:
         spec = target.spec
         census = core.ledger.census(spec_id, spec.last_config_change_at)
         moving = core.ledger.moving(spec_id)
-        orders = self._orders(target, spec, core.evacuator.relieved(spec, census, moving))
+        restarting = target.progress if target.mode == "restart" else None
+        orders = self._orders(target, spec, core.evacuator.relieved(spec, census, moving, restarting))
         if moving:
             core.evacuator.end(spec, census, target.count)
         if orders.kill_old or orders.kill_new or orders.kill_any:
-            self._kill(spec_id, spec, orders, _WHY[target.mode])
+            change = target.deployment.changes[spec_id] if target.deployment else None
+            former = change.before.last_config_change_at if change and change.before else None
+            self._kill(spec_id, spec, orders, _WHY[target.mode], former)
         if target.mode == "stop":
             core.residents.forget(spec_id)
             core.launcher.forget(spec_id)
@@ -385,13 +415,15 @@ class Deployer:
             return Target("hold", change.after, 0, deployment)
         return Target("hold", change.before, change.before.instances, deployment)
 
-    def _kill(self, spec_id: str, spec: RunSpec | None, orders: Orders, why: str) -> None:
+    def _kill(self, spec_id: str, spec: RunSpec | None, orders: Orders, why: str, former: str | None = None) -> None:
+        """`former`: the configuration that a roll-back would bring back. Of the old ones, those of any other go first."""
         staying = [i for i in self._core.ledger.instances_of(spec_id) if not (i.leaving or i.parked or i.evacuating)]
         config = spec.last_config_change_at if spec else ""
         selection = spec.kill_selection if spec else "YOUNGEST_FIRST"
         constraints = spec.constraints if spec else ()
         old = [i for i in staying if i.config_version != config]
         new = [i for i in staying if i.config_version == config]
+        strays = frozenset(i.id for i in old if former is not None and i.config_version != former)
         for group, count, healthy_kills in (
             (old, orders.kill_old, orders.healthy_kills),
             (new, orders.kill_new, orders.kill_new),
@@ -399,14 +431,14 @@ class Deployer:
         ):
             if not count:
                 continue
-            if count >= len(group) and healthy_kills >= len(group):
-                victims = group
-            else:
-                weak = [i for i in group if not i.ok]
-                strong = [i for i in group if i.ok]
-                victims = select_victims(weak, min(count, len(weak)), selection, constraints, config_version=config)
-                more = min(count - len(victims), healthy_kills)
-                victims += select_victims(strong, more, selection, constraints, config_version=config)
+            victims = group
+            if min(count, healthy_kills) < len(group):
+                weak, strong = [i for i in group if not i.ok], [i for i in group if i.ok]
+                select = partial(
+                    select_victims, selection=selection, constraints=constraints, config_version=config, first=strays
+                )
+                victims = select(weak, min(count, len(weak)))
+                victims += select(strong, min(count - len(victims), healthy_kills))
             for instance in victims[: self._kills_left]:
                 self._core.killer.kill(instance, why)
             if len(victims) > self._kills_left:

@@ -185,5 +185,43 @@ def rollouts_of(changes: Mapping[str, SpecChange], given: Mapping[str, str]) -> 
     return {spec_id: rollout for spec_id, rollout in found.items() if rollout is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """What a forced change takes over of the deployment that it cuts short, for one spec. `rollout` and `progress`: of a version that
+    goes on being tried."""
+
+    change: SpecChange
+    rollout: Rollout | None = None
+    progress: Progress | None = None
+
+
+def legacy_of(deployment: Deployment, spec_id: str, change: SpecChange) -> Legacy | None:
+    """`change` is forced while `deployment` still replaces instances of the spec. None where nothing is taken over, as in Marathon.
+
+    A change of the count alone carries the replacement on, share and all. One of the configuration takes the place of a version that
+    was still being tried. Either way it is the version before the first of them that a roll-back brings back.
+    """
+    cut, after = deployment.changes[spec_id], change.after
+    if cut.before is None or cut.after is None or after is None:
+        return None
+    rollout, progress = deployment.rollouts.get(spec_id), deployment.progress.get(spec_id)
+    way_back = SpecChange(cut.before, after)
+    if after.last_config_change_at == cut.after.last_config_change_at:
+        return Legacy(way_back, rollout, progress if rollout else None)
+    tried = rollout is not None and (progress is None or progress.phase < len(rollout.shares))
+    return Legacy(way_back) if tried else None
+
+
+def resumed(fresh: Progress, deployment: Deployment, spec: RunSpec) -> Progress:
+    """The progress with which a restart begins, where it goes on with a roll-out that an earlier deployment began."""
+    rollout, known = deployment.rollouts.get(spec.id), deployment.progress.get(spec.id)
+    if rollout is None or known is None:
+        return fresh
+    waits = known.phase < len(rollout.shares)
+    # While it waits, the old version grows with the count.
+    old = max(fresh.old_at_start, spec.instances) if waits else fresh.old_at_start
+    return replace(fresh, old_at_start=old, phase=known.phase, failures=known.failures)
+
+
 def _timer(deployment: Deployment, spec_id: str) -> str:
     return f"{deployment.id} {spec_id}"

@@ -274,3 +274,95 @@ def test_a_version_that_is_forced_over_a_waiting_one_leaves_the_traffic_where_it
         desk.command(Proceed(newer.id))
         desk.settle()
         assert (held(desk), commands(desk)) == ([], ["newer"] * 3)
+
+
+def scaled(desk: Desk, instances: int, **more: Any) -> str:
+    answer = desk.update("/app", instances=instances, force=True, **more)
+    desk.settle()
+    return str(answer.deployment.id)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_forced_scale_carries_a_canary_on_with_its_share_and_its_way_back(given: bool) -> None:
+    desk = Desk()
+    desk.declare(app(instances=4, labels=FrozenMap({} if given else CANARY)))
+    desk.settle()
+    desk.command(Declare(lambda known: Change(apps={"/app": replace(known.apps["/app"], cmd="new")}), rollout=CANARY))
+    desk.settle()
+    for count in (8, 16):
+        deployment = scaled(desk, count)
+        assert commands(desk) == ["new"] * (count // 4) + ["run"] * (count - count // 4), (
+            "as asked for with the request"
+        )
+    assert scaled(desk, 8) == next(iter(desk.ledger.deployments)) != deployment
+    assert commands(desk) == ["new"] * 2 + ["run"] * 6
+    desk.state = State(desk.settings, desk.ledger, numbers())
+    desk.tell(Elected("other:8080"), Subscribed("framework-1", "master:5050", again=True))
+    old = {i.id for i in desk.running("/app") if i.config_version != newest(desk)}
+    desk.command(CancelDeployment(next(iter(desk.ledger.deployments))))
+    desk.settle()
+    assert (commands(desk), desk.ledger.declared.apps["/app"].instances) == (["run"] * 4, 4)
+    assert {i.id for i in desk.running("/app")} < old, "they were not restarted"
+
+
+def newest(desk: Desk) -> str:
+    return desk.ledger.declared.apps["/app"].last_config_change_at
+
+
+def test_a_forced_scale_keeps_a_blue_green_version_held_beside_as_many_old_ones() -> None:
+    desk, _ = deployed({STRATEGY_LABEL: "blue-green"}, instances=2)
+    waiting = {i.id for i in desk.running("/app") if i.held}
+    deployment = scaled(desk, 3)
+    assert (commands(desk), held(desk)) == (["new"] * 3 + ["run"] * 3, ["new"] * 3)
+    assert waiting < {i.id for i in desk.running("/app")}
+    desk.command(Proceed(deployment))
+    desk.settle()
+    assert (commands(desk), held(desk)) == (["new"] * 3, [])
+
+
+def test_a_share_that_had_its_go_is_not_tried_again_after_a_forced_scale() -> None:
+    desk, deployment = deployed({STRATEGY_LABEL: "canary", SHARE_LABEL: "25%,50%", FAILURES_LABEL: "1"})
+    [canary] = [i for i in desk.running("/app") if i.config_version == newest(desk)]
+    desk.status(canary, "TASK_FAILED")
+    desk.wait(5)
+    desk.settle()
+    desk.command(Proceed(deployment))
+    desk.settle()
+    later = scaled(desk, 8)
+    progress = desk.ledger.deployments[later].progress["/app"]
+    assert (commands(desk).count("new"), progress.phase, progress.failures) == (4, 1, 1)
+
+
+def test_a_forced_scale_in_the_middle_of_a_rolling_update_keeps_the_way_back() -> None:
+    desk = Desk()
+    desk.declare(app(instances=2))
+    desk.settle()
+    desk.update("/app", cmd="new")
+    [launch, *_] = desk.offers()
+    desk.status(launch.instance, "TASK_RUNNING")
+    deployment = desk.update("/app", instances=5, force=True).deployment
+    desk.command(CancelDeployment(deployment.id))
+    desk.settle()
+    assert (commands(desk), desk.ledger.declared.apps["/app"].instances) == (["run"] * 2, 2)
+    assert not desk.ledger.deployments
+
+
+def test_the_way_back_of_a_version_forced_over_one_that_waits_leads_past_it() -> None:
+    desk, _ = deployed(CANARY)
+    old = {i.id for i in desk.running("/app") if i.config_version != newest(desk)}
+    newer = desk.update("/app", cmd="newer", force=True).deployment
+    desk.settle()
+    assert commands(desk) == ["newer", "run", "run", "run"]
+    desk.command(CancelDeployment(newer.id))
+    desk.settle()
+    assert commands(desk) == ["run"] * 4 and old <= {i.id for i in desk.running("/app")}
+
+
+def test_the_way_back_of_a_version_forced_over_one_that_was_accepted_leads_to_that() -> None:
+    desk, deployment = deployed(CANARY)
+    desk.command(Proceed(deployment))
+    newer = desk.update("/app", cmd="newer", force=True).deployment
+    desk.settle()
+    desk.command(CancelDeployment(newer.id))
+    desk.settle()
+    assert commands(desk) == ["new"] * 4
