@@ -287,4 +287,6 @@ def test_a_status_page_and_metrics(setup: Setup) -> None:
         assert f'dromos_consul_template_refused_values{{template="{setup.template}"}} 1.0' in metrics
         assert "dromos_consul_template_watches 1.0" in metrics
         assert (setup.folder / "pid").read_text() == f"{process.pid}\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
     assert not (setup.folder / "pid").exists()

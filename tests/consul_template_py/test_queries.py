@@ -141,6 +141,20 @@ async def test_a_tag_chooses(any_consul: ConsulServer) -> None:
         assert await consul.read(ServiceQuery.parse(f"v3.{web}")) == ()
 
 
+async def test_where_a_query_is_asked(real_consul: ConsulServer) -> None:
+    web = real_consul.name()
+    for number in (2, 1):
+        real_consul.register(web, f"{web}-{number}")
+    async with source(real_consul) as consul:
+        for text in (f"{web}@dc1", f"{web}~_agent", f"{web}@dc1~test-node"):
+            assert {i.id for i in await consul.read(ServiceQuery.parse(text))} == {f"{web}-1", f"{web}-2"}
+        assert [i.name for i in await consul.read(NodesQuery.parse("@dc1~_agent"))] == ["test-node"]
+        with pytest.raises(SourceError, match="No path to datacenter"):
+            await consul.read(ServiceQuery.parse(f"{web}@dc9"))
+        with pytest.raises(SourceError, match="Namespaces are a Consul Enterprise feature"):
+            await consul.read(ServiceQuery.parse(f"{web}?ns=team"))
+
+
 async def test_the_catalog(any_consul: ConsulServer) -> None:
     a, b = sorted((any_consul.name("a"), any_consul.name("b")))
     any_consul.register(b, Tags=["y", "x"])

@@ -14,21 +14,23 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from consul_template_py import commands
+from consul_template_py.child import Child
 from consul_template_py.commands import ChildEnvironment, Command
 from consul_template_py.config import Config, SyslogConfig
-from consul_template_py.errors import ConfigError, TargetError, TemplateError
+from consul_template_py.errors import ConfigError, GivenUpError, TargetError, TemplateError
 from consul_template_py.log_outputs import syslog_handler
-from consul_template_py.query import KeyQuery
+from consul_template_py.query import KeyQuery, NodesQuery
 from consul_template_py.runner import Runner, consul_settings
-from consul_template_py.sources.consul import ConsulSettings
+from consul_template_py.sources.consul import ConsulSettings, ConsulSource
 from consul_template_py.watch import Watcher
 from tests.support.consul import ConsulServer
 from tests.support.processes import free_port, running
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, eventually_async
 
 PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
 
@@ -119,6 +121,87 @@ async def test_a_template_s_own_wait_goes_before_the_common_one(embedded_consul:
     assert slow.read_text() == "1"
     stop.set()
     await task
+
+
+async def test_a_change_evaluates_what_reads_it_and_what_is_read_no_more_is_watched_no_more(
+    embedded_consul: ConsulServer, tmp_path: Path
+) -> None:
+    for key in ("which", "a", "b", "other"):
+        embedded_consul.put(key, "a" if key == "which" else "1")
+    templates = [
+        {"contents": "{{ key(key('which')) }}", "destination": str(tmp_path / "busy")},
+        {"contents": "{{ key('other') }}", "destination": str(tmp_path / "idle")},
+    ]
+    config = {"consul": {"address": embedded_consul.url}, "wait": "30ms:1s", "template": templates}
+    runner, stop = Runner(Config.model_validate(config)), asyncio.Event()
+    task = asyncio.create_task(runner.run(stop))
+    await asyncio.wait_for(runner.settled(), 30)
+    busy, idle = runner.units
+    before = idle.state.evaluations
+    assert set(map(str, runner.memory.queries)) == {"key(which)", "key(a)", "key(other)"}
+    for number in range(2, 5):
+        await asyncio.to_thread(embedded_consul.put, "a", str(number))
+        await eventually_async(lambda n=number: (tmp_path / "busy").read_text() == str(n))  # type: ignore[misc]
+    await asyncio.to_thread(embedded_consul.put, "which", "b")
+    await eventually_async(lambda: set(map(str, runner.memory.queries)) == {"key(which)", "key(b)", "key(other)"})
+    assert idle.state.evaluations == before < busy.state.evaluations and idle.burst is None
+    stop.set()
+    await task
+
+
+async def test_without_retries_the_first_failure_is_the_end(tmp_path: Path) -> None:
+    template = {"contents": "{{ key('k') }}", "destination": str(tmp_path / "out")}
+    with pytest.raises(
+        GivenUpError, match=r"key\(k\): given up after 1 attempts: http://127.0.0.1:1 cannot be reached"
+    ):
+        await once(consul={"address": "127.0.0.1:1", "retry": {"enabled": False}}, template=[template])
+
+
+async def test_a_child_is_told_after_a_random_splay(tmp_path: Path) -> None:
+    script = f"trap 'touch {tmp_path / 'told'}' HUP; touch {tmp_path / 'ready'}; while :; do sleep 0.02; done"
+    child = Child(
+        Command.parse(script, splay=0.5),
+        reload_signal=signal.SIGHUP,
+        kill_signal=signal.SIGKILL,
+        kill_timeout=30,
+    )
+    running_child = asyncio.create_task(child.run())
+    await eventually_async((tmp_path / "ready").exists)
+    random.seed(7)
+    expected = random.uniform(0, 0.5)
+    random.seed(7)
+    began = time.monotonic()
+    child.changed()
+    await eventually_async((tmp_path / "told").exists, interval=0.01)
+    assert time.monotonic() - began >= expected > 0.1
+    running_child.cancel()
+    await asyncio.wait({running_child})
+
+
+async def test_a_server_that_is_too_far_behind_its_leader_is_not_asked_again() -> None:
+    asked: list[dict[str, list[str]]] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[0]:
+            asked.append(parse_qs(line.split()[1].partition("?")[2], keep_blank_values=True))
+            behind = 2001 if len(asked) == 1 else 0  # milliseconds
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nX-Consul-Index: %d\r\nX-Consul-LastContact: %d\r\nContent-Length: 2\r\n\r\n[]"
+                % (4 + len(asked), behind)
+            )
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        source, cursor = ConsulSource(ConsulSettings(address=f"http://{host}:{port}", wait=3.0)), None
+        for _ in range(3):
+            cursor = (await source.poll(NodesQuery(), cursor)).cursor
+        await source.close()
+        server.close()
+    assert asked == [
+        {"stale": [""]},
+        {"index": ["5"], "wait": ["3000ms"]},  # of the leader
+        {"index": ["6"], "wait": ["3000ms"], "stale": [""]},
+    ]
 
 
 async def test_consul_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
@@ -216,7 +299,9 @@ def test_a_syslog_that_cannot_be_had_is_said(syslog: dict[str, str], said: str) 
 
 def test_parse_only_may_stand_in_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('parse_only = true\n[[template]]\ncontents = "x"\ndestination = "/no/where"\n')
-    done = subprocess.run([*PROGRAM, "-config", str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*PROGRAM, "-config", str(tmp_path), "-log-level", "WARN"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0 and done.stdout == "1 templates can be used\n"
 
 
