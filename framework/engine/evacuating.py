@@ -10,6 +10,7 @@ from framework.decide.advance_deployment import Census, max_capacity, min_health
 from framework.engine.actions import AnswerInverseOffers
 from framework.engine.core import Core
 from framework.engine.events import InverseOffer
+from framework.model.deployment import Progress
 from framework.model.instance import Instance
 from framework.model.run_spec import RunSpec
 
@@ -49,11 +50,14 @@ class Evacuator:
             if self._can_move(instance) and not instance.leaving and not instance.evacuating:
                 self._core.put(replace(instance, evacuating=True), "its agent goes into maintenance")
 
-    def relieved(self, spec: RunSpec, census: Census, moving: int) -> Census:
-        """The census for launches, where the bounds leave no room: one instance may be more, or nothing could ever move."""
+    def relieved(self, spec: RunSpec, census: Census, moving: int, restarting: Progress | None = None) -> Census:
+        """The census for launches, where the bounds leave no room: one instance may be more, or nothing could ever move. A restart may
+        have taken that one already."""
         if not moving or min_healthy(spec.instances, spec.upgrade_strategy) < max_capacity(
             spec.instances, spec.upgrade_strategy
         ):
+            return census
+        if restarting is not None and (restarting.extra or census.ok >= spec.instances):
             return census
         if census.new.leaving:
             return replace(census, new=replace(census.new, leaving=census.new.leaving - 1))

@@ -12,6 +12,7 @@ EXPUNGE = "expunge"
 LAUNCH = "launch"
 UNCERTAIN = "uncertain"
 
+_ENDED = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR"})
 _NO_FAILURE = frozenset({Condition.FINISHED, Condition.KILLED})
 
 
@@ -172,6 +173,8 @@ class Observer:
 
 
 def _told(task: Task, status: TaskStatus) -> Task:
+    if task.mesos_state in _ENDED:
+        return task  # of a pod whose other containers go on; the master, asked for this one later, says that it is gone
     if status.reason == "REASON_RECONCILIATION" and status.state == task.mesos_state and not _more(task, status):
         return task  # asked for and nothing new: thousands of those after a start are not worth a write each
     started = task.started_at
