@@ -335,6 +335,13 @@ class Ledger:
                 self._by_task[task.id] = after.id
         if before is not None and after is None:
             self._remove_from_indexes(before)
+        if before is not None and after is not None and before.config_version != after.config_version:
+            self._drop_tally_if_empty(before)
+
+    def _drop_tally_if_empty(self, instance: Instance) -> None:
+        tallies = self._tallies[instance.spec_id]
+        if tallies[instance.config_version].empty:
+            del tallies[instance.config_version]
 
     def _remove_from_indexes(self, instance: Instance) -> None:
         spec_id = instance.spec_id
@@ -344,9 +351,7 @@ class Ledger:
         on_agent[instance.agent.id] -= 1
         if not on_agent[instance.agent.id]:
             del on_agent[instance.agent.id]
-        tallies = self._tallies[spec_id]
-        if tallies[instance.config_version].empty:
-            del tallies[instance.config_version]
+        self._drop_tally_if_empty(instance)
         if not self._by_spec[spec_id]:
             del self._by_spec[spec_id], self._on_agent[spec_id], self._tallies[spec_id]
 
