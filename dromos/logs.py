@@ -9,7 +9,7 @@ import orjson
 
 from dromos.context import Context, pass_context
 from dromos.errors import CommandError
-from dromos.sandbox import Place, agent_call, find_place, tasks_of
+from dromos.sandbox import Place, agent_call, find_place, last_failure, short, tasks_of
 from dromos.specs import SpecName
 
 CHUNK = 64 * 1024
@@ -62,14 +62,17 @@ class LogFile:
 @click.option("-f", "--follow", is_flag=True, help="go on until interrupted, new instances included")
 @click.option("--stderr", "streams", flag_value="stderr", help="stderr instead of stdout")
 @click.option("--both", "streams", flag_value="stdout stderr", help="stdout and stderr, each line marked")
-@click.option("--stdout", "streams", flag_value="stdout", default="stdout", hidden=True)
+@click.option("--stdout", "streams", flag_value="stdout", help="stdout, which is what is shown of running tasks anyhow")
 @click.option(
     "-n", "--tail", default=100, show_default=True, type=click.IntRange(min=0), help="how many lines of the past"
 )
 @pass_context
 def logs(context: Context, apps_or_tasks: tuple[str, ...], follow: bool, streams: str, tail: int) -> None:
-    """The output of the tasks of apps and pods, or of single tasks. With several, each line says whose it is."""
-    reading = _Reading(context, apps_or_tasks, tuple((streams or "stdout").split()), tail)
+    """The output of the tasks of apps and pods, or of single tasks. With several, each line says whose it is.
+
+    Of an app of which nothing runs, both streams of the last task that failed.
+    """
+    reading = _Reading(context, apps_or_tasks, tuple((streams or "").split()), tail)
     reading.look_for_tasks(must_exist=True)
     reading.begin(follow)
     while follow:
@@ -90,14 +93,37 @@ class _Reading:
 
     def look_for_tasks(self, *, must_exist: bool) -> None:
         for name in self._names:
-            for task_id, agent_id in tasks_of(self._context.api, name, must_exist=must_exist):
+            try:
+                tasks = tasks_of(self._context.api, name, must_exist=must_exist)
+            except CommandError:  # where nothing runs it is the one that ended that is asked about
+                if not self._look_for_failure(name):
+                    raise
+                continue
+            for task_id, agent_id in tasks:
                 if task_id in self._known:
                     continue
                 place = find_place(self._context.api, task_id, agent_id)
                 if place is not None:
-                    colour = COLOURS[len(self._known) % len(COLOURS)]
-                    self._known.add(task_id)
-                    self._new += [LogFile(place, stream, colour) for stream in self._streams]
+                    self._add(place, self._streams or ("stdout",))
+
+    def _look_for_failure(self, name: str) -> bool:
+        """Whether there is a task that failed, with its sandbox."""
+        failure = last_failure(self._context.api, name)
+        place = find_place(self._context.api, failure["taskId"], failure["slaveId"]) if failure else None
+        if not failure or place is None:
+            return False
+        click.echo(
+            f"nothing of {failure['appId']} runs; {short(failure['taskId'])} was the last that failed, on {failure['host']}"
+            f" at {failure['timestamp']} ({failure['state']}: {failure['message']}):",
+            err=True,
+        )
+        self._add(place, self._streams or ("stdout", "stderr"))
+        return True
+
+    def _add(self, place: Place, streams: tuple[str, ...]) -> None:
+        colour = COLOURS[len(self._known) % len(COLOURS)]
+        self._known.add(place.task_id)
+        self._new += [LogFile(place, stream, colour) for stream in streams]
 
     def begin(self, follow: bool) -> None:
         new, self._new = self._new, []
@@ -114,8 +140,9 @@ class _Reading:
                 self._open.remove(file)
 
     def _print(self, file: LogFile, lines: list[str]) -> None:
-        labelled = len(self._known) > 1 or len(self._streams) > 1
-        mark = file.place.label + (f" {file.stream}" if len(self._streams) > 1 else "")
+        several = len({one.stream for one in self._open}) > 1
+        labelled = len(self._known) > 1 or several
+        mark = file.place.label + (f" {file.stream}" if several else "")
         for line in lines:
             if self._context.as_json:
                 document = {"task": file.place.task_id, "stream": file.stream, "line": line}

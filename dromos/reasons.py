@@ -1,6 +1,10 @@
 """Why instances wait, in plain words: pure, from an item of `/v2/queue`."""
 
+import math
+from datetime import UTC, datetime
 from typing import Any
+
+BETWEEN_OFFERS = 10.0  # seconds in which having none says nothing yet: a master offers what is free every few seconds
 
 Json = dict[str, Any]
 
@@ -29,7 +33,7 @@ def spec_of(item: Json) -> Json:
     return item.get("app") or item.get("pod") or {}
 
 
-def why_waiting(item: Json) -> str:
+def why_waiting(item: Json, now: datetime | None = None) -> str:
     """One line for an item of the queue. Marathon's name of each reason stands in brackets, for those who search for it."""
     delay = item.get("delay") or {}
     seconds = int(delay.get("timeLeftSeconds") or 0)
@@ -42,8 +46,19 @@ def why_waiting(item: Json) -> str:
     if refused:
         return "; ".join(_refusal(entry, spec_of(item)) for entry in refused)
     if not summary.get("processedOffersCount"):
+        if _waits_since(item, now) < BETWEEN_OFFERS:
+            return "waits for an offer"
         return "no offer has come: no agent is there, or others hold all that the agents have"
     return "its turn has not come yet"
+
+
+def _waits_since(item: Json, now: datetime | None) -> float:
+    """In seconds; endless where it does not say."""
+    try:
+        since = datetime.fromisoformat(str(item.get("since")))
+    except ValueError:
+        return math.inf
+    return ((now or datetime.now(UTC)) - since).total_seconds() if since.tzinfo else math.inf
 
 
 def _refusal(entry: Json, spec: Json) -> str:

@@ -56,6 +56,13 @@ def tasks_of(api: Api, name: str, *, must_exist: bool = True) -> list[tuple[str,
     return found
 
 
+def last_failure(api: Api, name: str) -> Json | None:
+    """The last task of an app that failed, as Marathon's TaskFailure; None where none has, or its agent is not known."""
+    body = api.get_or_none(app_path(name), embed="app.lastTaskFailure")
+    failure: Json = (body or {}).get("app", {}).get("lastTaskFailure") or {}
+    return failure if failure.get("taskId") and failure.get("slaveId") else None
+
+
 def _pairs(tasks: list[Json]) -> list[tuple[str, str]]:
     tasks = sorted(tasks, key=lambda task: str(task.get("stagedAt") or task["id"]))
     return [(str(task["id"]), str(task["slaveId"])) for task in tasks if task.get("slaveId")]

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from dromos.reasons import why_waiting
@@ -41,6 +43,11 @@ def test_every_reason_of_the_framework_has_its_words(reason: str):
         (item("ReasonOfAnotherMarathon"), "2 of 3 offers refused (ReasonOfAnotherMarathon)"),
         (item("InsufficientCpus", delay={"timeLeftSeconds": 7}), "backs off after failures, next try in 7 s"),
         ({"app": APP}, "no offer has come: no agent is there, or others hold all that the agents have"),
+        ({"app": APP, "since": "2026-11-21T11:12:20.183Z"}, "waits for an offer"),
+        (
+            {"app": APP, "since": "2026-11-21T11:12:05.183Z"},
+            "no offer has come: no agent is there, or others hold all that the agents have",
+        ),
         ({"app": APP, "processedOffersSummary": {"processedOffersCount": 2}}, "its turn has not come yet"),
         (
             {**item("InsufficientMemory"), "app": None, "pod": {"containers": [{"resources": {"mem": 32}}] * 2}},
@@ -49,4 +56,4 @@ def test_every_reason_of_the_framework_has_its_words(reason: str):
     ],
 )
 def test_why(waiting: dict[str, object], said: str):
-    assert why_waiting(waiting) == said
+    assert why_waiting(waiting, datetime(2026, 11, 21, 11, 12, 25, tzinfo=UTC)) == said

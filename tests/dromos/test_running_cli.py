@@ -1,6 +1,7 @@
 """The commands against a running framework, whose tasks are processes."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -212,8 +213,20 @@ def test_a_task_that_fails_is_told_while_one_waits(cli: Cli, framework: Framewor
     waiting = Waiting(Api(framework.url), Started(started["deploymentId"], apps=("/dies",)), timeout=60, say=say)
     with pytest.raises(HeardItError):
         waiting.until_done()
-    done = cli("deploy", "-", "--force", "--wait", "--timeout", "1s", code=4, stdin=json.dumps(app | {"cmd": "exit 4"}))
+    app["cmd"] = "echo hello; echo oh no >&2; exit 4"
+    done = cli("deploy", "-", "--force", "--wait", "--timeout", "1s", code=4, stdin=json.dumps(app))
     assert "last failure TASK_FAILED: Command exited with status" in done.err
+
+    def of_the_one_that_failed() -> Done | None:
+        try:
+            found = cli("logs", "/dies")
+        except AssertionError:  # between two tasks there is a moment in which one is there and has no sandbox yet
+            return None
+        return found if "oh no" in found.out and "exited with status 4" in found.err else None
+
+    told = eventually(of_the_one_that_failed, timeout=30)
+    assert re.fullmatch(r"\w{8} stdout hello\n\w{8} stderr oh no\n", told.out), told
+    assert told.err.startswith("nothing of /dies runs; ") and told.err.count("\n") == 1
     cli("destroy", "/dies", "--wait")
 
 
