@@ -13,6 +13,10 @@ from dromos.errors import CommandError
 from dromos.up.process import PidFile
 
 
+# Apps' variables and what Consul keeps are nobody else's on this machine. Nginx' workers and tasks of other users pass through the rest.
+_FOLDERS = (("run", 0o755), ("logs", 0o755), ("framework", 0o700), ("consul", 0o700), ("autoscale", 0o700))
+
+
 @dataclass(frozen=True)
 class StateDir:
     path: Path
@@ -30,8 +34,9 @@ class StateDir:
     def create(self) -> None:
         """Raises CommandError where it cannot be written."""
         try:
-            for folder in ("run", "logs"):
-                (self.path / folder).mkdir(parents=True, exist_ok=True, mode=0o755)
+            for folder, mode in _FOLDERS:
+                (self.path / folder).mkdir(parents=True, exist_ok=True, mode=mode)
+                (self.path / folder).chmod(mode)
             probe = self.path / "run" / ".probe"
             probe.write_bytes(b"x" * 4096)
             probe.unlink()
