@@ -12,7 +12,6 @@ import orjson
 from dromos.errors import CommandError
 from dromos.up.process import PidFile
 
-
 # Apps' variables and what Consul keeps are nobody else's on this machine. Nginx' workers and tasks of other users pass through the rest.
 _FOLDERS = (("run", 0o755), ("logs", 0o755), ("framework", 0o700), ("consul", 0o700), ("autoscale", 0o700))
 
