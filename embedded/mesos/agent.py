@@ -139,11 +139,13 @@ class Agent:
                 "executor_name": self.executor_name(run),
                 "framework_id": run.framework_id,
                 "source": run.task_id,
-                "statistics": {
-                    "timestamp": time.time(),
-                    "cpus_limit": run.launch.scalar("cpus") or 0.0,
-                    **run.container.statistics(),
-                },
+                "statistics": _with_soft_limits(
+                    {
+                        "timestamp": time.time(),
+                        "cpus_limit": run.launch.scalar("cpus") or 0.0,
+                        **run.container.statistics(),
+                    }
+                ),
             }
             for run in self.runs.values()
             if run.container and not run.ended
@@ -455,3 +457,9 @@ def lock_directory(directory: Path) -> IO[str]:
             f"another embedded Mesos runs with the state of {directory.parent}; stop it, or give this one another state directory"
         ) from None
     return file
+
+
+def _with_soft_limits(statistics: Json) -> Json:
+    """What a task was promised is a limit under one name to older tools, a soft one under another to those of Mesos 1.11."""
+    names = {"cpus_soft_limit": "cpus_limit", "mem_soft_limit_bytes": "mem_limit_bytes"}
+    return statistics | {soft: statistics[name] for soft, name in names.items() if name in statistics}

@@ -19,7 +19,7 @@ from embedded.mesos.errors import CallError
 from embedded.mesos.files import Jail, answering_errors, files_routes
 from embedded.mesos.http import json_response
 from embedded.mesos.messages import parse
-from embedded.mesos.sessions import ATTACH, RunningSession, Sessions
+from embedded.mesos.sessions import ATTACH, INVALID, RunningSession, Sessions
 
 Json = dict[str, Any]
 
@@ -83,7 +83,7 @@ async def answer_call(agent: Agent, jail: Jail, sessions: Sessions, request: Req
     except orjson.JSONDecodeError as error:
         raise CallError(f"Failed to parse body into JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("type"), str):
-        raise CallError("Failed to validate agent::Call: Expecting 'type' to be present")
+        raise CallError(f"{INVALID} Expecting 'type' to be present")
     kind: str = document["type"]
     if kind == "LIST_FILES":
         wanted = parse("ListFiles", document.get("list_files"))
@@ -137,7 +137,7 @@ class _SessionResponse(StreamingResponse):
 def _content(document: Json, kind: str) -> Json:
     content = document.get(kind.lower())
     if not isinstance(content, dict):
-        raise CallError(f"Expecting '{kind.lower()}' to be present")
+        raise CallError(f"{INVALID} Expecting '{kind.lower()}' to be present")
     return content
 
 

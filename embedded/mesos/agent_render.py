@@ -48,8 +48,8 @@ def state(agent: Agent) -> Json:
         "unreserved_resources": summary(total.by_role().get("*", Resources())),
         "reserved_resources": {role: summary(part) for role, part in total.by_role().items() if role != "*"},
         "flags": flags(agent),
-        "frameworks": _frameworks(agent, runs_of(agent), ended_of(agent)),
-        "completed_frameworks": _frameworks(agent, [], _of_frameworks_without_tasks(agent)),
+        "frameworks": _frameworks(agent, runs_of(agent), ended_of(agent), of=runs_of(agent)),
+        "completed_frameworks": _frameworks(agent, [], ended_of(agent), of=_of_frameworks_without_tasks(agent)),
     }
     if "domain" in info:
         shown["domain"] = info["domain"]
@@ -77,9 +77,9 @@ def flags(agent: Agent) -> dict[str, str]:
     }
 
 
-def _frameworks(agent: Agent, running: list[TaskRun], ended: list[TaskRun]) -> list[Json]:
-    """Those with a running task, or, where none is running, all."""
-    infos = {run.framework_id: run.launch.framework for run in running or ended}
+def _frameworks(agent: Agent, running: list[TaskRun], ended: list[TaskRun], of: list[TaskRun]) -> list[Json]:
+    """The frameworks of the tasks `of`, with what is running and what has ended of them."""
+    infos = {run.framework_id: run.launch.framework for run in of}
     return [
         {
             "id": framework_id,

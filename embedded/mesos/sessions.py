@@ -30,6 +30,7 @@ MOST_RECORD_BYTES = 1024 * 1024
 LARGEST_WINDOW = 65535
 DEFAULT_WINDOW = Terminal(24, 80)
 ATTACH = "ATTACH_CONTAINER_INPUT"
+INVALID = "Failed to validate agent::Call:"
 _NOT_RUN = 127 << 8  # a shell's status for a command that cannot be started
 
 
@@ -47,9 +48,9 @@ class Sessions:
         container_id, command = wanted.get("container_id"), wanted.get("command")
         name, run = self._parent_of(container_id)
         if not isinstance(command, dict):
-            raise CallError("Expecting 'launch_nested_container_session.command' to be present")
+            raise CallError(f"{INVALID} Expecting 'launch_nested_container_session.command' to be present")
         if not _is_command(command):
-            raise CallError("Expecting 'command' to name a shell command, or a file with arguments")
+            raise CallError(f"{INVALID} Expecting 'command' to name a shell command, or a file with arguments")
         if name in self._running or name in self._starting or name in self._over:
             raise CallError(f"The container {name} exists already")
         if len(self._running) + len(self._starting) >= MOST_SESSIONS:
@@ -85,7 +86,7 @@ class Sessions:
             if running:
                 running.attached = False
         if running is None:
-            raise CallError("Expecting 'attach_container_input.container_id' to be present")
+            raise CallError(f"{INVALID} Expecting 'attach_container_input.container_id' to be present")
 
     async def wait(self, wanted: Json) -> Json:
         """{exit_status} as of waitpid. Raises CallError for a session that is not known."""
@@ -116,7 +117,7 @@ class Sessions:
     def _parent_of(self, container_id: object) -> tuple[str, TaskRun]:
         parent = container_id.get("parent") if isinstance(container_id, dict) else None
         if parent is None:
-            raise CallError("Expecting 'launch_nested_container_session.container_id.parent' to be present")
+            raise CallError(f"{INVALID} Expecting 'launch_nested_container_session.container_id.parent' to be present")
         session, name = _value_of(container_id), _value_of(parent)
         for run in self._agent.runs.values():
             if run.launch.container_id == name and run.container and not run.ended:
@@ -242,14 +243,14 @@ def _attached(found: bytes) -> Json:
 def _content(message: Json, kind: str) -> Json:
     content = message.get(kind.lower())
     if message.get("type") != kind or not isinstance(content, dict):
-        raise CallError(f"Expecting 'attach_container_input.{kind.lower()}' to be present")
+        raise CallError(f"{INVALID} Expecting 'attach_container_input.{kind.lower()}' to be present")
     return content
 
 
 def _value_of(container_id: object) -> str:
     value = container_id.get("value") if isinstance(container_id, dict) else None
     if not isinstance(value, str) or not value or len(value) > 100 or not value.replace("-", "").isalnum():
-        raise CallError("Expecting 'container_id.value' to be letters, digits and dashes")
+        raise CallError(f"{INVALID} Expecting 'container_id.value' to be letters, digits and dashes")
     return value
 
 

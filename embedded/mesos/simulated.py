@@ -186,9 +186,11 @@ class SimulatedAgent:
                 "source": task.executor_id,
                 "statistics": {
                     "cpus_limit": _scalar(task.info, "cpus"),
+                    "cpus_soft_limit": _scalar(task.info, "cpus"),
                     "cpus_system_time_secs": 0.0,
                     "cpus_user_time_secs": 0.0,
                     "mem_limit_bytes": int(_scalar(task.info, "mem") * 1024 * 1024),
+                    "mem_soft_limit_bytes": int(_scalar(task.info, "mem") * 1024 * 1024),
                     "mem_rss_bytes": 0,
                     "timestamp": now,
                 },
@@ -218,6 +220,7 @@ class SimulatedAgent:
             return False
         self._cancel_timer(found)
         self._update(found, state, message=message)
+        self._end_group_of(found)
         return True
 
     def resend_overdue(self, now: float) -> None:
@@ -254,8 +257,16 @@ class SimulatedAgent:
         def end() -> None:
             task.timer = None
             self._update(task, state, message=message)
+            self._end_group_of(task)
 
         task.timer = asyncio.get_running_loop().call_later(delay, end)
+
+    def _end_group_of(self, ended: _Task) -> None:
+        """As Mesos' default executor: when one task of a group ends badly, the others end with it."""
+        if ended.group_executor and ended.state != "TASK_FINISHED":
+            for task in list(self._tasks.values()):
+                if (task.group_executor, task.framework_id) == (ended.group_executor, ended.framework_id):
+                    self.kill(*task.key, None)
 
     @staticmethod
     def _cancel_timer(task: _Task) -> None:

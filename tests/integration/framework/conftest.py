@@ -37,13 +37,6 @@ def framework(mesos: Mesos, tmp_path: Path) -> Iterator[Framework]:
         yield daemon
 
 
-@pytest.fixture
-def simulated_mesos(tmp_path: Path) -> Iterator[Mesos]:
-    """For what the real one cannot do without its containerizers' helpers."""
-    with _simulated(tmp_path / "mesos") as server:
-        yield server
-
-
 MesosTasks = Callable[[], dict[str, str]]
 
 
