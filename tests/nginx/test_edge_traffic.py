@@ -62,7 +62,8 @@ async def test_instances_come_and_go_without_a_reload(edge: EdgeDaemon, real_con
     async with backends("one", "two", "three") as servers:
         register(real_consul, servers[0], "web", HAPROXY_0_VHOST="web.test")
         await becomes(edge, {"one"}, host="web.test")
-        reloads = edge.report()["reloads"]
+        # A route answers a little before its reload is known to have gone well.
+        reloads = await eventually_async(lambda: edge.report()["reloads"])
         for server in servers[1:]:
             register(real_consul, server, "web", HAPROXY_0_VHOST="web.test")
         await becomes(edge, {"one", "two", "three"}, host="web.test")
@@ -82,13 +83,19 @@ async def test_an_instance_in_maintenance_drops_out_and_finishes_its_requests(
         id = register(real_consul, leaves, "web", HAPROXY_0_VHOST="web.test")
         await becomes(edge, {"stays", "leaves"}, host="web.test")
         leaves.delay = stays.delay = 1.5
-        slow = [asyncio.create_task(ask(edge, host="web.test")) for _ in range(4)]
-        await eventually_async(lambda: leaves.active > 0)
+        slow = []
+
+        async def reaches_the_one_that_leaves() -> bool:
+            slow.append(asyncio.create_task(ask(edge, host="web.test")))
+            await asyncio.sleep(0)
+            return leaves.active > 0
+
+        await eventually_async(reaches_the_one_that_leaves)
         real_consul.http.put(f"agent/service/maintenance/{id}", enable="true", reason="draining")
         await eventually_async(lambda: edge.report()["services"]["web"]["endpoints"][0]["port"] == stays.port)
         stays.delay = 0.0
         await becomes(edge, {"stays"}, host="web.test")
-        assert {answer.text for answer in await asyncio.gather(*slow)} == {"stays", "leaves"}
+        assert "leaves" in {answer.text for answer in await asyncio.gather(*slow)} <= {"stays", "leaves"}
 
 
 async def test_a_service_without_an_instance_answers_503_and_recovers(
@@ -152,7 +159,8 @@ async def test_a_dead_endpoint_costs_no_request(edge: EdgeDaemon, real_consul: C
             await eventually_async(lambda: result.requests > before + 200)
         assert result.failures == []
         if target == "nginx-lua":
-            failing = {one["endpoint"] for one in edge.nginx_status()["services"][0]["endpoints"] if one["failing"]}
+            (shown,) = (one for one in edge.nginx_status()["services"] if one["name"] == "web")
+            failing = {one["endpoint"] for one in shown["endpoints"] if one["failing"]}
             assert failing == {dies.address, hangs_up.address}
 
 
