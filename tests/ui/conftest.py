@@ -8,14 +8,15 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.browser import WIDE, Ui, chromium
 from tests.support.platform import Platform, platform
-from tests.support.ui_apps import deploy_all, sweep
+from tests.support.ui_apps import SCRIPT, deploy_all, sweep
 
 PATIENCE_MS = int(os.environ.get("UI_PATIENCE_MS", "30000"))
 
 
 @pytest.fixture(scope="package")
 def dromos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform(tmp_path_factory.mktemp("ui"), "--agents", "2") as one:
+    attributes = f"rack:a{{n}};note:{SCRIPT}"
+    with platform(tmp_path_factory.mktemp("ui"), "--agents", "2", DROMOS_MESOS_ATTRIBUTES=attributes) as one:
         deploy_all(one)
         yield one
 

@@ -1,6 +1,8 @@
 """What is around the applications: agents, services, the autoscaler, the daemons."""
 
+import os
 import re
+import signal
 
 import pytest
 import requests
@@ -8,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
-from tests.support.ui_apps import SCRIPT
+from tests.support.ui_apps import SCRIPT, WORKER, delete, put
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
@@ -55,6 +57,8 @@ def test_services_are_shown_with_their_route_and_traffic(ui: Ui, dromos: Platfor
     eventually(measured, 60, interval=0.3)
     expect(page.locator(".chart canvas")).to_have_count(3)
     expect(page.locator(".chart").filter(has_text="Latency")).to_contain_text("p99")
+    # What the charts hold is gone with the tab, and the page says so.
+    expect(page.get_by_text(re.compile("what this tab has measured since .*Prometheus keeps more"))).to_be_visible()
 
 
 def test_autoscaling_shows_demand_supply_bounds_and_the_journal(ui: Ui, dromos: Platform) -> None:
@@ -78,6 +82,18 @@ def test_the_overview_shows_every_daemon_and_the_leader(ui: Ui, dromos: Platform
     expect(page.get_by_text(dromos.get("/v2/leader")["leader"])).to_be_visible()
 
 
+def test_the_overview_names_a_daemon_that_does_not_answer(ui: Ui, dromos: Platform) -> None:
+    page = ui.open()
+    pid = dromos.daemon_pid("autoscale")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        attention = page.locator(".card").filter(has=page.get_by_role("heading", name="Needs attention"))
+        expect(attention.get_by_role("listitem").filter(has_text="autoscale")).to_contain_text("is not healthy")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    expect(page.locator(".daemons li").filter(has_text="autoscale")).to_contain_text("well")
+
+
 def test_history_is_compared_and_rolled_back(ui: Ui, dromos: Platform) -> None:
     before = len(dromos.get("/v2/apps/hostile/versions")["versions"])
     requests.put(
@@ -91,6 +107,11 @@ def test_history_is_compared_and_rolled_back(ui: Ui, dromos: Platform) -> None:
     change = page.get_by_role("row", name="/mem")
     expect(change.locator("del")).to_have_text("40")
     expect(change.locator("ins")).to_have_text("32")
+    page.get_by_role("button", name="Edit as a new version").click()
+    draft = page.get_by_role("dialog", name="Edit /hostile")
+    expect(draft.get_by_label("Memory")).to_have_value("32")
+    expect(draft.get_by_role("row", name="/mem").locator("ins")).to_have_text("32")
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Roll back to this version").click()
     page.get_by_role("dialog", name="Roll back").get_by_role("button", name="Roll back").click()
     eventually(lambda: dromos.get("/v2/apps/hostile")["app"]["mem"] == 32, 30)
@@ -104,6 +125,19 @@ def test_debug_says_in_plain_words_why_it_waits(ui: Ui) -> None:
     ui.go("app", "shop", "worker", tab="debug")
     expect(page.get_by_text("Nothing waits.")).to_be_visible()
     expect(page.get_by_text("No instance has failed.")).to_be_visible()
+    ui.go("app", "shop", "web", tab="debug")
+    statistics = page.get_by_role("table", name="Statistics")
+    expect(statistics.get_by_role("row", name="of the current configuration").get_by_role("cell").first).to_have_text(
+        "2"
+    )
+
+
+def test_what_is_missing_besides_offers_is_said(ui: Ui, dromos: Platform) -> None:
+    volumes = [{"containerPath": "data", "mode": "RW", "persistent": {"size": 1}}]
+    put(dromos, {**WORKER, "id": "/no-role", "container": {"type": "MESOS", "volumes": volumes}})
+    page = ui.open("app", "no-role", tab="debug")
+    expect(page.get_by_text("persistent volumes need a role")).to_be_visible()
+    delete(dromos, "/no-role")
 
 
 def test_volumes_are_listed(ui: Ui, dromos: Platform) -> None:

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
 
@@ -19,6 +20,8 @@ def test_the_overview_answers_whether_anything_is_wrong(ui: Ui) -> None:
     expect(attention.get_by_role("listitem").filter(has_text="/broken").first).to_contain_text("TASK_FAILED")
     expect(page.get_by_role("link", name=re.compile("Running deployments"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("2 healthy"))).to_be_visible()
+    # A third failure within ten minutes, and it flaps.
+    expect(attention.get_by_role("listitem").filter(has_text="/broken")).to_contain_text("Flapping", timeout=90_000)
 
 
 def test_slash_searches_over_everything(ui: Ui) -> None:
@@ -77,6 +80,37 @@ def test_a_list_is_walked_and_opened_with_the_keyboard_alone(ui: Ui) -> None:
             break
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("#/app/shop/web$"))
+
+
+def test_an_application_is_created_scaled_and_destroyed_with_the_keyboard_alone(ui: Ui, dromos: Platform) -> None:
+    page = ui.open("apps")
+    page.get_by_role("link", name="stuck", exact=True).wait_for()
+    keyboard = page.keyboard
+    keyboard.press("c")
+    expect(page.get_by_role("textbox", name="Name")).to_be_focused()
+    keyboard.type("typed")  # after the "/" that is there
+    keyboard.press("Tab")
+    keyboard.type("sleep 100000")
+    for _ in range(2):
+        keyboard.press("Tab")
+    keyboard.press("ControlOrMeta+a")
+    keyboard.type("0")
+    keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#/app/typed$"))
+    expect(page.get_by_text("0 / 0 instances")).to_be_visible()
+    keyboard.press("s")
+    expect(page.get_by_role("dialog").get_by_label("Instances")).to_be_focused()
+    keyboard.press("ControlOrMeta+a")
+    keyboard.type("1")
+    keyboard.press("Enter")
+    expect(page.get_by_text("1 / 1 instances")).to_be_visible()
+    page.get_by_role("button", name="Destroy").focus()
+    keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
+    keyboard.type("/typed")
+    keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#/apps"))
+    eventually(lambda: all(app["id"] != "/typed" for app in dromos.get("/v2/apps")["apps"]), 30)
 
 
 def test_theme_and_language_are_chosen_and_kept(ui: Ui) -> None:

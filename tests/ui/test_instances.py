@@ -1,8 +1,10 @@
 """One instance and the whole of them: what they write, as they write it; their files; where they run."""
 
 import re
+from urllib.parse import quote
 
 import pytest
+import requests
 from playwright.sync_api import expect
 
 from tests.support.browser import Ui
@@ -95,6 +97,37 @@ def test_scripts_in_ids_labels_log_lines_and_file_names_have_no_effect(ui: Ui, d
     ui.go("instance", SCRIPT, app=f"/{SCRIPT}", folder=SCRIPT)
     expect(page.get_by_role("heading", level=1)).to_have_text(SCRIPT)
     assert page.locator("main img, main script").count() == 0
+
+
+def test_scripts_in_agents_attributes_and_in_consul_have_no_effect(ui: Ui, dromos: Platform) -> None:
+    page = ui.open("agents")
+    expect(page.locator("tbody tr").first).to_contain_text(f"note: {SCRIPT}")
+    page.locator("tbody th a").first.click()
+    expect(page.locator(".facts")).to_contain_text(SCRIPT)
+    service = {
+        "Name": f"strange {SCRIPT.replace('/', '')}",
+        "ID": SCRIPT,
+        "Address": SCRIPT,
+        "Port": 1,
+        "Tags": [SCRIPT],
+        "Meta": {"dromos-app": f"/{SCRIPT}", "dromos-task": SCRIPT, "HAPROXY_0_VHOST": SCRIPT},
+        "Check": {"Name": SCRIPT, "TTL": "1h", "Notes": SCRIPT},
+    }
+    consul = f"http://127.0.0.1:{dromos.ports['consul']}/v1/agent/service"
+    requests.put(f"{consul}/register", json=service, timeout=10).raise_for_status()
+    try:
+        ui.go("services")
+        page.get_by_role("searchbox").fill("strange")
+        row = page.locator("tbody tr")
+        expect(row).to_contain_text(service["Name"])
+        row.get_by_role("link").first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(service["Name"])
+        expect(page.locator(".facts")).to_contain_text(SCRIPT)
+        for part in (f"{SCRIPT}:1", f"{SCRIPT}: critical"):
+            expect(page.get_by_role("table", name="Instances")).to_contain_text(part)
+        assert page.locator("main img, main script").count() == 0
+    finally:
+        requests.put(f"{consul}/deregister/{quote(SCRIPT, safe='')}", timeout=10)
 
 
 def test_the_policy_lets_nothing_in_and_nothing_inline(ui: Ui, dromos: Platform) -> None:

@@ -1,7 +1,7 @@
 // Dialogs: the browser's own <dialog>, which keeps the focus inside and closes on Escape.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ApiError, type Problem } from "../api";
 import { useText } from "../i18n";
 import { href } from "../router";
@@ -9,9 +9,8 @@ import { href } from "../router";
 export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const text = useText();
-  useEffect(() => {
-    dialog.current?.showModal();
-  }, []);
+  // At once, so that what is typed next goes into it.
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   return (
     <dialog ref={dialog} class={props.wide ? "dialog wide" : "dialog"} aria-label={props.title} onClose={props.onClose}>
       <header class="dialog-head">

@@ -59,7 +59,7 @@ export function EditDialog({ app, group = "/", draft: begin, onClose }: { app?: 
           <fieldset class="edit-form">
             <legend>{text("form")}</legend>
             {FIELDS.map((field) => (
-              <Field key={field.key} field={field} value={read(draft, field.key)} fixed={Boolean(app) && field.key === "id"}
+              <Field key={field.key} field={field} value={read(draft, field.key)} fixed={Boolean(app) && field.key === "id"} first={!app && field.key === "id"}
                 problems={problems.filter((problem) => at(problem, field.key))}
                 onChange={(value) => (field.key === "image" ? change("container", withImage(draft, value as string)) : change(field.key, value))} />
             ))}
@@ -153,7 +153,7 @@ function withImage(draft: Draft, image: string): unknown {
   return { type: "DOCKER", ...container, docker: { ...(container.docker as Draft | undefined), image } };
 }
 
-function Field(props: { field: FieldSpec; value: unknown; fixed: boolean; problems: Problem[]; onChange: (value: unknown) => void }) {
+function Field(props: { field: FieldSpec; value: unknown; fixed: boolean; first: boolean; problems: Problem[]; onChange: (value: unknown) => void }) {
   const { field, value, problems } = props;
   const text = useText();
   const invalid = problems.length > 0;
@@ -161,7 +161,7 @@ function Field(props: { field: FieldSpec; value: unknown; fixed: boolean; proble
   return (
     <label class="field">
       <span>{text(field.label)}</span>
-      {field.kind === "text" && <input {...common} value={String(value ?? "")} onInput={(e) => props.onChange(e.currentTarget.value)} />}
+      {field.kind === "text" && <input {...common} autoFocus={props.first} value={String(value ?? "")} onInput={(e) => props.onChange(e.currentTarget.value)} />}
       {field.kind === "number" && (
         <input {...common} type="number" min={0} step={field.step} value={Number(value ?? 0)}
           onInput={(e) => props.onChange(e.currentTarget.value === "" ? undefined : Number(e.currentTarget.value))} />
