@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_the_child_starts_when_all_is_rendered_and_is_told_of_changes(setup: Set
         process.send_signal(signal.SIGUSR1)
         eventually(lambda: setup.lines()[2:] == ["SIGUSR1 2"])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
         assert setup.lines()[3:] == ["SIGINT 2"]
         assert not Path(f"/proc/{started[1]}").exists()
 
@@ -103,7 +104,7 @@ def test_without_a_reload_signal_the_child_is_started_again(setup: Setup) -> Non
 
 def test_when_the_child_ends_so_do_we_with_its_code(setup: Setup) -> None:
     done = subprocess.run(
-        [*PROGRAM, *setup.config(exec={"command": "exit 42"})], capture_output=True, text=True, timeout=20
+        [*PROGRAM, *setup.config(exec={"command": "exit 42"})], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 42 and "the child process ended with 42" in done.stderr
 
@@ -115,8 +116,8 @@ def test_a_child_that_ignores_its_signal_is_killed_in_time(setup: Setup) -> None
         eventually(ready.exists)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert 0.25 < time.monotonic() - began < 5
+        assert process.wait(30) == 0
+        assert 0.25 < time.monotonic() - began < 25  # it is 30 s by default
 
 
 def test_sighup_leaves_the_child_alone(setup: Setup) -> None:
@@ -176,21 +177,29 @@ def test_wait_makes_one_change_of_a_burst(setup: Setup) -> None:
 
 
 def test_the_guard_holds_a_sudden_drop_back_and_lets_a_lasting_one_through(setup: Setup) -> None:
-    name, status = setup.consul.name(), f"127.0.0.1:{free_port()}"
-    for number in range(4):
-        setup.consul.register(name, f"{name}-{number}", port=number)
-    setup.template.write_text(f"{{% for i in service('{name}') %}}{{{{ i.port }}}} {{% endfor %}}")
-    guard = {"max_drop_percent": 40, "hold_down": "3s"}
+    lasts, held, status = setup.consul.name(), setup.consul.name(), f"127.0.0.1:{free_port()}"
+    for name in (lasts, held):
+        for number in range(4):
+            setup.consul.register(name, f"{name}-{number}", port=number)
+    ports = "{{% for i in service('{}') %}}{{{{ i.port }}}} {{% endfor %}}"
+    setup.template.write_text(f"{ports.format(lasts)}| {ports.format(held)}")
+    guard = {
+        "max_drop_percent": 40,
+        "hold_down": "2s",
+        "rules": {f"service({held}*": {"max_drop_percent": 10, "hold_down": "1h"}},
+    }
     with setup.daemon(*setup.config(guard=guard), "-status", status):
-        eventually(lambda: setup.out.exists() and setup.out.read_text() == "0 1 2 3 ")
-        began = time.monotonic()
-        for number in range(1, 4):
-            setup.consul.deregister(f"{name}-{number}")
-        eventually(lambda: requests.get(f"http://{status}/status", timeout=5).json()["held_back"])
-        eventually(lambda: "held_back 1.0" in requests.get(f"http://{status}/metrics", timeout=5).text)
-        assert len(setup.out.read_text().split()) >= 2  # one at a time is a drop of a quarter, a third, then a half
-        eventually(lambda: setup.out.read_text() == "0 ")
-        assert time.monotonic() - began > 1.0
+        eventually(lambda: setup.out.read_text() == "0 1 2 3 | 0 1 2 3 ")
+        for name in (lasts, held):
+            for number in range(1, 4):
+                setup.consul.deregister(f"{name}-{number}")
+        eventually(lambda: setup.out.read_text() == "0 | 0 1 2 3 ")
+        (why,) = requests.get(f"http://{status}/status", timeout=30).json()["held_back"].items()
+        assert why[0] == f"service({held}|passing)" and "more than max_drop_percent 10" in why[1]
+        assert "held_back 1.0" in requests.get(f"http://{status}/metrics", timeout=30).text
+    told = [json.loads(line) for line in (setup.folder / "daemon.log").read_text().splitlines() if lasts in line]
+    events = {line["event"]: datetime.fromisoformat(line["timestamp"]) for line in told}
+    assert (events["no longer held back"] - events["held back"]).total_seconds() >= 1.99
 
 
 def test_permissions_owner_backup_and_folders(setup: Setup) -> None:
@@ -211,7 +220,7 @@ def test_a_folder_of_templates_gives_a_folder_of_files(setup: Setup) -> None:
     (source / "sub" / "b.ctmpl").write_text('b {{ key "k" }}')
     done = subprocess.run(
         [*PROGRAM, *setup.config(template={"source": str(source), "destination": str(target)}), "-once"],
-        capture_output=True, text=True, timeout=20,
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (target / "a.conf").read_text() == "a 1" and (target / "sub" / "b").read_text() == "b 1"
@@ -222,10 +231,10 @@ def test_contents_may_stand_in_the_configuration_itself(setup: Setup) -> None:
     template = {"contents": "{# syntax: nginx #}x {{ key('k') }};", "destination": str(setup.out)}
     config.write_text(json.dumps({"consul": {"address": setup.consul.address}, "template": [template]}))
     setup.consul.put("k", "1; evil")
-    wrong = subprocess.run([*PROGRAM, "-config", str(config), "-once"], capture_output=True, text=True, timeout=20)
+    wrong = subprocess.run([*PROGRAM, "-config", str(config), "-once"], capture_output=True, text=True, timeout=60)
     assert wrong.returncode == 1 and "1; evil" in wrong.stderr and not setup.out.exists()
     setup.consul.put("k", "fine")
-    assert subprocess.run([*PROGRAM, "-config", str(config), "-once"], timeout=20).returncode == 0
+    assert subprocess.run([*PROGRAM, "-config", str(config), "-once"], timeout=60).returncode == 0
     assert setup.out.read_text() == "x fine;"
 
 
@@ -242,7 +251,7 @@ def test_later_files_win_and_flags_win_over_files(setup: Setup) -> None:
         [*PROGRAM, *arguments],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         env=env,
     )
     assert done.returncode == 0, done.stderr
@@ -265,7 +274,7 @@ def test_later_files_win_and_flags_win_over_files(setup: Setup) -> None:
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line(setup: Setup, config: dict[str, Any], said: str) -> None:
-    done = subprocess.run([*PROGRAM, *setup.config(**config), "-once"], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([*PROGRAM, *setup.config(**config), "-once"], capture_output=True, text=True, timeout=60)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2 and len(errors) == 1 and said in errors[0] and "Traceback" not in done.stderr
 
@@ -277,13 +286,13 @@ def test_a_status_page_and_metrics(setup: Setup) -> None:
     setup.template.write_text(f"{{% for i in service('{name}') %}}v {{{{ i.meta.v }}}};\n{{% endfor %}}")
     with setup.daemon(*setup.config(syntax="nginx", pid_file=str(setup.folder / "pid")), "-status", status) as process:
         eventually(lambda: setup.out.exists() and setup.out.read_text() == "v ok;\n")
-        (template,) = requests.get(f"http://{status}/status", timeout=5).json()["templates"]
+        (template,) = requests.get(f"http://{status}/status", timeout=30).json()["templates"]
         assert template["state"] == "rendered" and template["dependencies"] == [f"service({name}|passing)"]
         assert template["refused"] == [
             {"value": "'a; b'", "why": "';' outside of quotes would be read as nginx's own syntax"}
         ] or (template["refused"][0]["value"] == "'a; b'")
-        assert requests.get(f"http://{status}/health", timeout=5).status_code == 200
-        metrics = requests.get(f"http://{status}/metrics", timeout=5).text
+        assert requests.get(f"http://{status}/health", timeout=30).status_code == 200
+        metrics = requests.get(f"http://{status}/metrics", timeout=30).text
         assert f'dromos_consul_template_refused_values{{template="{setup.template}"}} 1.0' in metrics
         assert "dromos_consul_template_watches 1.0" in metrics
         assert (setup.folder / "pid").read_text() == f"{process.pid}\n"

@@ -1,7 +1,6 @@
 """What the registrator's tests share: the daemon itself, run against real neighbours."""
 
 import contextlib
-import random
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 from tests.support.consul import ConsulServer
 from tests.support.docker import Dockerd
 from tests.support.mesos import Mesos
-from tests.support.processes import free_port, running
+from tests.support.processes import free_port, free_ports, running
 from tests.support.registrator import Registrator, running_registrator
 from tests.support.waiting import eventually
 
@@ -37,11 +36,10 @@ class Neighbours:
 def neighbours(request: pytest.FixtureRequest) -> Neighbours:
     """The embedded Mesos with the embedded Consul, and the real ones."""
     start_mesos = request.getfixturevalue(f"{request.param}_mesos")
-    # Tests of several processes that run at once are not to meet on a port.
-    first = random.randrange(100, 300) * 100
-    resources = f"cpus:4;mem:4096;disk:4096;ports:[{first}-{first + 99}]"
+    first, last = free_ports(50)
+    resources = f"cpus:4;mem:4096;disk:4096;ports:[{first}-{last}]"
     consul = request.getfixturevalue(f"{request.param}_consul")
-    return Neighbours(start_mesos(resources=resources), consul, range(first, first + 100))
+    return Neighbours(start_mesos(resources=resources), consul, range(first, last + 1))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A registrator on each host, by its Mesos agent: what the agent runs, and no more; the same with the embedded and the real Mesos."""
 
 import contextlib
-import random
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,6 +18,7 @@ from registrator.sources.mesos_agent import MesosAgentSource
 from registrator.sources.mesos_state import MesosState, state_of_agent
 from tests.support.mesos import Mesos
 from tests.support.mesos_apps import HTTP, launch_app
+from tests.support.processes import free_ports
 from tests.support.scheduler import scheduling
 from tests.support.waiting import eventually_async
 
@@ -33,8 +33,7 @@ def agents_of(mesos: Mesos) -> list[str]:
 async def test_each_host_s_registrator_registers_what_its_agent_runs(
     kind: str, request: pytest.FixtureRequest, registrator: Any
 ) -> None:
-    first = random.randrange(100, 300) * 100
-    resources = f"cpus:4;mem:4096;disk:4096;ports:[{first}-{first + 99}]"
+    resources = "cpus:4;mem:4096;disk:4096;ports:[{}-{}]".format(*free_ports(20))
     mesos: Mesos = request.getfixturevalue(f"{kind}_mesos")(agents=2, resources=resources)
     consul = request.getfixturevalue(f"{kind}_consul")
     agents = agents_of(mesos)
