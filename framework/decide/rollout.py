@@ -90,15 +90,17 @@ def pause(n: int, strategy: UpgradeStrategy, rollout: Rollout, progress: Progres
 def held(orders: Orders, here: Pause, census: Census, room: int) -> Orders:
     """A restart's orders, less what goes beyond the pause. `room`: how many instances more there may be.
 
-    An old instance that ended by itself is replaced by one of the old version: the share stays what it is.
+    An old instance that ended by itself is replaced by one of the old version: the share stays what it is. Where a share has become
+    smaller, those of the new version that are too many go as far as enough are left that do their work.
     """
     new, old = census.new, census.old
+    surplus = min(new.staying - here.new, new.staying - new.ok + orders.healthy_kills)
     return replace(
         orders,
         launch=min(orders.launch, max(0, here.new - new.staying)),
         launch_old=max(0, min(here.old - old.staying, room)),
         kill_old=min(orders.kill_old, max(0, old.staying - here.old)),
-        kill_new=max(orders.kill_new, new.staying - here.new),
+        kill_new=max(orders.kill_new, surplus),
         done=False,
     )
 

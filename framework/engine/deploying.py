@@ -385,7 +385,8 @@ class Deployer:
             here = target.pause
             if here is None:
                 return orders
-            return held(orders, here, census, max_capacity(target.count, spec.upgrade_strategy) - census.present)
+            most = max_capacity(target.count, spec.upgrade_strategy) + (progress.extra and not spec.is_resident)
+            return held(orders, here, census, most - census.present)
         before = progress.old_at_start if progress else None
         return hold(target.count, spec.upgrade_strategy, census, before)
 

@@ -1,9 +1,9 @@
 """What the simulation found, each as the shortest story that shows it."""
 
 from framework.decide.instance_state import TaskStatus
-from framework.decide.rollout import STRATEGY_LABEL
+from framework.decide.rollout import SHARE_LABEL, STRATEGY_LABEL
 from framework.engine.actions import Launch
-from framework.engine.commands import Declare
+from framework.engine.commands import Declare, KillInstances
 from framework.engine.events import InverseOffer, InverseOffersReceived, StatusReceived
 from framework.model.change import Change
 from framework.model.pod import Pod, PodContainer
@@ -71,6 +71,28 @@ def test_an_old_instance_that_ends_is_not_replaced_by_a_new_one_that_is_too_many
         launched |= {launch.instance.id for launch in _launches(desk)}
         desk.settle()
     assert not launched & desk.killed(desk.all_actions)
+
+
+def test_a_share_that_becomes_smaller_ends_nobody_who_is_needed() -> None:
+    """A canary with two of five is scaled to three, of which one is its share; an old one has to be there first."""
+    desk = Desk()
+    canary = FrozenMap({STRATEGY_LABEL: "canary", SHARE_LABEL: "30%"})
+    desk.declare(app(instances=5, labels=canary, upgrade_strategy=UpgradeStrategy(1.0, 0.0)))
+    desk.settle()
+    old = {instance.id for instance in desk.running("/app")}
+    desk.update("/app", cmd="new")
+    desk.settle()
+    assert len([i for i in desk.running("/app") if i.id not in old]) == 2
+    victims = tuple(i.id for i in desk.running("/app") if i.id in old)[:2]
+    desk.command(KillInstances(victims, scale=True, force=True))
+    assert desk.killed() == set(victims)
+    desk.settle()
+    assert len(desk.running("/app")) == 3
+    assert len([i for i in desk.running("/app") if i.config_version == _config(desk)]) == 1
+
+
+def _config(desk: Desk) -> str:
+    return desk.ledger.declared.apps["/app"].last_config_change_at
 
 
 def _launches(desk: Desk) -> list[Launch]:
