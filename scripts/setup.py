@@ -93,8 +93,7 @@ def services_left_stopped() -> Iterator[None]:
 def install_requirements(lock: Path) -> None:
     python = VENV / "bin" / "python"
     stamp = VENV / f".installed-{lock.stem}"
-    inputs = [lock, ROOT / "setup.py", *sorted((ROOT / "compat" / "http-parser").rglob("*.py"))]
-    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in inputs) + str(ROOT).encode()).hexdigest()
+    wanted = state_of(lock)
     if stamp.exists() and stamp.read_text() == wanted:
         return
     print(f"installing {lock.name} into .venv", flush=True)
@@ -107,6 +106,13 @@ def install_requirements(lock: Path) -> None:
     # compat mode: a plain path entry, which type checkers and import hooks understand
     run(*pip, "--no-deps", "--config-settings", "editable_mode=compat", "--editable", str(ROOT))
     stamp.write_text(wanted)
+
+
+def state_of(lock: Path) -> str:
+    """What was installed, and where: another one is installed anew. What the builds leave in the tree does not count."""
+    parser = ROOT / "compat" / "http-parser"
+    inputs = [lock, ROOT / "setup.py", parser / "setup.py", *sorted((parser / "http_parser").glob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in inputs) + str(ROOT).encode()).hexdigest()
 
 
 def run(*command: str) -> None:
