@@ -15,7 +15,7 @@ from autoscale.page import routes
 from autoscale.settings import AutoscaleSettings
 from daemonkit import lifecycle, logs
 from daemonkit.errors import OperatorError
-from daemonkit.health import Health, Part
+from daemonkit.health import Health, tell_log
 from daemonkit.http import bind, serving, status_app
 from daemonkit.logs import get_logger
 
@@ -40,7 +40,7 @@ command.add_command(policy)
 
 
 async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
-    health = Health(required=("metrics", "api", "state", *(["lock"] if settings.consul else [])), told=_tell)
+    health = Health(required=("metrics", "api", "state", *(["lock"] if settings.consul else [])), told=tell_log)
     api = Api(settings.marathon, timeout=settings.timeout, credentials=settings.credentials.get_secret_value())
     lock = _lock(settings) if settings.consul else None
     try:
@@ -73,13 +73,6 @@ async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
             autoscaler.journal.close()
             if holding:
                 await holding
-
-
-def _tell(name: str, part: Part) -> None:
-    if part.healthy:
-        log.info("works again", part=name)
-    else:
-        log.warning("does not work", part=name, why=part.why)
 
 
 def _lock(settings: AutoscaleSettings) -> Lock:

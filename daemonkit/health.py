@@ -4,6 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from daemonkit.logs import get_logger
+
+log = get_logger(__name__)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -49,3 +53,11 @@ class Health:
         self._parts[part] = now = Part(healthy, why, since)
         if self.told and healthy != (before.healthy if before else True):
             self.told(part, now)
+
+
+def tell_log(name: str, part: Part) -> None:
+    """For `told`: a warning with the reason, and a word when it is over."""
+    if part.healthy:
+        log.info("works again", part=name)
+    else:
+        log.warning("does not work", part=name, why=part.why)

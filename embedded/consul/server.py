@@ -13,7 +13,7 @@ from pathlib import Path
 import prometheus_client
 
 from daemonkit import http
-from daemonkit.health import Health
+from daemonkit.health import Health, tell_log
 from daemonkit.lifecycle import sleep_or_stop
 from daemonkit.logs import get_logger
 from embedded.consul.agent.definition import CheckDefinition
@@ -84,7 +84,7 @@ async def serving(settings: ConsulSettings) -> AsyncIterator[EmbeddedConsul]:
 @contextlib.asynccontextmanager
 async def _running(settings: ConsulSettings, store: Store, sock: socket.socket) -> AsyncIterator[EmbeddedConsul]:
     index, rows = store.load()
-    health = Health(required=("state",))
+    health = Health(required=("state",), told=tell_log)
     writer = Writer(store, health)
     state = _state(settings, Ledger(index + 1 if index else 0, writer.save))
     writer.ledger = state.ledger
@@ -111,7 +111,7 @@ async def _running(settings: ConsulSettings, store: Store, sock: socket.socket) 
         async with http.serving(app, sock, grace=settings.shutdown_grace, keep_alive=_KEEP_ALIVE):
             tasks += [
                 asyncio.create_task(_reap(context.agent, settings.check_reap_interval, stop), name="consul-reap"),
-                asyncio.create_task(_keep_house(context, store, stop), name="consul-housekeeping"),
+                asyncio.create_task(_keep_house(context, store, health, stop), name="consul-housekeeping"),
             ]
             try:
                 yield EmbeddedConsul(settings.host, sock.getsockname()[1], context, health)
@@ -158,10 +158,8 @@ class Writer:
 
     def _write(self) -> None:
         self._planned = False
-        try:
+        with contextlib.suppress(StoreError):  # health tells of it, and it is planned again
             self.settle()
-        except StoreError as error:
-            log.error("the state could not be written, will try again", error=str(error), retry_in=_RETRY)
 
 
 class SessionDeadlines:
@@ -238,7 +236,7 @@ async def _reap(agent: LocalAgent, interval: float, stop: asyncio.Event) -> None
             log.warning("service removed, it was critical for too long", service=id)
 
 
-async def _keep_house(context: Context, store: Store, stop: asyncio.Event) -> None:
+async def _keep_house(context: Context, store: Store, health: Health, stop: asyncio.Event) -> None:
     while not await sleep_or_stop(_HOUSEKEEPING, stop):
         context.state.keys.forget_old()
         INDEX.set(context.state.ledger.index)
@@ -246,5 +244,6 @@ async def _keep_house(context: Context, store: Store, stop: asyncio.Event) -> No
         INSTANCES.set(len(context.agent.services))
         try:
             await asyncio.to_thread(store.checkpoint)
+            health.ok("checkpoints")
         except Exception as error:
-            log.warning("checkpoint failed, will try again", error=str(error))
+            health.failing("checkpoints", str(error))

@@ -190,8 +190,11 @@ def test_a_full_disk_refuses_writes_with_one_line_and_loses_nothing(own_embedded
     assert health.status_code == 503
     assert health.json()["parts"]["state"]["healthy"] is False
 
+    assert [consul.http.put(f"kv/{n}", data=b"x").status_code for n in range(3)] == [500] * 3
     limit_files(consul.pid, "unlimited")
     eventually(lambda: requests.get(f"{consul.url}/health").status_code == 200)
+    told = consul.log.read_text()
+    assert told.count("does not work") == told.count("works again") == 1, "each change of its health is told once"
     consul.put("after", b"2")
     consul.kill()
     consul.start()
