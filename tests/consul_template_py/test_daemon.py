@@ -8,10 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
+from consul_template_py import flags, log_outputs
+from consul_template_py.config import load
+from consul_template_py.errors import ConfigError
 from tests.support.consul import ConsulServer, OwnConsul
 from tests.support.processes import free_port, running
 from tests.support.waiting import eventually
@@ -184,15 +188,26 @@ def test_sighup_reads_configuration_and_templates_again(real_consul: ConsulServe
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"template": ["nonsense"]}, "is not in:out"),
+        ({"template": ["a:b"], "wait": "soon"}, "min[:max]"),
+        ({"template": ["a:b"], "log_level": "loud"}, "log_level"),
+    ],
+)
+def test_a_mistake_in_a_flag_is_one_line(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        log_outputs.configure(load((), flags.as_config(given), {}))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
         ([], "there is no template"),
-        (["-template", "nonsense"], "is not in:out"),
         (["-config", "/no/such/file.toml"], "cannot be read"),
-        (["-template", "a:b", "-wait", "soon"], "min[:max]"),
-        (["-template", "a:b", "-log-level", "loud"], "log_level"),
         (["-template", "a:b", "-consul-addr", "gopher://x"], "is not an address"),
     ],
 )
-def test_a_mistake_is_one_line(given: list[str], said: str, tmp_path: Path) -> None:
+def test_a_mistake_ends_the_process_with_one_line(given: list[str], said: str, tmp_path: Path) -> None:
     done = subprocess.run([*PROGRAM, *given], capture_output=True, text=True, cwd=tmp_path, env={**os.environ})
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 import requests
 
+from consul_template_py.config import load
+from consul_template_py.errors import ConfigError
+from consul_template_py.runner import Runner
 from tests.support.consul import ConsulServer
 from tests.support.processes import free_port, running
 from tests.support.waiting import eventually
@@ -266,14 +269,25 @@ def test_later_files_win_and_flags_win_over_files(setup: Setup) -> None:
         ({"template": {"target": "nope"}}, "no [[target]] is named nope"),
         ({"template": {"contents": "x"}}, "source or contents, and not both"),
         ({"nonsense": 1}, "nonsense"),
-        ({"exec": {"command": "x", "kill_signal": "SIGNOPE"}}, "SIGNOPE"),
         ({"template": {"exec": {"command": "x", "env": {"custom": ["x"]}}}}, "NAME=value"),
         ({"deduplicate": {"enabled": True, "ttl": "1s"}}, "deduplicate.ttl"),
         ({"wait": "5s:1s"}, "wait"),
         ({"target": [{"name": "a"}, {"name": "a"}]}, "two targets have the same name"),
     ],
 )
-def test_a_mistake_in_the_configuration_is_one_line(setup: Setup, config: dict[str, Any], said: str) -> None:
+def test_a_mistake_in_the_configuration_is_one_line(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+    template = {"source": str(tmp_path / "in.j2"), "destination": str(tmp_path / "out"), **config.pop("template", {})}
+    (tmp_path / "config.yaml").write_text(json.dumps({"template": [template], **config}))
+    with pytest.raises(ConfigError) as caught:
+        Runner(load([tmp_path / "config.yaml"], {}, {}))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [({"nonsense": 1}, "nonsense"), ({"exec": {"command": "x", "kill_signal": "SIGNOPE"}}, "SIGNOPE")],
+)
+def test_a_mistake_ends_the_process_with_that_line(setup: Setup, config: dict[str, Any], said: str) -> None:
     done = subprocess.run([*PROGRAM, *setup.config(**config), "-once"], capture_output=True, text=True, timeout=60)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2 and len(errors) == 1 and said in errors[0] and "Traceback" not in done.stderr
