@@ -20,7 +20,10 @@ from nginx.layout import LUA, Layout, Listen, Tuning, listen_address
 from nginx.model import Canary, Endpoint, Model, Options, Route, Service, StreamRoute
 
 UNSUPPORTED = frozenset({"udp"})
-STAND_INS = {"BALANCE=ewma": "HAProxy measures no latency: the endpoint with the fewest connections"}
+STAND_INS = {
+    "BALANCE=ewma": "HAProxy measures no latency: the endpoint with the fewest connections",
+    "SEND_TIMEOUT": "HAProxy has one timeout for both directions: READ_TIMEOUT",
+}
 MOST_WEIGHT = 256
 RATE_WINDOW = 10  # seconds over which HAProxy measures a rate
 BUCKETS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000)  # of the histogram, milliseconds
@@ -169,7 +172,8 @@ def server_options(options: Options, *, watched: bool) -> str:
     """
     words = []
     if watched and options.retries.max_fails:
-        words += ["check", "inter", "1h", "downinter", "2s", "fastinter", "1s", "fall", "1", "rise", "1"]
+        skipped = f"{round(options.retries.fail_timeout * 1000)}ms"
+        words += ["check", "inter", "1h", "downinter", skipped, "fastinter", "1s", "fall", "1", "rise", "1"]
         words += ["observe", "layer4", "error-limit", str(options.retries.max_fails), "on-error", "mark-down"]
     if options.protocol in ("https", "grpcs"):
         words += ["ssl", "verify", "none"]
@@ -239,7 +243,7 @@ def _http_lines(backend: Backend, model: Model) -> list[str]:
         f"timeout connect {round(timeouts.connect * 1000)}ms",
         f"timeout server {round(timeouts.read * 1000)}ms",
         f"timeout tunnel {round(timeouts.upgraded * 1000)}ms",
-        f"retries {max(1, retries.tries - 1)}",
+        f"retries {retries.tries - 1}",
         f"retry-on {' '.join(dict.fromkeys(word for outcome in retries.on for word in _RETRY_ON[outcome]))}",
         # What may have been carried out is not sent twice.
         "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",

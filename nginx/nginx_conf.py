@@ -19,7 +19,8 @@ from nginx.layout import Layout, Listen, Tuning, listen_address
 from nginx.model import Cors, Endpoint, Model, Options, Route, Service, StreamRoute
 
 PLAIN_STAND_INS = {
-    "BALANCE=ewma": "Nginx without Lua measures no latency: of two endpoints at random, the one with fewer connections"
+    "BALANCE=ewma": "Nginx without Lua measures no latency: of two endpoints at random, the one with fewer connections",
+    "WEBSOCKET_TIMEOUT": "Nginx without Lua has one timeout for all answers: READ_TIMEOUT",
 }
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 STREAM_MODULE = "ngx_stream_module.so"

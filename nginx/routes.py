@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from nginx import names, options
 from nginx.errors import RefusedError
-from nginx.model import Canary, Endpoint, Instance, Model, Options, Refusal, Route, Service, StreamRoute
+from nginx.model import Canary, Endpoint, Instance, Model, Options, Refusal, Route, Service, StreamRoute, Timeouts
 
 APP = "dromos-app"
 PORT_INDEX = "dromos-port-index"
@@ -35,7 +35,7 @@ class Policy:
     `stream_ports`: the range of TCP and UDP ports that labels may open. `addresses`: host name -> IP address, as resolved.
     `authorities`: the files of certificate authorities that there are for CLIENT_CA. `one_authority`: the chosen proxy has the same for
     all hosts. `unsupported`: protocols, and keys of labels, that it does not know. `stand_ins`: what it does instead of
-    what it cannot, by `KEY=value`. `taken`: ports that cannot be had, and why.
+    what it cannot, by `KEY` or `KEY=value`. `taken`: ports that cannot be had, and why.
     """
 
     groups: frozenset[str] = frozenset()
@@ -253,12 +253,23 @@ def _candidate(name: str, instances: Sequence[Instance], policy: Policy, refusal
     wanted = not policy.groups or parsed.options.group in policy.groups
     if not parsed.options.enabled or not wanted:
         return None
-    stand_in = policy.stand_ins.get(f"BALANCE={parsed.options.balancing.method}")
-    if stand_in:
-        refusals.append(Refusal(name, "BALANCE", f"has a stand-in: {stand_in}"))
+    refusals += [
+        Refusal(name, wish.partition("=")[0], f"has a stand-in: {policy.stand_ins[wish]}")
+        for wish in _special_wishes(parsed.options)
+        if wish in policy.stand_ins
+    ]
     endpoints = _endpoints(name, instances, index, policy, refusals)
     wishes = tuple(_wishes(name, app, index, parsed.options, policy, refusals))
     return _Candidate(name, app, index, labels.get(VERSION, ""), parsed.options, endpoints, wishes)
+
+
+def _special_wishes(wanted: Options) -> list[str]:
+    """What of these options some proxy has a stand-in for, as Policy.stand_ins names it."""
+    usual, found = Timeouts(), [f"BALANCE={wanted.balancing.method}"]
+    if wanted.protocol not in ("tcp", "udp"):
+        found += ["WEBSOCKET_TIMEOUT"] * (wanted.timeouts.upgraded != usual.upgraded)
+        found += ["SEND_TIMEOUT"] * (wanted.timeouts.send != usual.send)
+    return found
 
 
 def kept_seconds(instances: Sequence[Instance]) -> float:

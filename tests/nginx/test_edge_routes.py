@@ -230,6 +230,30 @@ def test_tcp_needs_a_port_that_the_operator_allows() -> None:
     assert ("ssh", "PORT") in refused(model)
 
 
+def test_what_stands_in_for_a_wish_is_told_and_the_route_is_there() -> None:
+    policy = Policy(stand_ins={"BALANCE=ewma": "the fewest connections"})
+    model = build({"web": [task("web", DROMOS_EDGE_BALANCE="ewma")], "api": [task("api")]}, policy)
+    assert routes(model) == {("*", "/web", "web"), ("*", "/api", "api")}
+    assert [(one.service, one.what, one.why) for one in model.refusals] == [
+        ("web", "BALANCE", "has a stand-in: the fewest connections")
+    ]
+
+
+def test_a_stream_has_no_mirror() -> None:
+    calls = {"DROMOS_EDGE_PROTOCOL": "grpc", "DROMOS_EDGE_MIRROR": "web"}
+    model = model_of(task("web"), task("calls", **calls))
+    assert ("calls", "MIRROR") in refused(model)
+    assert {route.options.mirror for route in model.routes} == {""}
+
+
+def test_a_port_that_is_taken_closes_its_own_route_alone() -> None:
+    labels = {"HAPROXY_0_MODE": "tcp"}
+    services = {"a": [task("a", HAPROXY_0_PORT="10101", **labels)], "b": [task("b", HAPROXY_0_PORT="10102", **labels)]}
+    model = build(services, Policy(taken={("tcp", 10101): "is held by another program"}))
+    assert [(one.port, one.service) for one in model.streams] == [(10102, "b")]
+    assert ("a", "PORT") in refused(model)
+
+
 def test_names_that_nobody_else_understands_are_refused() -> None:
     hostile = Instance("x", "a; }", "10.0.0.1", 80, meta={"dromos-app": "/a"})
     model = build({"a; }": [hostile], "ok": [task("ok")]}, Policy())
