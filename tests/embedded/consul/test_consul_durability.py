@@ -110,7 +110,7 @@ def test_indexes_go_on_rising_so_that_watchers_see_the_truth(own_embedded_consul
 
 def test_a_restart_lets_no_check_flap_and_ttls_begin_again(own_embedded_consul: OwnConsul) -> None:
     consul = own_embedded_consul
-    consul.http.put("agent/service/register", {"Name": "ttl", "Check": {"TTL": "1s", "Status": "passing"}})
+    consul.http.put("agent/service/register", {"Name": "ttl", "Check": {"TTL": "6s", "Status": "passing"}})
     consul.http.put("agent/check/pass/service:ttl")
     url = f"{consul.url}/v1/status/leader"
     consul.http.put("agent/service/register", {"Name": "http", "Check": {"HTTP": url, "Interval": "1s"}})
@@ -127,7 +127,7 @@ def test_a_restart_lets_no_check_flap_and_ttls_begin_again(own_embedded_consul: 
 
 def test_a_session_gets_its_whole_ttl_again_and_then_ends(tmp_path: Path) -> None:
     with running_own_embedded_consul(tmp_path, session_ttl_min="100ms") as consul:
-        session = consul.http.put("session/create", {"TTL": "500ms", "LockDelay": "0s"}).json()["ID"]
+        session = consul.http.put("session/create", {"TTL": "3s", "LockDelay": "0s"}).json()["ID"]
         consul.http.put("kv/lock", data=b"", acquire=session)
         consul.kill()
         consul.start()
