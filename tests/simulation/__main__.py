@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.simulation.run import Schedule, quiet, simulate
+from tests.simulation.run import quiet, simulate
+from tests.simulation.wide import schedule_of
 from tests.simulation.world import Violation
 
 BLOCK = 20
@@ -32,7 +33,7 @@ def main() -> None:
 
 
 def replay(seed: int) -> int:
-    schedule = Schedule(seed)
+    schedule = schedule_of(seed)
     problem = None
     with quiet():
         try:
@@ -72,7 +73,7 @@ def _block(seeds: range) -> tuple[int, list[tuple[int, str]]]:
 def _failures(seeds: range) -> Iterator[tuple[int, str]]:
     for seed in seeds:
         try:
-            simulate(seed)
+            simulate(seed, schedule_of)
         except Violation as violation:
             yield seed, str(violation).splitlines()[0]
 

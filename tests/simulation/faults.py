@@ -146,6 +146,40 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
+def maintain_an_agent(cluster: Cluster, rnd: Random) -> None:
+    """It is announced; then the machine goes away for a while, or it is called off before."""
+    master, world = cluster.master, cluster.world
+    agent = rnd.choice([agent for agent in master.agents.values() if agent.up])
+    if agent.maintenance is not None:
+        return
+    ahead, length = rnd.uniform(5, 60), rnd.uniform(20, 120)
+    master.plan_maintenance(agent, world.now + ahead, world.now + ahead + length)
+    if rnd.random() < 0.3:
+        world.after(rnd.uniform(0, ahead), lambda: master.end_maintenance(agent))
+        return
+
+    def go() -> None:
+        if agent.connected and agent.up and agent.maintenance is not None:
+            master.partition(agent)
+
+    def end() -> None:
+        master.end_maintenance(agent)
+        master.heal(agent)
+
+    world.after(ahead, go)
+    world.after(ahead + length, end)
+
+
+def declare_lost_agents_gone(cluster: Cluster, rnd: Random) -> None:
+    for agent in cluster.master.agents.values():
+        if not agent.up and agent.unreachable:
+            cluster.master.declare_gone(agent)
+
+
+# Of schedules in which users do more than with simple apps.
+MORE_FAULTS: tuple[Fault, ...] = (*FAULTS, maintain_an_agent, maintain_an_agent, declare_lost_agents_gone)
+
+
 def mend_everything(cluster: Cluster) -> None:
     cluster.probe_cut = False
     cluster.ensemble.failure, cluster.ensemble.slowness = None, 0.0
@@ -157,6 +191,7 @@ def mend_everything(cluster: Cluster) -> None:
             node.cut_store(False)
         node.resume(node.life)
     for agent in list(cluster.master.agents.values()):
+        cluster.master.end_maintenance(agent)
         cluster.master.heal(agent)
         for task in agent.tasks.values():
             task.healthy = True

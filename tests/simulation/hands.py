@@ -41,6 +41,7 @@ class SimHand:
             if node.leads_by_right:
                 node.must_be_durable(launch)
             node.world.note(f"{node.name}: launch {launch.instance.id} on {offer.agent.id}")
+            node.launched_at[launch.instance.id] = node.world.now
         for pool in releases:
             instance = node.cluster.ensemble.instance(pool.owner[1]) if pool.owner else None
             if instance is not None and instance.agent.id == offer.agent.id and node.leads_by_right:
@@ -70,8 +71,11 @@ class SimHand:
     def kill(self, task_id: str, agent_id: str | None, grace_seconds: float | None) -> None:
         node = self._node
         node.acted()
-        instance = node.cluster.ensemble.instance(task_id.rpartition(".")[0].rpartition(".")[0])
-        if instance is not None and not instance.leaving:
+        instance_id = task_id.rpartition(".")[0].rpartition(".")[0]
+        instance = node.cluster.ensemble.instance(instance_id)
+        if node.launched_at.get(instance_id) == node.world.now:
+            raise node.world.violated(f"{instance_id} is launched and killed in one batch")
+        if instance is not None and not (instance.leaving or instance.parked) and task_id in _tasks(instance):
             raise node.world.violated(f"{task_id} is killed though it is wanted")
         node.world.note(f"{node.name}: kill {task_id}")
         node.link.call("kill", task_id)
@@ -79,6 +83,11 @@ class SimHand:
     def reconcile(self, tasks: Sequence[tuple[str, str | None]]) -> None:
         self._node.acted()
         self._node.link.call("reconcile", tuple(tasks))
+
+
+def _tasks(instance: Instance) -> list[str]:
+    """Not those of an earlier incarnation."""
+    return [task.id for task in instance.tasks]
 
 
 class SimProbes:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 from framework.decide.advance_deployment import max_capacity, min_healthy
+from framework.decide.rollout import pause
 from framework.engine import records
 from framework.engine.commands import Accepted, Killed
 from framework.engine.errors import NotLeader
@@ -13,6 +15,8 @@ from framework.model.app import App
 from framework.model.deployment import Deployment
 from framework.model.group import Declared
 from framework.model.instance import Condition, Instance
+from framework.model.pod import Pod
+from framework.model.run_spec import RunSpec
 from tests.simulation.ensemble import NodeStore
 from tests.simulation.node import Cluster, Node
 from tests.simulation.world import run_now
@@ -21,6 +25,7 @@ Brief = tuple[int, str] | None  # count and command line of an app; None: not de
 
 
 ANY: Brief = (-1, "anything")
+RESIDENT = "/db"  # ids of apps with persistent volumes begin so
 
 
 @dataclass
@@ -39,8 +44,17 @@ class Ask:
         return self.kind == "kill and scale"
 
 
-def brief(app: object) -> Brief:
-    return (app.instances, app.cmd or "") if isinstance(app, App) else None
+COMMAND = "cmd"  # label of a pod that stands for its command line
+
+
+def brief(spec: object) -> Brief:
+    if isinstance(spec, Pod):
+        return (spec.instances, spec.labels[COMMAND])
+    return (spec.instances, spec.cmd or "") if isinstance(spec, App) else None
+
+
+def spec_in(declared: Declared, spec_id: str) -> RunSpec | None:
+    return declared.apps.get(spec_id) or declared.pods.get(spec_id)
 
 
 class Invariants:
@@ -52,6 +66,8 @@ class Invariants:
         # What users were told is accepted, and what may have been accepted without their being told.
         self.accepted: dict[str, Brief] = {}
         self.possible: dict[str, set[Brief]] = {}
+        self._reverts: dict[str, set[Brief]] = {}  # to what a canary whose instances fail is rolled back by itself
+        self.goes: set[tuple[str, str]] = set()  # that users gave: app and the configuration that goes on
         self._declared: Declared | None = None  # as it was when it was last looked at
         self._author: Engine | None = None  # who wrote last
         self._before: dict[str, dict[str, Instance]] = {app_id: {} for app_id in self._app_ids}
@@ -63,6 +79,7 @@ class Invariants:
         ensemble = self._cluster.ensemble
         written, ensemble.written = ensemble.written, []
         touched: set[str] = set()
+        changed = False
         for author, writes in written:
             self._author = author
             for write in writes:
@@ -70,12 +87,15 @@ class Invariants:
                     touched.add(self._app_of(write.key))
                 elif write.table in (records.DECLARED, records.DEPLOYMENTS):
                     touched.update(self._app_ids)
+                    changed = True
         if self._author is None:
             return
         ledger = self._author.state.ledger
         if answered or ledger.declared is not self._declared:
             self._declared = ledger.declared
             self._check_accepted(ledger.declared)
+        if changed:
+            self._check_rollouts(ledger)
         for app_id in self._app_ids:
             if app_id in touched:
                 self._check_app(app_id, ledger)
@@ -104,13 +124,14 @@ class Invariants:
             expected = ask.expects
             # Some are worked out on what was declared when their turn came.
             if ask.kind == "roll back" and isinstance(answer, Accepted):
-                expected = self._rolled_back(ask, brief(answer.declared.apps.get(ask.app_id)))
+                expected = self._rolled_back(ask, brief(spec_in(answer.declared, ask.app_id)))
             if isinstance(answer, Killed):
                 if answer.deployment is None or ask.app_id not in answer.deployment.changes:
                     continue  # they were gone already, or going
                 expected = brief(answer.deployment.changes[ask.app_id].after)
             self.accepted[ask.app_id] = expected
             self.possible.pop(ask.app_id, None)
+            self._reverts.pop(ask.app_id, None)
         return any_at_all
 
     def _rolled_back(self, ask: Ask, found: Brief) -> Brief:
@@ -128,11 +149,45 @@ class Invariants:
         for ask in self.asks.values():
             self._may_be(ask)
         for app_id in self._app_ids:
-            found = brief(declared.apps.get(app_id))
+            found = brief(spec_in(declared, app_id))
             known = self.accepted.get(app_id)
             possible = self.possible.get(app_id, ())
+            if found != known and found in self._reverts.get(app_id, ()):
+                self.accepted[app_id] = found
+                continue
             if found != known and found not in possible and ANY not in possible:
                 raise self._world.violated(f"{app_id} is declared as {found}, accepted was {known}")
+
+    def _check_rollouts(self, ledger: Ledger) -> None:
+        """What waits for a go waits."""
+        for deployment in ledger.deployments.values():
+            for app_id, rollout in deployment.rollouts.items():
+                progress, after = deployment.progress.get(app_id), deployment.changes[app_id].after
+                self._reverts.setdefault(app_id, set()).add(brief(deployment.changes[app_id].before))
+                if progress is None or not progress.phase or rollout.healthy_seconds is not None:
+                    continue
+                if after is not None and (app_id, after.last_config_change_at) not in self.goes:
+                    raise self._world.violated(f"the new version of {app_id} went on without a go")
+
+    def _check_share(self, app_id: str, instances: dict[str, Instance], before: dict[str, Instance]) -> None:
+        """Of a version that is tried there are never more instances than its share, by our own doing."""
+        assert self._author is not None
+        ledger = self._author.state.ledger
+        for deployment_id in ledger.locks(app_id):
+            deployment = ledger.deployments[deployment_id]
+            rollout, progress = deployment.rollouts.get(app_id), deployment.progress.get(app_id)
+            after = deployment.changes[app_id].after
+            if rollout is None or progress is None or after is None:
+                continue
+            if not any(a.kind == "restart" and a.spec_id == app_id for a in deployment.current_actions):
+                continue
+            if pause(after.instances, after.upgrade_strategy, rollout, progress) is None:
+                continue  # one that cannot be held back, or had its last go
+            share = 1.0 if rollout.blue_green else rollout.shares[progress.phase]
+            most = max(1, ceil(after.instances * share - 1e-9))
+            there = [i.id for i in instances.values() if i.config_version == after.last_config_change_at and _stays(i)]
+            if len(there) > most and not before.keys() >= set(there):
+                raise self._world.violated(f"{app_id} has {len(there)} of a new version that is to have {most}")
 
     # --- instances
 
@@ -143,37 +198,51 @@ class Invariants:
         for instance_id, instance in before.items():
             if instance_id not in instances:
                 self._check_removal(instance)
-        if len(instances) > self._present.get(app_id, 0):
+        live = len(instances)
+        if app_id.startswith(RESIDENT):
+            live -= sum(i.parked for i in instances.values())
+        if live > self._present.get(app_id, 0):
             self._check_capacity(app_id, instances, self._bounds(ledger, app_id))
-        self._present[app_id] = len(instances)
+        self._present[app_id] = live
         ended = [
             i
             for i in instances.values()
-            # One that was ended before was not ok any more.
-            if (old := before.get(i.id)) is not i and old is not None and old.ok and i.leaving
+            # One that was ended before was not ok any more; one that is held serves nobody.
+            if (old := before.get(i.id)) is not i and old is not None and old.ok and i.leaving and not old.held
         ]
-        if ended and app_id in ledger.declared.apps:
+        if ended and spec_in(ledger.declared, app_id) is not None:
             self._check_health(app_id, instances, ended, min(least for least, _ in self._bounds(ledger, app_id)))
+        if ledger.locks(app_id):
+            self._check_share(app_id, instances, before)
 
     def _bounds(self, ledger: Ledger, app_id: str) -> list[tuple[int, int]]:
         """How many are to be healthy and how many there may be, by all that is, was and shall be declared."""
-        return [
+        bounds = [
             (min_healthy(s.instances, s.upgrade_strategy), max_capacity(s.instances, s.upgrade_strategy))
             for s in self._specs(ledger, app_id)
         ]
+        if app_id.startswith(RESIDENT):
+            # Where they meet, one that cannot have another beside it ends first.
+            return [(least - (least == most), most) for least, most in bounds]
+        return bounds
 
     def _check_removal(self, instance: Instance) -> None:
         """Only what has ended, or what its agent was given up with, is forgotten."""
-        task = self._cluster.master.task(instance.tasks[0].id)
-        if task is None or not task.alive:
-            return
-        given_up = self._cluster.master.agents[task.agent_id].given_up_at
-        if given_up is None or self._world.now - given_up > 300:
-            raise self._world.violated(f"{instance.id} runs and was forgotten")
+        master = self._cluster.master
+        for task in (master.task(task.id) for task in instance.tasks):
+            if task is None or not task.alive:
+                continue
+            agent = master.agents[task.agent_id]
+            given_up = agent.given_up_at
+            if agent.unreachable:
+                continue
+            if given_up is None or self._world.now - given_up > 300:
+                raise self._world.violated(f"{instance.id} runs and was forgotten")
 
     def _check_capacity(self, app_id: str, instances: dict[str, Instance], bounds: list[tuple[int, int]]) -> None:
         """`instances` have become more."""
-        present = sum(i.condition is not Condition.UNREACHABLE_INACTIVE for i in instances.values())
+        away = Condition.UNREACHABLE_INACTIVE
+        present = sum(i.condition is not away and not i.parked for i in instances.values())
         most = max((most for _, most in bounds), default=0) + any(least == most for least, most in bounds)
         if present > most and present > self._present.get(app_id, 0):
             raise self._world.violated(f"{app_id} has {present} instances, {most} are allowed")
@@ -188,15 +257,18 @@ class Invariants:
             )
 
     def _is_excused(self, instance: Instance) -> bool:
-        """A user asked for it, or its health check has just failed."""
-        return instance.id in self.user_kills or (instance.checked and instance.healthy is False)
+        """A user asked for it, or its health check has just failed, or one of its tasks has ended."""
+        if instance.id in self.user_kills or (instance.checked and instance.healthy is False):
+            return True
+        tasks = [self._cluster.master.task(task.id) for task in instance.tasks]
+        return not all(task is not None and task.alive for task in tasks)
 
-    def _specs(self, ledger: Ledger, app_id: str) -> list[App]:
+    def _specs(self, ledger: Ledger, app_id: str) -> list[RunSpec]:
         """What is declared of an app, and what its deployment comes from and goes to."""
-        found = [ledger.declared.apps.get(app_id)]
+        found = [spec_in(ledger.declared, app_id)]
         for deployment_id in ledger.locks(app_id):
             change = ledger.deployments[deployment_id].changes[app_id]
-            found += [change.before, change.after]  # type: ignore[list-item]
+            found += [change.before, change.after]
         return [spec for spec in found if spec is not None]
 
     # --- the end
@@ -216,16 +288,21 @@ class Invariants:
         if ledger.deployments:
             return f"deployments do not end: {[_story(d, ledger) for d in ledger.deployments.values()]}"
         for app_id in self._app_ids:
-            app = ledger.declared.apps.get(app_id)
-            wanted = app.instances if app else 0
-            instances = list(ledger.instances_of(app_id))
+            spec = spec_in(ledger.declared, app_id)
+            wanted = spec.instances if spec else 0
+            instances = [i for i in ledger.instances_of(app_id) if not i.parked]
             if len(instances) != wanted or not all(i.ok for i in instances):
                 found = [(i.id, i.condition.value, i.healthy) for i in instances]
                 return f"{app_id} wants {wanted} and has {found}; queue {state.launcher.queue()}"
         alive = {task.id for task in self._cluster.master.live_tasks()}
-        known = {task.id for i in ledger.instances.values() for task in i.tasks}
+        live = (i for i in ledger.instances.values() if not i.parked)
+        known = {task.id for i in live for task in i.tasks if task.mesos_state != "TASK_FINISHED"}
         if alive != known:
             return f"orphans {alive - known}, ghosts {known - alive}"
+        kept = {instance_id for agent in self._cluster.master.agents.values() for instance_id in agent.reserved}
+        bare = {i.id for i in ledger.instances.values() if i.spec_id.startswith(RESIDENT)} - kept
+        if bare:
+            return f"nothing is kept for {bare}"
         return None
 
     def check_end(self) -> None:
@@ -260,6 +337,12 @@ class Invariants:
         tasks = {task.id: i.id for i in ledger.instances.values() for task in i.tasks}
         if tasks != ledger._by_task:
             raise self._world.violated("the index by task is wrong")
+
+
+def _stays(instance: Instance) -> bool:
+    """Nobody is to replace it."""
+    away = instance.leaving or instance.parked or instance.condition is Condition.UNREACHABLE_INACTIVE
+    return not away and not instance.evacuating
 
 
 def _story(deployment: Deployment, ledger: Ledger) -> str:

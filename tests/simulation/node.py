@@ -88,6 +88,7 @@ class Node:
         self.actions_left: int | None = None  # crash after so many further actions
         self.acted_in_all = 0
         self.probing: dict[str, int] = {}
+        self.launched_at: dict[str, float] = {}
         self._running: Coroutine[Any, Any, None] | None = None  # the batch that is under way
         self._woken = False
         self._alarm = float("inf")  # when the next deadline wakes it

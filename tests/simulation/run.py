@@ -6,7 +6,7 @@
 import contextlib
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import accumulate
 
@@ -21,9 +21,12 @@ from framework.model.constraint import Constraint
 from framework.model.group import Declared
 from framework.model.health import HealthCheck
 from framework.model.network import PortDefinition
+from framework.model.pod import Pod
+from framework.model.run_spec import RunSpec
 from framework.model.strategy import UnreachableStrategy, UpgradeStrategy
-from tests.simulation.faults import FAULTS, mend_everything
-from tests.simulation.invariants import Ask, Brief, Invariants, brief
+from framework.model.values import FrozenMap
+from tests.simulation.faults import FAULTS, Fault, mend_everything
+from tests.simulation.invariants import COMMAND, Ask, Brief, Invariants, brief, spec_in
 from tests.simulation.node import Cluster
 from tests.simulation.world import World
 
@@ -32,8 +35,8 @@ CALM = 450.0  # at most so long until everything has come right
 LOOK = 10.0  # so often it is looked whether it has
 APPS = ("/a", "/b", "/group/c", "/group/d")
 # What users ask for, and how often.
-_ASKED = {"create": 4, "scale": 4, "update": 4, "delete": 1, "restart": 1, "kill": 1, "cancel": 2, "kill_and_scale": 1}
-KINDS, WEIGHTS = tuple(_ASKED), tuple(accumulate(_ASKED.values()))
+ASKED = {"create": 4, "scale": 4, "update": 4, "delete": 1, "restart": 1, "kill": 1, "cancel": 2, "kill_and_scale": 1}
+KINDS, WEIGHTS = tuple(ASKED), tuple(accumulate(ASKED.values()))
 SETTINGS = EngineSettings(
     drain_seconds=1.0,
     kill_retry=15.0,
@@ -50,13 +53,16 @@ SETTINGS = EngineSettings(
 class Schedule:
     cluster_class = Cluster
     minutes = MINUTES
+    app_ids = APPS
+    kinds, weights = KINDS, WEIGHTS
+    breaks: tuple[Fault, ...] = FAULTS
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
         self.random = self.world.random
         nodes, agents = self.random.choice([1, 2, 2, 3]), self.random.randint(2, 5)
         self.cluster = self.cluster_class(self.world, nodes=nodes, agents=agents, settings=SETTINGS)
-        self.invariants = Invariants(self.cluster, APPS)
+        self.invariants = Invariants(self.cluster, self.app_ids)
         self.tickets = 0
         self.ledger = Ledger()  # what the user at work sees, …
         self.node = self.cluster.nodes[0]  # … and of whom he asks
@@ -75,6 +81,7 @@ class Schedule:
         end, well = self.world.now + CALM, 0
         # It is to stay well, too.
         while self.world.now < end and well < 3:
+            self.tidy()
             self.world.run(LOOK, self.invariants.check)
             well = 0 if self.invariants.open_question() else well + 1
         self.invariants.check_end()
@@ -89,7 +96,10 @@ class Schedule:
 
     def fault(self) -> None:
         if self.random.random() <= self.faults / 2:
-            self.random.choice(FAULTS)(self.cluster, self.random)
+            self.random.choice(self.breaks)(self.cluster, self.random)
+
+    def tidy(self) -> None:
+        """What users do when all is calm, for what waits for them."""
 
     # --- users
 
@@ -102,8 +112,8 @@ class Schedule:
         self.node = node = self.random.choice(nodes)
         assert node.engine is not None
         self.ledger = node.engine.state.ledger
-        app_id = self.random.choice(APPS)
-        kind = self.random.choices(KINDS, cum_weights=WEIGHTS)[0]
+        app_id = self.random.choice(self.app_ids)
+        kind = self.random.choices(self.kinds, cum_weights=self.weights)[0]
         self.tickets += 1
         command: Command | None = getattr(self, "_" + kind)(app_id)
         if command is not None:
@@ -114,11 +124,22 @@ class Schedule:
         self.world.note(f"user: {kind} {app_id} -> {expects}")
 
     def _create(self, app_id: str) -> Declare | None:
-        if app_id in self.ledger.declared.apps:
+        if self.ledger.declared_spec(app_id) is not None:
             return None
+        spec = self._new(app_id)
+        self._expect("create", app_id, brief(spec))
+
+        def edit(declared: Declared) -> Change:
+            if spec_in(declared, app_id) is not None:
+                raise KeyError(app_id)
+            return change_of(app_id, spec)
+
+        return Declare(edit, force=self.random.random() < 0.5)
+
+    def _new(self, app_id: str) -> RunSpec:
         rnd = self.random
         checks = (HealthCheck("TCP", port_index=0, grace_period_seconds=5, interval_seconds=rnd.choice([5, 10])),)
-        app = App(
+        return App(
             app_id,
             cmd=f"run {self.tickets}",
             cpus=0.2,
@@ -131,27 +152,19 @@ class Schedule:
             unreachable_strategy=rnd.choice([UnreachableStrategy(), UnreachableStrategy(30, 120)]),
             max_launch_delay_seconds=20,
         )
-        self._expect("create", app_id, brief(app))
-
-        def edit(declared: Declared) -> Change:
-            if app_id in declared.apps:
-                raise KeyError(app_id)
-            return Change(apps={app_id: app})
-
-        return Declare(edit, force=rnd.random() < 0.5)
 
     def _edit(self, app_id: str, kind: str, **fields: object) -> Declare | None:
-        known = self.ledger.declared.apps.get(app_id)
+        known = self.ledger.declared_spec(app_id)
         if known is None:
             return None
         force = self.random.random() < 0.5
-        changed = replace(known, **fields)  # type: ignore[arg-type]
+        changed = changed_to(known, fields)
         self._expect(kind, app_id, brief(changed))
 
         def edit(declared: Declared) -> Change:
-            if declared.apps.get(app_id) is not known:
+            if spec_in(declared, app_id) is not known:
                 raise KeyError(app_id)
-            return Change(apps={app_id: changed}, restart=frozenset({app_id} if kind == "restart" else ()))
+            return change_of(app_id, changed, restart=kind == "restart")
 
         return Declare(edit, force=force)
 
@@ -168,13 +181,13 @@ class Schedule:
         return self._edit(app_id, "restart")
 
     def _delete(self, app_id: str) -> Declare | None:
-        if app_id not in self.ledger.declared.apps:
+        if self.ledger.declared_spec(app_id) is None:
             return None
         self._expect("delete", app_id, None)
-        return Declare(lambda declared: Change(apps={app_id: None}), force=True)
+        return Declare(lambda declared: change_of(app_id, None), force=True)
 
     def _victims(self, app_id: str) -> tuple[str, ...]:
-        ids = [i.id for i in self.ledger.instances_of(app_id) if not i.leaving]
+        ids = [i.id for i in self.ledger.instances_of(app_id) if not (i.leaving or i.parked)]
         return tuple(self.random.sample(ids, min(len(ids), self.random.randint(1, 2))))
 
     def _kill(self, app_id: str) -> KillInstances:
@@ -185,11 +198,11 @@ class Schedule:
 
     def _kill_and_scale(self, app_id: str) -> KillInstances | None:
         victims = self._victims(app_id)
-        known = self.ledger.declared.apps.get(app_id)
+        known = brief(self.ledger.declared_spec(app_id))
         if not victims or known is None:
             return None
         self.invariants.user_kills.update(victims)
-        self._expect("kill and scale", app_id, (max(0, known.instances - len(victims)), known.cmd or ""))
+        self._expect("kill and scale", app_id, (max(0, known[0] - len(victims)), known[1]))
         return KillInstances(victims, scale=True, force=True)
 
     def _cancel(self, app_id: str) -> CancelDeployment | None:
@@ -201,6 +214,25 @@ class Schedule:
             self._expect("roll back", app_id, brief(self.ledger.deployments[locks[0]].changes[app_id].before))
         self.world.note(f"user: cancel {locks[0]} force={force}")
         return CancelDeployment(locks[0], force=force)
+
+
+def change_of(spec_id: str, spec: RunSpec | None, *, restart: bool = False) -> Change:
+    again = frozenset({spec_id} if restart else ())
+    if is_pod(spec_id):
+        return Change(pods={spec_id: spec}, restart=again)  # type: ignore[dict-item]
+    return Change(apps={spec_id: spec}, restart=again)  # type: ignore[dict-item]
+
+
+def is_pod(spec_id: str) -> bool:
+    return spec_id.startswith("/pod")
+
+
+def changed_to(spec: RunSpec, fields: Mapping[str, object]) -> RunSpec:
+    """A pod's command is its label."""
+    if isinstance(spec, Pod) and "cmd" in fields:
+        fields = {**fields, "labels": FrozenMap({**spec.labels, COMMAND: fields["cmd"]})}
+        del fields["cmd"]
+    return replace(spec, **fields)  # type: ignore[arg-type]
 
 
 def simulate(seed: int, schedule: Callable[[int], Schedule] = Schedule) -> Schedule:

@@ -1,6 +1,6 @@
 """Many schedules of the simulated framework, seeds that once failed, and a crash at every single point.
 
-DROMOS_SCHEDULES says how many schedules are run (default 800), in blocks that go to different processes.
+DROMOS_SCHEDULES says how many schedules are run (default 2000), in blocks that go to different processes.
 """
 
 import os
@@ -12,9 +12,10 @@ from framework.engine.state import State
 from framework.model.app import App
 from tests.simulation.link import IN_ORDER
 from tests.simulation.run import Schedule, quiet, simulate
+from tests.simulation.wide import FIRST, schedule_of
 from tests.simulation.world import Violation
 
-SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "800"))
+SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "2000"))
 BLOCK = 50
 
 
@@ -49,20 +50,21 @@ ONCE_FAILED = {
 
 @pytest.mark.parametrize("first", range(0, SCHEDULES, BLOCK))
 def test_the_invariants_hold_in_every_schedule(first: int) -> None:
-    for seed in range(1_000_000 + first, 1_000_000 + min(first + BLOCK, SCHEDULES)):
-        simulate(seed)
+    for seed in range(FIRST + first, FIRST + min(first + BLOCK, SCHEDULES)):
+        simulate(seed, schedule_of)
 
 
 @pytest.mark.parametrize("seed", ONCE_FAILED)
 def test_a_schedule_that_once_failed_holds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    simulate(seed)
+    simulate(seed, schedule_of)
     ONCE_FAILED[seed](monkeypatch)
     with pytest.raises(Violation):
-        simulate(seed)
+        simulate(seed, schedule_of)
 
 
-def test_a_seed_replays_to_the_letter() -> None:
-    first, second = simulate(4711), simulate(4711)
+@pytest.mark.parametrize("seed", [4711, FIRST + 4711])
+def test_a_seed_replays_to_the_letter(seed: int) -> None:
+    first, second = simulate(seed, schedule_of), simulate(seed, schedule_of)
     assert first.world.log == second.world.log
     assert len(first.world.log) > 100
 
