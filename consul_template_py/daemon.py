@@ -20,7 +20,6 @@ from consul_template_py.commands import Command
 from consul_template_py.config import Config, load, merge
 from consul_template_py.errors import ConfigError, TemplateError
 from consul_template_py.files import read_if_there
-from consul_template_py.gotemplate.convert import convert as go_convert
 from consul_template_py.runner import Runner, child_environment
 from consul_template_py.status import RunnerHealth, status_route
 from consul_template_py.unit import Engines, Unit, make_units
@@ -91,6 +90,8 @@ def command(
 @click.option("--right-delimiter", default="}}", show_default=True)
 def convert(source: Path, output: Path | None, left_delimiter: str, right_delimiter: str) -> None:
     """Writes the Jinja2 equivalent of a Go template (.ctmpl)."""
+    from consul_template_py.gotemplate.convert import convert as go_convert  # which no daemon needs
+
     try:
         text = source.read_text("utf-8", "surrogateescape")
         made = go_convert(text, str(source), left=left_delimiter, right=right_delimiter)

@@ -30,7 +30,6 @@ from registrator.naming import Naming
 from registrator.observe import Observer
 from registrator.settings import RegistratorSettings, consul_of_registry
 from registrator.sources.base import Source
-from registrator.sources.docker import DockerSource
 from registrator.sources.framework import FrameworkSource
 from registrator.sources.mesos import MesosSource
 from registrator.sources.mesos_agent import MesosAgentSource
@@ -154,6 +153,9 @@ def sources_of(settings: RegistratorSettings, consul: Consul) -> Iterator[Source
         )
 
     if "docker" in settings.used_sources:
+        # Its library costs time and memory that only those who use it are to pay.
+        from registrator.sources.docker import DockerSource
+
         yield DockerSource(
             settings.docker_host,
             all_containers=settings.all_containers,
