@@ -111,6 +111,7 @@ class VaultConfig(_Model):
     transport: TransportConfig = TransportConfig()
     default_lease_duration: Seconds = Field(default=300.0, gt=0)
     lease_renewal_threshold: float = Field(default=0.9, gt=0, le=1)
+    grace: Seconds = Field(default=0.0, ge=0, description="read and not used, as in consul-template since 0.20")
 
 
 class ZookeeperConfig(_Model):

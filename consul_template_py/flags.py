@@ -55,6 +55,7 @@ _VALUES: list[tuple[str, tuple[str, ...], str]] = [
         ("vault", "transport", "max_idle_conns_per_host"),
         "connections kept without a request on them",
     ),
+    ("vault-grace", ("vault", "grace"), "read and not used, as in consul-template since 0.20"),
     (
         "vault-default-lease-duration",
         ("vault", "default_lease_duration"),

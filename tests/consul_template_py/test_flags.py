@@ -73,6 +73,7 @@ TABLE: list[tuple[str, str, Any]] = [
     ("-vault-transport-tls-handshake-timeout 3s", "vault.transport.tls_handshake_timeout", 3.0),
     ("-vault-transport-max-idle-conns-per-host 4", "vault.transport.max_idle_conns_per_host", 4),
     ("-vault-transport-disable-keep-alives", "vault.transport.disable_keep_alives", True),
+    ("-vault-grace 15s", "vault.grace", 15.0),
     ("-vault-default-lease-duration 90s", "vault.default_lease_duration", 90.0),
     ("-vault-lease-renewal-threshold 0.5", "vault.lease_renewal_threshold", 0.5),
     ("-consul-ssl-verify=false", "consul.ssl.verify", False),

@@ -21,10 +21,11 @@ import pytest
 from consul_template_py import commands
 from consul_template_py.child import Child
 from consul_template_py.commands import ChildEnvironment, Command
-from consul_template_py.config import Config, SyslogConfig
+from consul_template_py.config import Config, SyslogConfig, load
 from consul_template_py.errors import ConfigError, GivenUpError, TargetError, TemplateError
 from consul_template_py.log_outputs import syslog_handler
 from consul_template_py.query import KeyQuery, NodesQuery
+from consul_template_py.quiescence import Wait
 from consul_template_py.runner import Runner, consul_settings
 from consul_template_py.sources.consul import ConsulSettings, ConsulSource
 from consul_template_py.watch import Watcher
@@ -303,6 +304,70 @@ def test_parse_only_may_stand_in_the_configuration(tmp_path: Path) -> None:
         [*PROGRAM, "-config", str(tmp_path), "-log-level", "WARN"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0 and done.stdout == "1 templates can be used\n"
+
+
+CONSUL_TEMPLATES_OWN = """
+reload_signal: SIGHUP
+kill_signal: SIGINT
+max_stale: 10m
+block_query_wait: 60s
+log_level: warn
+pid_file: /path/to/pid
+wait: {min: 5s, max: 10s}
+consul:
+  address: 127.0.0.1:8500
+  token: abcd1234
+  auth: {enabled: true, username: test, password: test}
+  retry: {enabled: true, attempts: 12, backoff: 250ms, max_backoff: 1m}
+  ssl: {enabled: true, verify: false, cert: /c, key: /k, ca_cert: /a, ca_path: path/, server_name: my-server.com}
+  transport:
+    {dial_keep_alive: 5s, dial_timeout: 5s, disable_keep_alives: false, max_idle_conns_per_host: 5, tls_handshake_timeout: 5s}
+vault:
+  address: https://vault.service.consul:8200
+  grace: 5m
+  token: abcd1234
+  vault_agent_token_file: /path/to/token
+  unwrap_token: true
+  renew_token: true
+  retry: {attempts: 5}
+  ssl: {enabled: true, verify: true}
+  transport: {dial_timeout: 5s}
+syslog: {enabled: true, facility: LOCAL5}
+deduplicate: {enabled: true, prefix: consul-template/dedup/}
+exec:
+  command: /usr/bin/app
+  splay: 5s
+  env: {pristine: false, custom: [PATH=$PATH:/etc/myapp/bin], whitelist: [CONSUL_*], blacklist: [VAULT_*]}
+  reload_signal: ""
+  kill_signal: SIGINT
+  kill_timeout: 2s
+template:
+  source: /path/on/disk/to/template.ctmpl
+  destination: /path/on/disk/where/template/will/render.txt
+  create_dest_dirs: true
+  command: restart service foo
+  command_timeout: 60s
+  error_on_missing_key: false
+  perms: 0600
+  backup: true
+  left_delimiter: "{{"
+  right_delimiter: "}}"
+  wait: {min: 2s, max: 10s}
+"""
+
+
+def test_a_configuration_of_consul_template_is_read_by_its_own_names(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONSUL_TEMPLATES_OWN)
+    config = load([tmp_path / "c.yaml"], {}, {})
+    (template,) = config.template
+    assert (config.wait, template.wait, template.perms, template.command_timeout) == (
+        Wait(5, 10),
+        Wait(2, 10),
+        0o600,
+        60.0,
+    )
+    assert (config.exec.env.allowlist, config.exec.env.denylist) == (["CONSUL_*"], ["VAULT_*"])
+    assert (config.max_stale, config.consul.retry.max_backoff, config.exec.kill_timeout) == (600.0, 60.0, 2.0)
 
 
 def test_what_is_not_enabled_is_not_used() -> None:
