@@ -95,13 +95,14 @@ class SimProbes:
 
     def __init__(self, node: "Node") -> None:
         self._node = node
+        self._turns = 0
 
     def start(self, instance: Instance, spec: RunSpec, readiness: bool) -> None:
         node, world = self._node, self._node.world
         node.acted()
         assert isinstance(spec, App), "of pods the agents probe"
-        turn = node.probing.get(instance.id, 0) + 1
-        node.probing[instance.id] = turn
+        self._turns += 1
+        turn = node.probing[instance.id] = self._turns
         life, task_id, master = node.life, instance.tasks[0].id, node.cluster.master
         for index, check in enumerate(spec.health_checks):
 

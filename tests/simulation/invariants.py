@@ -66,6 +66,7 @@ class Invariants:
         # What users were told is accepted, and what may have been accepted without their being told.
         self.accepted: dict[str, Brief] = {}
         self.possible: dict[str, set[Brief]] = {}
+        self._versions: dict[str, str] = {}  # of what was accepted last
         self._reverts: dict[str, set[Brief]] = {}  # to what a canary whose instances fail is rolled back by itself
         self.goes: set[tuple[str, str]] = set()  # that users gave: app and the configuration that goes on
         self._declared: Declared | None = None  # as it was when it was last looked at
@@ -120,6 +121,10 @@ class Invariants:
                 )  # its leader may have been deposed by a write of which it is not known whether it was kept
             if isinstance(answer, Exception):
                 continue
+            version = _version(answer)
+            if version and version < self._versions.get(ask.app_id, ""):
+                continue  # of a leader that was stopped between its commit and its answer; others have been accepted since
+            self._versions[ask.app_id] = max(version, self._versions.get(ask.app_id, ""))
             self._world.note(f"accepted: {ask.kind} {ask.app_id}")
             expected = ask.expects
             # Some are worked out on what was declared when their turn came.
@@ -337,6 +342,12 @@ class Invariants:
         tasks = {task.id: i.id for i in ledger.instances.values() for task in i.tasks}
         if tasks != ledger._by_task:
             raise self._world.violated("the index by task is wrong")
+
+
+def _version(answer: object) -> str:
+    if isinstance(answer, Killed):
+        return answer.deployment.version if answer.deployment else ""
+    return answer.version if isinstance(answer, Accepted) else ""
 
 
 def _stays(instance: Instance) -> bool:

@@ -4,12 +4,18 @@ DROMOS_SCHEDULES says how many schedules are run (default 2000), in blocks that 
 """
 
 import os
+from dataclasses import replace
 
 import pytest
 
+from framework.decide.advance_deployment import Census, Orders
+from framework.decide.rollout import Pause
+from framework.engine import deploying, observing
 from framework.engine.actions import Action
+from framework.engine.evacuating import Evacuator
 from framework.engine.state import State
 from framework.model.app import App
+from framework.model.run_spec import RunSpec
 from tests.simulation.link import IN_ORDER
 from tests.simulation.run import Schedule, quiet, simulate
 from tests.simulation.wide import FIRST, schedule_of
@@ -37,6 +43,29 @@ def _forgets_its_id(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(State, "undo", forgetful)
 
 
+def _believes_that_a_finished_task_is_gone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(observing, "_ENDED", frozenset())
+
+
+def _gives_the_one_instance_more_twice(patch: pytest.MonkeyPatch) -> None:
+    relieved = Evacuator.relieved
+
+    def twice(self: Evacuator, spec: RunSpec, census: Census, moving: int, restarting: object) -> Census:
+        return relieved(self, spec, census, moving)
+
+    patch.setattr(Evacuator, "relieved", twice)
+
+
+def _ends_a_surplus_at_once(patch: pytest.MonkeyPatch) -> None:
+    held = deploying.held
+
+    def at_once(orders: Orders, here: Pause, census: Census, room: int) -> Orders:
+        surplus = max(orders.kill_new, census.new.staying - here.new)
+        return replace(held(orders, here, census, room), kill_new=surplus)
+
+    patch.setattr(deploying, "held", at_once)
+
+
 # Seeds that found something, with what takes its mend back: that they fail with it shows that they still mean what they meant.
 ONCE_FAILED = {
     # A deposed leader subscribed again, took the tasks that the next one had launched for strangers, and killed them.
@@ -45,6 +74,12 @@ ONCE_FAILED = {
     33: _questions_overtake_launches,
     # The store failed just as the master gave the framework its id, which was then never kept.
     462: _forgets_its_id,
+    # The master, asked for a pod's finished container, called it gone, and the whole pod was forgotten.
+    1_000_015: _believes_that_a_finished_task_is_gone,
+    # A restart and maintenance each took one instance more than is allowed.
+    1_000_061: _gives_the_one_instance_more_twice,
+    # A canary was scaled down; those that its share then had too many of went before there were enough others.
+    1_000_133: _ends_a_surplus_at_once,
 }
 
 
