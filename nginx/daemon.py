@@ -36,6 +36,7 @@ from nginx.standby import Switchboard
 from nginx.targets.base import Proxy
 from nginx.targets.haproxy import Haproxy
 from nginx.targets.nginx import Nginx
+from nginx.targets.with_udp import WithUdp, beside, can_be_beside
 from nginx.traffic import Traffic
 
 
@@ -66,6 +67,7 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     proxy = proxy_of(settings, layout)
     switchboard = Switchboard(layout.switches)
     switchboard.load()
+    log_files = (*layout.log_files, Layout(process.beside(layout.root)).error_log)
     edge = Edge(
         proxy,
         policy_of(settings, layout),
@@ -76,7 +78,7 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         guard=Guard(max_drop_percent=settings.guard_drop, hold_down=settings.guard_hold),
         guard_from=settings.guard_from,
         ports=Ports(settings.host, proxy.pids),
-        chores=[Rotation(layout.log_files, settings.log_bytes, settings.log_files, proxy.reopen_logs)],
+        chores=[Rotation(log_files, settings.log_bytes, settings.log_files, proxy.reopen_logs)],
     )
     if settings.tls_port:
         edge.chores.append(Watch(layout.certificates, edge.take))
@@ -133,7 +135,11 @@ def proxy_of(settings: EdgeSettings, layout: Layout) -> Proxy:
     )
     if settings.target == "haproxy":
         program = haproxy_process.find_program(settings.haproxy_program)
-        return Haproxy(HaproxySurroundings(layout, listen, tuning), program)
+        haproxy = Haproxy(HaproxySurroundings(layout, listen, tuning), program)
+        if not can_be_beside(settings.nginx_program):
+            return haproxy
+        udp = beside(layout, listen, tuning, settings.nginx_program)
+        return WithUdp(haproxy, udp, process.beside(layout.root))
     lua = settings.target == "nginx-lua"
     surroundings = Surroundings(layout, listen, tuning, lua, modules=process.modules_directory())
     program = process.find_program(settings.nginx_program, lua=lua)
@@ -141,6 +147,7 @@ def proxy_of(settings: EdgeSettings, layout: Layout) -> Proxy:
 
 
 def policy_of(settings: EdgeSettings, layout: Layout) -> Policy:
+    haproxy_alone = settings.target == "haproxy" and not can_be_beside(settings.nginx_program)
     found = [path.name for path in layout.authorities.iterdir()] if layout.authorities.is_dir() else []
     return Policy(
         groups=frozenset(settings.groups),
@@ -148,7 +155,7 @@ def policy_of(settings: EdgeSettings, layout: Layout) -> Policy:
         stream_ports=settings.stream_range,
         authorities=frozenset(found),
         one_authority=settings.target == "haproxy",
-        unsupported=UNSUPPORTED if settings.target == "haproxy" else frozenset(),
+        unsupported=UNSUPPORTED if haproxy_alone else {},
         stand_ins={"haproxy": STAND_INS, "nginx": PLAIN_STAND_INS}.get(settings.target, {}),
     )
 

@@ -3,7 +3,8 @@
 A backend per service; hosts and paths are looked up in maps, by the longest prefix of `host/path/`, so that `/apple` is not `/app`.
 Servers are named by their address. They are in the text so that a start has them, and are no part of what makes a reload necessary.
 
-HAProxy has no EWMA and no UDP: see STAND_INS and UNSUPPORTED. It mirrors by Lua (lua/haproxy_mirror.lua).
+HAProxy has no EWMA and no UDP: see STAND_INS and UNSUPPORTED (targets/with_udp.py has an Nginx do the latter). It mirrors by Lua
+(lua/haproxy_mirror.lua).
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from nginx import syntax
 from nginx.layout import LUA, Layout, Listen, Tuning, listen_address
 from nginx.model import Canary, Endpoint, Model, Options, Route, Service, StreamRoute
 
-UNSUPPORTED = frozenset({"udp"})
+UNSUPPORTED = {"udp": "HAProxy knows no udp: install nginx and libnginx-mod-stream, which do it beside HAProxy"}
 STAND_INS = {
     "BALANCE=ewma": "HAProxy measures no latency: the endpoint with the fewest connections",
     "SEND_TIMEOUT": "HAProxy has one timeout for both directions: READ_TIMEOUT",

@@ -104,7 +104,7 @@ def check(layout: Layout, program: str, config: Path) -> None:
 def start(layout: Layout, program: str) -> Master:
     """Starts Nginx with its configuration file. Raises ProxyFailedError with what it says."""
     end_orphans(layout)
-    for socket in (layout.control, layout.unavailable):
+    for socket in layout.control.parent.glob("*.sock"):
         socket.unlink(missing_ok=True)  # left behind by a master that was killed, it would be "in use" for ever
     done = _run(layout, program, layout.config)
     if done.returncode != 0:
@@ -150,6 +150,8 @@ def stop(state_dir: Path, *, grace: float = 5.0) -> bool:
     Whether there was one. Used by `dromos down`; needs nothing but the directory.
     """
     layout = Layout(state_dir.expanduser().absolute())
+    if beside(layout.root).is_dir():
+        stop(beside(layout.root), grace=grace)
     master = running(layout)
     if master is not None:
         with contextlib.suppress(ProxyFailedError):
@@ -160,6 +162,11 @@ def stop(state_dir: Path, *, grace: float = 5.0) -> bool:
     for path in (layout.pid, layout.control, layout.unavailable):
         path.unlink(missing_ok=True)
     return found or master is not None
+
+
+def beside(state_dir: Path) -> Path:
+    """The directory of the Nginx that does for another proxy what that cannot."""
+    return state_dir / "udp"
 
 
 def end_orphans(layout: Layout) -> None:

@@ -34,7 +34,7 @@ class Policy:
 
     `stream_ports`: the range of TCP and UDP ports that labels may open. `addresses`: host name -> IP address, as resolved.
     `authorities`: the files of certificate authorities that there are for CLIENT_CA. `one_authority`: the chosen proxy has the same for
-    all hosts. `unsupported`: protocols, and keys of labels, that it does not know. `stand_ins`: what it does instead of
+    all hosts. `unsupported`: protocols that it does not know, and why. `stand_ins`: what it does instead of
     what it cannot, by `KEY` or `KEY=value`. `taken`: ports that cannot be had, and why.
     """
 
@@ -44,7 +44,7 @@ class Policy:
     addresses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     authorities: frozenset[str] = frozenset()
     one_authority: bool = False
-    unsupported: frozenset[str] = frozenset()
+    unsupported: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     stand_ins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     taken: Mapping[Claim, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -438,7 +438,7 @@ def _wishes(name: str, app: str, index: int, wanted: Options, policy: Policy, re
     if wanted.canary is not None:
         return []
     if wanted.protocol in policy.unsupported:
-        refusals.append(Refusal(name, "PROTOCOL", f"the chosen proxy does not know {wanted.protocol}"))
+        refusals.append(Refusal(name, "PROTOCOL", policy.unsupported[wanted.protocol]))
         return []
     if wanted.protocol in ("tcp", "udp"):
         least, most = policy.stream_ports

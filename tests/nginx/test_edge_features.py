@@ -476,7 +476,7 @@ async def test_plain_http_is_sent_to_https(edge: Rig) -> None:
 @with_targets(ALL)
 async def test_tcp_goes_through_and_follows_its_endpoints(edge: Rig) -> None:
     port = free_port()
-    edge.policy = type(edge.policy)(stream_ports=(port, port), unsupported=edge.policy.unsupported)
+    edge.policy = type(edge.policy)(stream_ports=(port, port))
     labels = {"DROMOS_EDGE_PROTOCOL": "tcp", "DROMOS_EDGE_PORT": str(port)}
 
     async def asked() -> str:
@@ -494,7 +494,7 @@ async def test_tcp_goes_through_and_follows_its_endpoints(edge: Rig) -> None:
         await eventually_async(follows)
 
 
-@with_targets(["nginx-lua", "nginx"])
+@with_targets(ALL)
 async def test_udp_goes_through(edge: Rig) -> None:
     port = free_udp_port()
     edge.policy = type(edge.policy)(stream_ports=(port, port))

@@ -10,7 +10,7 @@ import requests
 
 from consul_template_py.apply import Applied, apply
 from nginx import certificates, haproxy_process, process
-from nginx.haproxy_conf import UNSUPPORTED, HaproxySurroundings
+from nginx.haproxy_conf import HaproxySurroundings
 from nginx.layout import Layout, Listen, Tuning
 from nginx.model import Instance, Model
 from nginx.nginx_conf import Surroundings
@@ -19,6 +19,7 @@ from nginx.table import table_of
 from nginx.targets.base import Proxy
 from nginx.targets.haproxy import Haproxy
 from nginx.targets.nginx import Nginx
+from nginx.targets.with_udp import WithUdp, beside
 from tests.support.backends import Backend
 from tests.support.processes import free_port
 
@@ -111,12 +112,12 @@ async def rig(
     lua = target == "nginx-lua"
     proxy: Proxy
     if target == "haproxy":
-        proxy = Haproxy(HaproxySurroundings(layout, listen, tuning), haproxy_process.find_program())
+        haproxy = Haproxy(HaproxySurroundings(layout, listen, tuning), haproxy_process.find_program())
+        proxy = WithUdp(haproxy, beside(layout, listen, tuning, "nginx"), process.beside(layout.root))
     else:
         around = Surroundings(layout, listen, tuning, lua)
         proxy = Nginx(around, process.find_program(), soft_close=soft_close)
     policy = Policy(
-        unsupported=UNSUPPORTED if target == "haproxy" else frozenset(),
         one_authority=target == "haproxy",
         authorities=frozenset(path.name for path in layout.authorities.glob("*"))
         if layout.authorities.is_dir()
