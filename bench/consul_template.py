@@ -3,7 +3,8 @@
 `python -m bench.consul_template [--services N …] [--changes N] [--interval SECONDS] [--embedded]`
 
 The Consul is a real 1.8.7 dev agent unless `--embedded`. A change is the port of one instance; its time runs from the moment before the
-request is sent to the rename that puts the new file in place. CPU is the daemon's own, from the kernel's scheduler statistics.
+request is sent to the rename that puts the new file in place. CPU is the daemon's own, from the kernel's scheduler statistics. Disk is
+what a file of the same size takes to be written and fsynced on the same disk, just before each change: the part that is not the daemon's.
 """
 
 import argparse
@@ -45,6 +46,7 @@ class Result:
     services: int
     first: float  # seconds to the first file
     latencies: list[float]  # seconds
+    disk: list[float]  # seconds
     cpu: float  # seconds a change
     memory: int  # KiB, resident
     peak: int
@@ -115,11 +117,12 @@ def _put(consul: ConsulServer, number: int, instance: int, port: int) -> None:
 def _changes(consul: ConsulServer, pid: int, out: Path, first: float, count: int, given: argparse.Namespace) -> Result:
     watch = _Renames(out.parent)
     choice = random.Random(1)
-    latencies = []
+    latencies, disk = [], []
     cpu_before = _cpu(pid)
     for change in range(given.changes):
         port = 30000 + change
         number, instance = choice.randrange(count), choice.randrange(INSTANCES)
+        disk.append(_write(out.parent.parent / "probe", out.read_bytes()))
         began = time.perf_counter()
         _put(consul, number, instance, port)
         while True:
@@ -130,7 +133,19 @@ def _changes(consul: ConsulServer, pid: int, out: Path, first: float, count: int
         time.sleep(max(0.0, given.interval - (time.perf_counter() - began)))
     cpu = (_cpu(pid) - cpu_before) / given.changes
     memory, peak = (_status(pid, name) for name in ("VmRSS", "VmHWM"))
-    return Result(count, first, latencies, cpu, memory, peak, out.stat().st_size)
+    return Result(count, first, latencies, disk, cpu, memory, peak, out.stat().st_size)
+
+
+def _write(path: Path, content: bytes) -> float:
+    """Seconds that a file takes to be on the disk and in its place."""
+    began = time.perf_counter()
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    return time.perf_counter() - began
 
 
 class _Renames:
@@ -175,6 +190,8 @@ def _show(results: list[Result]) -> None:
         "p90 ms",
         "p99 ms",
         "max ms",
+        "disk p50",
+        "disk max",
         "CPU ms/change",
         "MB",
         "peak MB",
@@ -194,6 +211,8 @@ def _show(results: list[Result]) -> None:
             at(0.9),
             at(0.99),
             f"{ordered[-1] * 1000:.1f}",
+            f"{statistics.median(result.disk) * 1000:.1f}",
+            f"{max(result.disk) * 1000:.1f}",
             f"{result.cpu * 1000:.1f}",
             f"{result.memory / 1024:.0f}",
             f"{result.peak / 1024:.0f}",
