@@ -176,6 +176,8 @@ def _explain(response: requests.Response) -> str:
         )
     elif details:
         text += f": {details}"
+    if response.status_code == 409 and "force=true" in text:
+        text = text.partition(" Override with")[0] + " --force takes their place."
     if isinstance(body.get("deployments"), list):
         text += " (" + ", ".join(str(item.get("id")) for item in body["deployments"]) + ")"
     return text

@@ -97,6 +97,10 @@ def scale(context: Context, app: str, instances: int, force: bool, wait: bool, t
         body = {**target.definition, "scaling": {**target.definition["scaling"], "instances": instances}}
     else:
         body = {"instances": instances}
+    labels = target.definition.get("labels") or {}
+    if instances and any(key.startswith("DROMOS_AUTOSCALE_") for key in labels):
+        note = f"{target.id} is autoscaled by its labels: the autoscaler goes on from {instances}, within its bounds; 0 suspends it"
+        click.echo(note, err=True)
     _change(context, target, body, force, wait, timeout, f"scaled to {instances}")
 
 

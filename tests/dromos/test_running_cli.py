@@ -175,10 +175,12 @@ def test_a_version_that_waits_for_its_go_is_sent_on_or_back(cli: Cli, framework:
 
 
 def test_scale_and_restart_are_followed(cli: Cli, framework: Framework):
-    cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/moves", **SLEEP}))
+    labels = {"DROMOS_AUTOSCALE_TARGET": "20"}
+    cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/moves", **SLEEP, "labels": labels}))
     first = framework.tasks("/moves")[0]["id"]
     done = cli("--json", "scale", "/moves", "2", "--wait")
     assert done.json["apps"] == ["/moves"] and "/moves 2/2" in done.err
+    assert done.err.startswith("/moves is autoscaled by its labels: the autoscaler goes on from 2")
     cli("restart", "/moves", "--wait")
     assert first not in {task["id"] for task in framework.tasks("/moves")}
     assert len(cli("--json", "tasks", "/moves").json) == 2
@@ -194,7 +196,8 @@ def test_a_deployment_that_cannot_end_is_exit_code_4_and_says_why(cli: Cli):
     assert why in cli("queue").out
     waiting = cli("--json", "queue", "/huge").json
     assert len(waiting) == 1 and why in waiting[0]["why"]
-    assert "App is locked" in cli("deploy", "-", code=1, stdin=huge.replace("1000", "1")).err
+    locked = cli("deploy", "-", code=1, stdin=huge.replace("1000", "1")).err
+    assert "App is locked by one or more deployments. --force takes their place. (" in locked
     assert cli("--json", "deployments").json[0]["affectedApps"] == ["/huge"]
     cli("destroy", "/huge", "--wait")
 
