@@ -105,7 +105,8 @@ def flag(name: str) -> str:
 
 
 def _option(cls: type[Settings], name: str, field: FieldInfo) -> Callable[[Command], Command]:
-    shown = "" if field.default is None or field.is_required() else f"  [default: {_show(field)}]"
+    default = _show(field)
+    shown = f"  [default: {default}]" if default else ""
     text = f"{field.description or ''}{shown}  [{cls.variable(name)}]"
     if field.annotation is bool:
         return click.option(f"{flag(name)}/--no-{flag(name)[2:]}", name, default=None, help=text)
@@ -114,8 +115,12 @@ def _option(cls: type[Settings], name: str, field: FieldInfo) -> Callable[[Comma
     return click.option(flag(name), name, default=None, metavar="VALUE", help=text)
 
 
-def _show(field: FieldInfo) -> object:
-    return field.get_default(call_default_factory=True)
+def _show(field: FieldInfo) -> str:
+    """The default as it would be given; "" where there is none, or an empty one."""
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    if default is None or isinstance(default, SecretStr):
+        return ""
+    return ",".join(map(str, default)) if isinstance(default, list | tuple | set | frozenset) else str(default)
 
 
 def _is_list(field: FieldInfo) -> bool:

@@ -19,6 +19,8 @@ class Example(Settings):
     tags: tuple[str, ...] = Field((), description="added to every service")
     dry: bool = Field(False, description="change nothing")
     password: SecretStr | None = Field(None, description="for the API")
+    token: SecretStr = Field(SecretStr(""), description="for Consul")
+    names: tuple[str, ...] = Field(("x", "y"), description="of neighbours")
 
 
 def load(flags=None, environment=None, config=None) -> Example:
@@ -100,6 +102,8 @@ def test_every_field_is_a_flag_with_its_help():
     runner = CliRunner()
     text = runner.invoke(command, ["--help"]).output
     assert all(name in text for name in ("--port", "--resync", "--tags", "--dry / --no-dry", "DROMOS_EXAMPLE_PORT"))
+    assert "[default: 8083]" in text and "[default: x,y]" in text
+    assert text.count("[default:") == 4, "an empty list, a secret and nothing are no defaults to show"
     shown = runner.invoke(command, ["--port", "1", "--tags", "a", "--tags", "b", "--dry", "--resync", "1.5m"])
     assert repr(Example(port=1, tags=("a", "b"), dry=True, resync=90.0)) in shown.output
 
