@@ -1,6 +1,6 @@
 """Pictures of every page, in both themes and at both widths: `make screenshots`, into build/screenshots; `--docs` those of docs/ui.md.
 
-python -m tests.ui.screenshots [--docs] [--only NAME]
+python -m tests.ui.screenshots [--docs] [--only NAME]…
 """
 
 import argparse
@@ -30,6 +30,9 @@ SHOWN = {
     ("autoscaling", "light"),
     ("agents", "light"),
     ("debug", "light"),
+    ("pod", "light"),
+    ("volumes", "light"),
+    ("deployments", "dark"),
 }
 LONG = "/platform-of-the-department-for-long-names/europe-west/customer-facing/web-frontend-with-a-really-long-name-v2"
 
@@ -50,8 +53,8 @@ def main() -> None:
             context = browser.new_context(viewport=WIDE, locale="en-GB")
             context.set_default_timeout(30_000)
             take_all(Ui(context.new_page(), dromos.api_url), dromos, given.docs, given.only)
-            if not given.docs and not given.only:
-                take_chinese(Ui(context.new_page(), dromos.api_url), dromos)
+            if not given.only:
+                take_chinese(Ui(context.new_page(), dromos.api_url), dromos, given.docs)
             context.close()
     print(f"{DOCS if given.docs else OUT}")
 
@@ -127,15 +130,17 @@ def take_all(ui: Ui, dromos: Platform, docs: bool, only: list[str]) -> None:
             print(f"{theme} {width}: {len(wanted)}", flush=True)
 
 
-def take_chinese(ui: Ui, dromos: Platform) -> None:
+def take_chinese(ui: Ui, dromos: Platform, docs: bool) -> None:
     ui.page.set_viewport_size(WIDE)
-    folder = OUT / "chinese-1440"
+    folder = DOCS if docs else OUT / "chinese-1440"
     folder.mkdir(parents=True, exist_ok=True)
     ui.open(language="zh")
     for name, (path, query) in ui_pages.pages(dromos).items():
+        if docs and name != "overview":
+            continue
         ui.show(path, query)
         ready(ui.page)
-        ui.page.screenshot(path=folder / f"{name}.png", animations="disabled")
+        ui.page.screenshot(path=folder / (f"ui-{name}-zh.png" if docs else f"{name}.png"), animations="disabled")
 
 
 def ready(page: Page) -> None:

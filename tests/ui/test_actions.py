@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import requests
 from playwright.sync_api import expect
 
 from tests.support.browser import Ui
@@ -76,6 +77,19 @@ def test_an_instance_is_killed_and_another_with_scaling_down(ui: Ui, dromos: Pla
     assert dromos.get(f"/v2/apps{app}")["app"]["instances"] == 0
 
 
+def test_an_instance_that_drains_is_shown_as_such(ui: Ui, dromos: Platform) -> None:
+    put(dromos, {**WORKER, "id": "/drains", "labels": {"DROMOS_DRAIN_SECONDS": "60"}})
+    eventually(lambda: dromos.get("/v2/apps/drains")["app"]["tasksRunning"] == 1, 30)
+    page = ui.open("app", "drains")
+    task = dromos.tasks("/drains")[0]["id"]
+    requests.post(f"{dromos.api_url}/v2/tasks/delete", json={"ids": [task]}, timeout=10)
+    row = page.get_by_role("row").filter(has=page.get_by_role("checkbox", name=task))
+    expect(row).to_contain_text("draining")
+    row.get_by_role("link").click()
+    expect(page.locator(".facts")).to_contain_text("draining")
+    delete(dromos, "/drains")
+
+
 def test_a_deployment_in_the_way_is_asked_about_and_forced(ui: Ui, dromos: Platform) -> None:
     # /stuck deploys for ever: nobody has so many CPUs.
     page = ui.open("app", "stuck")
@@ -104,6 +118,17 @@ def test_a_deployment_shows_its_progress_and_is_stopped_or_rolled_back(ui: Ui, d
         eventually(lambda wanted=instances: dromos.get("/v2/apps/held")["app"]["instances"] == wanted, 30)
         put(dromos, {"id": "/held", "instances": 0})
     delete(dromos, "/held")
+
+
+def test_a_deployment_shows_all_its_steps(ui: Ui, dromos: Platform) -> None:
+    put(dromos, {**WORKER, "id": "/stepwise", "cpus": 400})
+    page = ui.open("deployments")
+    card = page.locator(".card").filter(has=page.get_by_role("link", name="/stepwise"))
+    card.get_by_text("Steps").click()
+    steps = card.locator(".steps li")
+    expect(steps).to_have_text(["create /stepwise", "scale /stepwise"])
+    expect(card.locator('.steps li[aria-current="step"]')).to_have_text("scale /stepwise")
+    delete(dromos, "/stepwise")
 
 
 def test_a_delay_is_reset(ui: Ui) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.support.browser import Ui
+from tests.support.browser import WIDE, Ui
 from tests.support.platform import Platform
 from tests.support.ui_apps import WORKER, delete, put
 from tests.support.waiting import eventually
@@ -81,14 +81,32 @@ def test_a_laptop_that_slept_is_up_to_date_again(ui: Ui, dromos: Platform) -> No
     mark(ui)
     cdp = page.context.new_cdp_session(page)
     cdp.send("Page.enable")
-    # The page stands still as in sleep, and its connection is gone when it wakes.
+    # The page stands still as in sleep, and the network is gone for the while.
     cdp.send("Page.setWebLifecycleState", {"state": "frozen"})
+    page.context.set_offline(True)
     put(dromos, {**WORKER, "id": "/while-asleep", "instances": 0})
+    page.context.set_offline(False)
     cdp.send("Page.setWebLifecycleState", {"state": "active"})
     expect(page.get_by_role("link", name="while-asleep", exact=True)).to_be_visible()
     expect(page.locator(".connection.live")).to_be_visible()
     assert still_here(ui)
     delete(dromos, "/while-asleep")
+
+
+def test_a_clock_that_jumped_gives_up_the_connection_that_may_be_dead(browser: Browser, dromos: Platform) -> None:
+    # After a sleep a connection can look open for many minutes, and bring nothing.
+    context = browser.new_context(viewport=WIDE, locale="en-GB")
+    context.set_default_timeout(60_000)
+    context.clock.install()
+    sleeper = Ui(context.new_page(), dromos.api_url)
+    page = sleeper.open("apps", view="flat")
+    mark(sleeper)
+    with page.expect_request(lambda request: "/v2/events" in request.url) as reopened:
+        page.clock.fast_forward(3_600_000)
+    assert int(reopened.value.headers["last-event-id"]) > 0, "nothing that the server still has is missed"
+    expect(page.locator(".connection.live")).to_be_visible()
+    assert still_here(sleeper) and sleeper.wrongs == []
+    context.close()
 
 
 def test_a_restarted_framework_is_found_again(ui: Ui, dromos: Platform) -> None:

@@ -106,8 +106,8 @@ export function addHealth(all: Health[]): Health {
   return sum;
 }
 
-export function taskHealth(task: Task): "healthy" | "unhealthy" | "unknown" | "draining" {
-  if (task.draining) return "draining";
+export function taskHealth(task: Task, draining: ReadonlySet<string>): "healthy" | "unhealthy" | "unknown" | "draining" {
+  if (draining.has(task.id)) return "draining";
   const results = task.healthCheckResults ?? [];
   if (results.length === 0) return "unknown";
   return results.every((result) => result.alive) ? "healthy" : "unhealthy";

@@ -22,7 +22,6 @@ export interface Task {
   healthCheckResults?: HealthCheckResult[];
   ipAddresses?: { ipAddress: string; protocol: string }[];
   localVolumes?: { containerPath: string; persistenceId: string }[];
-  draining?: boolean;
 }
 
 export interface TaskFailure {

@@ -236,6 +236,7 @@ export const en = {
   older: "{count} older ones",
   lockedBy: "In the way:",
   toOverview: "Go to the overview",
+  steps: "Steps",
   sections: "Sections",
   editVersion: "Edit as a new version",
   rollBackQuestion: "Roll {id} back to the version of {version}?",

@@ -238,6 +238,7 @@ export const zh: Texts = {
   older: "更早的 {count} 条",
   lockedBy: "占用者：",
   toOverview: "前往总览",
+  steps: "步骤",
   sections: "栏目",
   editVersion: "编辑为新版本",
   rollBackQuestion: "将 {id} 回滚到 {version} 的版本？",

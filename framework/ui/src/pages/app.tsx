@@ -11,6 +11,7 @@ import { ActionButton } from "../components/permitted";
 import { Tabs } from "../components/tabs";
 import { WhyWaiting } from "../components/waiting";
 import { WindowedTable } from "../components/windowed";
+import { useDraining } from "../draining";
 import { useText } from "../i18n";
 import type { Key } from "../i18n/en";
 import { cluster, refresh } from "../live";
@@ -99,6 +100,7 @@ function Instances({ app }: { app: App }) {
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [asked, setAsked] = useState<"kill" | "killScale" | "killWipe" | null>(null);
   const tasks = useMemo(() => [...(app.tasks ?? [])].sort((a, b) => (a.id < b.id ? -1 : 1)), [app.tasks]);
+  const draining = useDraining();
   const living = tasks.filter((task) => chosen.has(task.id)).map((task) => task.id);
   if (tasks.length === 0) return <Empty title={text("noTasks")} />;
   const toggle = (id: string) => {
@@ -135,7 +137,7 @@ function Instances({ app }: { app: App }) {
               <th scope="col">{text("started")}</th>
             </tr>
         }
-        row={(task) => <TaskRow key={task.id} task={task} current={app.version} chosen={chosen.has(task.id)} onToggle={() => toggle(task.id)} />} />
+        row={(task) => <TaskRow key={task.id} task={task} health={taskHealth(task, draining)} current={app.version} chosen={chosen.has(task.id)} onToggle={() => toggle(task.id)} />} />
       {asked && (
         <ActionDialog title={text(asked)} question={`${text(`${asked}Question`)}\n\n${living.join("\n")}`} confirm={text(asked)} danger onClose={() => (setAsked(null), refresh(0))}
           act={async (force) => (await api.kill(living, asked === "killScale", asked === "killWipe", force), setChosen(new Set()))} />
@@ -144,9 +146,8 @@ function Instances({ app }: { app: App }) {
   );
 }
 
-function TaskRow({ task, current, chosen, onToggle }: { task: Task; current?: string; chosen: boolean; onToggle: () => void }) {
+function TaskRow({ task, health: is, current, chosen, onToggle }: { task: Task; health: ReturnType<typeof taskHealth>; current?: string; chosen: boolean; onToggle: () => void }) {
   const text = useText();
-  const is = taskHealth(task);
   return (
     <tr>
       <td><input type="checkbox" aria-label={task.id} translate={false} checked={chosen} onChange={onToggle} /></td>

@@ -12,6 +12,7 @@ import { useStore } from "../store";
 import type { Deployment, DeploymentAction } from "../types";
 
 const MOST_NAMES = 6;
+const MOST_ACTIONS = 12; // of a step
 
 export function DeploymentsPage() {
   const text = useText();
@@ -61,6 +62,7 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
           <ActionButton verb="update" path={path} kind="danger-text" onClick={() => setAsked("stop")}>{text("stop")}</ActionButton>
         </div>
       </div>
+      {deployment.steps.length > 1 && <Steps deployment={deployment} />}
       {asked === "go" && (
         <ActionDialog title={text("goOn")} question={text("goOnQuestion", { id: names })} confirm={text("goOn")} forceable={text("goForceQuestion")} onClose={close}
           act={(force) => api.go(deployment.id, force)} />
@@ -70,6 +72,25 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
           danger={asked === "stop"} onClose={close} act={() => api.cancelDeployment(deployment.id, asked === "stop")} />
       )}
     </Card>
+  );
+}
+
+function Steps({ deployment }: { deployment: Deployment }) {
+  const text = useText();
+  return (
+    <details class="steps">
+      <summary>{text("steps")}</summary>
+      <ol>
+        {deployment.steps.map(({ actions }, index) => (
+          <li key={index} aria-current={index + 1 === deployment.currentStep ? "step" : undefined}>
+            {actions.slice(0, MOST_ACTIONS).map((action, at) => (
+              <span key={at}>{named(text, "action", action.action)} <code>{action.app ?? action.pod}</code> </span>
+            ))}
+            {actions.length > MOST_ACTIONS && <span class="faint">+{actions.length - MOST_ACTIONS}</span>}
+          </li>
+        ))}
+      </ol>
+    </details>
   );
 }
 

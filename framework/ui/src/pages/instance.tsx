@@ -6,6 +6,7 @@ import { Badge, bytes, Card, Empty, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
 import { ActionButton } from "../components/permitted";
 import { Tabs } from "../components/tabs";
+import { useDraining } from "../draining";
 import { useText } from "../i18n";
 import type { Key } from "../i18n/en";
 import { cluster, refresh } from "../live";
@@ -81,7 +82,7 @@ function Kill({ task, app }: { task: Task; app: string }) {
 
 function Facts({ task }: { task: Task }) {
   const text = useText();
-  const is = taskHealth(task);
+  const is = taskHealth(task, useDraining());
   const failing = task.healthCheckResults?.find((result) => !result.alive && result.lastFailureCause);
   return (
     <Card>
