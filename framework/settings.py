@@ -15,7 +15,7 @@ from framework.engine.loop import LoopSettings
 from framework.engine.settings import EngineSettings
 from framework.secrets.keeper import Places
 from framework.secrets.settings import SecretsSettings
-from framework.store.zookeeper_client import ZooKeeperAddress, parse_address
+from framework.store.zookeeper_client import ZooKeeperAddress, ZooKeeperTls, parse_address
 
 _ENGINE = EngineSettings()
 _LOOP = LoopSettings()
@@ -39,6 +39,13 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
     )
     zk_timeout: Seconds = Field(
         6.0, ge=0.1, description="a leader that cannot reach ZooKeeper for so long stops leading"
+    )
+    zk_tls: bool = Field(False, description="speak TLS to ZooKeeper, whose port in --zk is then its secureClientPort")
+    zk_ca: Path | None = Field(None, description="the CA of ZooKeeper's certificates (PEM); the system's without it")
+    zk_certificate: Path | None = Field(None, description="the certificate to show to ZooKeeper (PEM)")
+    zk_key: Path | None = Field(None, description="its key (PEM)")
+    zk_verify_hostname: bool = Field(
+        True, description="refuse a ZooKeeper whose certificate is not for the name or address in --zk"
     )
     log_level: str = Field("info", description="debug, info, warning or error")
 
@@ -188,6 +195,12 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
     def zookeeper(self) -> ZooKeeperAddress | None:
         """Raises OperatorError."""
         return parse_address(self.zk.get_secret_value()) if self.zk else None
+
+    @property
+    def zookeeper_tls(self) -> ZooKeeperTls | None:
+        if not self.zk_tls:
+            return None
+        return ZooKeeperTls(self.zk_ca, self.zk_certificate, self.zk_key, self.zk_verify_hostname)
 
     def master_tls(self) -> ssl.SSLContext | None:
         """Raises OperatorError where a file cannot be used."""

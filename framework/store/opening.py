@@ -7,7 +7,7 @@ from framework.store.base import Store
 from framework.store.memory import MemoryStore
 from framework.store.sqlite import SqliteStore
 from framework.store.zookeeper import ZooKeeperStore
-from framework.store.zookeeper_client import ZooKeeperAddress, make_client
+from framework.store.zookeeper_client import ZooKeeperAddress, ZooKeeperTls, make_client
 
 
 class StoreSettings(Protocol):
@@ -21,6 +21,9 @@ class StoreSettings(Protocol):
     def zookeeper(self) -> ZooKeeperAddress | None: ...
 
     @property
+    def zookeeper_tls(self) -> ZooKeeperTls | None: ...
+
+    @property
     def zk_session_timeout(self) -> float: ...
 
     @property
@@ -28,11 +31,11 @@ class StoreSettings(Protocol):
 
 
 def open_store(settings: StoreSettings) -> Store:
-    """Not opened."""
+    """Not opened. Raises OperatorError where the settings cannot be used."""
     directory = settings.state_dir.expanduser()
     zookeeper = settings.zookeeper
     if zookeeper is not None:
-        client = make_client(zookeeper, session_timeout=settings.zk_session_timeout)
+        client = make_client(zookeeper, session_timeout=settings.zk_session_timeout, tls=settings.zookeeper_tls)
         return ZooKeeperStore(client, zookeeper.path, backups=directory, patience=settings.zk_timeout)
     if settings.store == "memory":
         return MemoryStore()

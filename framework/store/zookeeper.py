@@ -143,6 +143,11 @@ class ZooKeeperStore:
             for node in ("epoch", "log", "blobs"):
                 self.client.ensure_path(f"{self.path}/{node}")
         except KazooTimeoutError:
+            if self.client.use_ssl:
+                raise StoreUnusable(
+                    f"{self._name} does not answer over TLS: check that setting zk names its secureClientPort, settings zk-ca and"
+                    " zk-certificate, and that a majority of it runs"
+                ) from None
             raise StoreUnusable(
                 f"{self._name} does not answer: check setting zk, and that a majority of it runs"
             ) from None

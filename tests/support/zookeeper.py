@@ -19,7 +19,7 @@ from tests.support.processes import free_port
 from tests.support.waiting import eventually
 
 START_TIMEOUT = 60.0
-_CLASSES = "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar"
+_CLASSES = "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar:/usr/share/java/netty-codec.jar:/usr/share/java/netty-resolver.jar"
 _JAVA = ["-Xmx96m", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 _ZOOKEEPER = ["admin.enableServer=false", "forceSync=no", "4lw.commands.whitelist=srvr", "jmx.log4j.disable=true"]
 
@@ -32,9 +32,10 @@ class Member:
     directory: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    more_options: tuple[str, ...] = ()  # -D…, without zookeeper.
 
     def launch(self) -> None:
-        options = [*_JAVA, *(f"-Dzookeeper.{option}" for option in _ZOOKEEPER)]
+        options = [*_JAVA, *(f"-Dzookeeper.{option}" for option in (*_ZOOKEEPER, *self.more_options))]
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         with (self.directory / "log").open("ab") as output:
             self.process = subprocess.Popen(
@@ -121,6 +122,38 @@ def running_ensemble(directory: Path, size: int = 3) -> Iterator[Ensemble]:
     finally:
         for member in ensemble.members:
             member.kill()
+
+
+@contextlib.contextmanager
+def running_secure_zookeeper(directory: Path, certificate: Path, ca: Path) -> Iterator[Member]:
+    """One server that speaks TLS alone, shows `certificate` (PEM, with its key) and asks clients for one that `ca` has signed."""
+    directory.mkdir(parents=True)
+    port = free_port()
+    settings = [
+        "tickTime=2000",
+        f"dataDir={directory}",
+        f"secureClientPort={port}",
+        "secureClientPortAddress=127.0.0.1",
+    ]
+    (directory / "zoo.cfg").write_text("\n".join([*settings, ""]))
+    options = (
+        "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
+        f"ssl.keyStore.location={certificate}",
+        f"ssl.trustStore.location={ca}",
+    )
+    member = Member(1, directory, port, more_options=options)
+    member.launch()
+    try:
+        eventually(lambda: _accepts(port), START_TIMEOUT, 0.1, what=f"ZooKeeper serves; see {directory}/log")
+        yield member
+    finally:
+        member.kill()
+
+
+def _accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
 
 
 @pytest.fixture(scope="session")
