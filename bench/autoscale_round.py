@@ -155,12 +155,14 @@ def measure(url: str, directory: Path) -> None:
         {"marathon": url, "edge": (url,), "state_dir": directory, "dry_run": True, "timeout": 30}
     )
     autoscaler = Timed(settings, Api(url, timeout=30), Health())
+    # As one that looks so seldom: else each look is after a gap in the data, and little is remembered.
+    autoscaler.settings = settings.model_copy(update={"interval": STEP})
     before = resident()
     traffic = autoscaler.inputs.traffic
     began = time.perf_counter()
     live_through_a_day(autoscaler, autoscaler.api.apps(), time.time())
     lived = time.perf_counter() - began
-    autoscaler.inputs.traffic = traffic  # type: ignore[method-assign]
+    autoscaler.inputs.traffic, autoscaler.settings = traffic, settings  # type: ignore[method-assign]
     rounds, decided = [], []
     for _ in range(ROUNDS):
         autoscaler.decided_in = 0.0
