@@ -181,9 +181,7 @@ class Applier:
 
     def _heartbeat(self, id: str, status: str) -> Callable[[], Awaitable[None]]:
         async def act() -> None:
-            await self.consul.heartbeat(
-                id, status, f"the container is {'healthy' if status == 'passing' else 'not healthy'}"
-            )
+            await self.consul.heartbeat(id, status, "healthy" if status == "passing" else "not healthy")
             self._beats[id] = (status, _now())
 
         return act

@@ -2,7 +2,8 @@
 
 Consul's own checks come first, because they go on working while the registrator and the framework are away: what the app asks for
 by SERVICE_CHECK_*, else its declared HTTP and TCP health checks, and beside those a plain TCP connect, so that a process that has
-died leaves the rotation within a second. A TTL check, which needs a heartbeat, is left for what only Docker can tell (HEALTHCHECK).
+died leaves the rotation within a second. A TTL check, which needs a heartbeat, is left for what Consul cannot ask itself: Docker's
+HEALTHCHECK, and commands that Mesos runs inside a task.
 """
 
 import hashlib
@@ -68,6 +69,8 @@ def checks_of(
             healthy,
             heartbeat=policy.heartbeat(policy.ttl),
         )
+    if mode == "auto" and instance.kind == "task" and any(check.kind == "command" for check in instance.checks):
+        yield _told(instance, service_id, policy)
     covered = False
     if mode != "tcp":
         for number, check in enumerate(instance.checks):
@@ -96,6 +99,17 @@ def parse_duration(text: str) -> float | None:
         return None
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+
+
+def _told(instance: Instance, service_id: str, policy: CheckPolicy) -> Check:
+    """Of a command in the task, of which Mesos tells the result. While that is not known, it stays what it was."""
+    definition: dict[str, object] = {
+        "TTL": _seconds(policy.ttl),
+        "Notes": "the task's command health check, by the registrator's heartbeat",
+    }
+    status: Status = "critical" if instance.health is Health.UNHEALTHY else "passing"
+    heartbeat = None if instance.health is Health.UNKNOWN else policy.heartbeat(policy.ttl)
+    return Check(f"service:{service_id}:task", "command health check", definition, status, heartbeat=heartbeat)
 
 
 def _asked(

@@ -112,7 +112,9 @@ class RegistratorSettings(Settings):
     tcp_check_interval: Seconds = Field(1.0, ge=0, description="how often Consul connects to each TCP port; 0: never")
     tcp_check_timeout: Seconds = Field(5.0, gt=0, description="how long such a connect may take")
     ttl: Seconds = Field(
-        3600.0, ge=10, description="the TTL of checks that carry Docker's HEALTHCHECK; refreshed thrice in it"
+        3600.0,
+        ge=10,
+        description="the TTL of checks that carry Docker's HEALTHCHECK, or a task's command; refreshed thrice in it",
     )
 
     ttl_refresh: Seconds = Field(

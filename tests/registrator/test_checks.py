@@ -142,6 +142,28 @@ def test_a_container_s_healthcheck_is_a_ttl_check_with_a_heartbeat() -> None:
     assert tcp.heartbeat is None
 
 
+@pytest.mark.parametrize(
+    ("health", "status", "heartbeat"),
+    [
+        (Health.HEALTHY, "passing", 1200.0),
+        (Health.UNCHECKED, "passing", 1200.0),
+        (Health.UNHEALTHY, "critical", 1200.0),
+        (Health.UNKNOWN, "passing", None),  # a framework that has just restarted takes no traffic away
+    ],
+)
+def test_a_task_s_command_check_is_a_ttl_check_with_a_heartbeat(
+    health: Health, status: str, heartbeat: float | None
+) -> None:
+    task = replace(WEB, health=health, checks=(HealthCheck("command"),))
+    told, tcp = checks(task)
+    assert (told.id, told.definition["TTL"], told.status, told.heartbeat) == (
+        "service:id:task", "3600s", status, heartbeat,
+    )  # fmt: skip
+    assert tcp.id == "service:id:tcp"
+    for mode in ("tcp", "none"):
+        assert "service:id:task" not in {c.id for c in checks(replace(task, labels={"DROMOS_CONSUL_CHECK": mode}))}
+
+
 @pytest.mark.parametrize(("ttl", "refresh", "heartbeat"), [(60, 0, 20), (60, 30, 30), (60, 59, 59), (10, 30, 10 / 3)])
 def test_heartbeats_come_as_often_as_asked_and_always_within_the_ttl(
     ttl: float, refresh: float, heartbeat: float

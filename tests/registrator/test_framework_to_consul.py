@@ -100,6 +100,19 @@ def test_health_checks_become_consul_s_own_so_that_the_dead_leave_without_us(mar
     eventually(lambda: not real_consul.healthy("web"), what="nobody listens there, so Consul takes it out of rotation")
 
 
+def test_a_command_health_check_is_a_ttl_check_that_is_kept_alive(marathon, start, real_consul) -> None:
+    marathon.put_app("/web", healthChecks=[{"protocol": "COMMAND", "command": {"value": "true"}}])
+    task = marathon.put_task("/web", ports=[31001], healthCheckResults=HEALTHY)
+    daemon = start(ttl=10, ttl_refresh=0.2, tcp_check_interval=0)
+    eventually(lambda: real_consul.healthy("web"))
+    eventually(lambda: daemon.metric("dromos_registrator_writes_total", kind="heartbeat") >= 3)
+    ((id, check),) = real_consul.http.get("agent/checks").json().items()
+    assert (id.rpartition(":")[2], check["Type"], check["Output"]) == ("task", "ttl", "healthy")
+    marathon.put_task("/web", task, healthCheckResults=UNHEALTHY)
+    marathon.announce("health_status_changed_event", appId="/web")
+    eventually(lambda: not services(real_consul, "web"))
+
+
 def test_a_draining_task_is_put_into_maintenance_and_removed_when_killed(marathon, start, real_consul) -> None:
     marathon.put_app("/web")
     task = marathon.put_task("/web", ports=[31001])
