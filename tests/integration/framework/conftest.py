@@ -1,13 +1,15 @@
-"""The masters that the framework's tests run on. Each has agents that are not shared with another test."""
+"""What the framework's tests run on: a master with three agents, simulated or real, and one framework for all tests."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.framework import Framework, running_framework
 from tests.support.mesos import Mesos, running_embedded_mesos, running_real_mesos
+from tests.support.waiting import eventually
 
 RESOURCES = "cpus:4;mem:4096;disk:4096;ports:[31000-31999]"
 ATTRIBUTES = "rack:a"
@@ -25,16 +27,48 @@ def _real(directory: Path) -> AbstractContextManager[Mesos]:
     )
 
 
-@pytest.fixture(params=[_simulated, _real], ids=["simulated", "real"])
-def mesos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mesos]:
-    with request.param(tmp_path / "mesos") as server:
-        yield server
+@dataclass(frozen=True)
+class Running:
+    mesos: Mesos
+    framework: Framework
+
+    def clear(self) -> None:
+        """Takes away all that a test declared, whatever became of it."""
+        if self.framework.process is None:
+            self.framework.start()
+        for kind, found in (("apps", self.framework.get("/v2/apps")["apps"]), ("pods", self.framework.get("/v2/pods"))):
+            for one in found:
+                self.framework.change("DELETE", f"/v2/{kind}{one['id']}?force=true")
+        self.framework.settled(60)
+        eventually(lambda: not any(f["tasks"] for f in self.mesos.get("/state")["frameworks"]), timeout=60)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(_simulated, id="simulated", marks=pytest.mark.xdist_group("framework-simulated")),
+        pytest.param(_real, id="real", marks=pytest.mark.xdist_group("framework-real")),
+    ],
+)
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    directory: Path = tmp_path_factory.mktemp("framework")
+    with (
+        request.param(directory / "mesos") as mesos,
+        running_framework(directory / "framework", mesos.address) as daemon,
+    ):
+        yield Running(mesos, daemon)
 
 
 @pytest.fixture
-def framework(mesos: Mesos, tmp_path: Path) -> Iterator[Framework]:
-    with running_framework(tmp_path / "framework", mesos.address) as daemon:
-        yield daemon
+def framework(running: Running) -> Iterator[Framework]:
+    """Shared, with nothing declared in it."""
+    yield running.framework
+    running.clear()
+
+
+@pytest.fixture
+def mesos(running: Running) -> Mesos:
+    return running.mesos
 
 
 MesosTasks = Callable[[], dict[str, str]]
