@@ -69,6 +69,15 @@ class Nodes:
         return self
 
 
+def quickest(measure: Callable[[], float], below: float) -> float:
+    """Seconds that something needs: the least of up to three times, as a busy machine may stretch any single one."""
+    times: list[float] = []
+    while len(times) < 3 and min(times, default=below) >= below:
+        times.append(measure())
+    print(f"took {', '.join(f'{seconds:.1f} s' for seconds in times)}")
+    return min(times)
+
+
 StartNodes = Callable[..., Nodes]
 MESOS = {"agents": 2, "simulate": True, "resources": "cpus:100;mem:100000;ports:[31000-31999]"}
 
