@@ -45,11 +45,6 @@ def of_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {key.removeprefix(PREFIX).lower(): value for key, value in labels.items() if key.startswith(PREFIX)}
 
 
-def from_labels(labels: Mapping[str, str]) -> Policy | None:
-    """None where no label names a target. Raises PolicyError."""
-    return parse(of_labels(labels), name=lambda key: PREFIX + key.upper())
-
-
 def parse(given: Mapping[str, Any], *, name: Callable[[str], str] = str) -> Policy | None:
     """The policy that `given` asks for; None where it measures nothing, or says `enabled=false`. Raises PolicyError."""
     if not any(key in given for key in MEASURES):

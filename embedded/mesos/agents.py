@@ -19,19 +19,6 @@ log = get_logger(__name__)
 Json = dict[str, Any]
 
 
-def make_agents(infos: list[Json], host: str, work_dir: Path, settings: AgentSettings) -> list[Agent]:
-    """Agents `slave(1)`, `slave(2)`, …, one for each info, each with a directory below `work_dir`.
-
-    An info is an AgentInfo without an id; `host` and its `port` are where the agent's HTTP routes are. All of them are this one machine, so
-    each gets a part of the first one's ports. None runs before its `start`.
-    """
-    shares = split_ports(infos[0]["resources"], len(infos)) if infos else []
-    return [
-        make_agent(f"slave({number})", {**info, "resources": share}, host, work_dir / f"agent-{number}", settings)
-        for number, (info, share) in enumerate(zip(infos, shares, strict=True), 1)
-    ]
-
-
 def make_agent(name: str, info: Json, host: str, directory: Path, settings: AgentSettings) -> Agent:
     bounds = FetcherSettings(settings.fetch_timeout, settings.fetch_bytes, settings.fetch_cache_bytes)
     address = Address(name, host, info["port"])

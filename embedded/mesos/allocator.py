@@ -95,14 +95,6 @@ class Allocator:
         self._agents[agent_id] = _Agent(total, total - used)
         self._count(total, 1)
 
-    def update_agent(self, agent_id: str, total: Resources) -> None:
-        """Its total changed: reservations and volumes came or went, in what is free."""
-        agent = self._agents[agent_id]
-        agent.free = agent.free - (agent.total - total) + (total - agent.total)
-        self._count(agent.total, -1)
-        self._count(total, 1)
-        agent.total = total
-
     def convert(self, agent_id: str, total: Resources) -> None:
         """Its total changed by operations on resources that are not free now, but offered."""
         self._agents[agent_id].total = total
@@ -129,10 +121,6 @@ class Allocator:
     def hold(self, framework_id: str, role: str, resources: Resources) -> None:
         """Counts resources that a framework holds, other than by `allocate`: those of recovered tasks."""
         self._account(framework_id, role, resources, 1)
-
-    def convert_held(self, framework_id: str, role: str, old: Resources, new: Resources) -> None:
-        self._account(framework_id, role, old, -1)
-        self._account(framework_id, role, new, 1)
 
     def recover(
         self,

@@ -6,10 +6,16 @@ from autoscale.decide import Situation
 from autoscale.demand import Measured, combined
 from autoscale.errors import PolicyError
 from autoscale.policy import Behaviour, Policy, Rate, Signal
-from autoscale.policy_keys import KEYS, from_labels, parse
+from autoscale.policy_file import Policies
+from autoscale.policy_keys import KEYS, parse
 from autoscale.sample import Quality, Sample
 from autoscale.schedule import Schedule
 from autoscale.steer import Past, steer
+
+
+def from_labels(given: dict[str, str]) -> Policy | None:
+    """As an app's labels are read where there is no policy file."""
+    return Policies().of("/app", given)
 
 
 def labels(**values: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pytest
 
 from embedded.mesos.agent import Agent
 from embedded.mesos.agent_settings import AgentSettings
-from embedded.mesos.agents import make_agents
+from embedded.mesos.agents import make_agent
 from embedded.mesos.resources import parse_resources
 from embedded.mesos.seam import Agent as AnAgent
 from tests.support.waiting import eventually_async
@@ -152,7 +152,8 @@ class World:
             "resources": parse_resources("cpus:4;mem:4096;disk:4096;ports:[31000-31099]").to_json(),
             "attributes": [],
         }
-        self.agent = make_agents([info], "127.0.0.1", self.work_dir, AgentSettings(**self.settings))[0]
+        settings = AgentSettings(**self.settings)
+        self.agent = make_agent("slave(1)", info, "127.0.0.1", self.work_dir / "agent-1", settings)
         await self.agent.start(self.master)
 
     async def restart(self, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
