@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import requests
 
 from dromos.api import Api
@@ -240,6 +241,40 @@ def test_what_fits_nowhere_says_why_waits_and_takes_its_place_when_it_may(framew
     assert len(ids(framework, "/waits/big")) == 1
 
 
+def test_what_runs_gets_its_words_and_variables_as_they_were_written(framework: Framework):
+    words = ["/bin/sh", "-c", 'printf "%s|" "$@"; env; exec sleep 1000', "sh", "two words", "$HOME", "'", '"', "", "ü☃"]
+    values = {"QUOTED": "a 'b' \"c\" $HOME `id`", "LINES": "one\ntwo", "EMPTY": "", "UMLAUT": "ü☃"}
+    framework.deploy({"id": "/words/web", "args": words, "env": values, "labels": {"team": "blue"}, **SMALL}, PATIENCE)
+    [task] = framework.tasks("/words/web")
+
+    def written() -> str:
+        text = sandbox_of(framework, task["id"], "cat stdout")
+        return text if "MESOS_TASK_ID" in text and text.endswith("\n") else ""
+
+    text = eventually(written, timeout=PATIENCE)
+    assert text.startswith("two words|$HOME|'|\"||ü☃|")
+    for name, value in values.items():
+        assert f"{name}={value}\n" in text
+    assert f"MESOS_TASK_ID={task['id']}\n" in text and "MARATHON_APP_ID=/words/web\n" in text
+    assert "MARATHON_APP_LABEL_TEAM=blue\n" in text
+
+
+@pytest.mark.parametrize("grace", [1, 600])
+def test_a_kill_waits_as_long_as_the_app_asks_for(framework: Framework, grace: int):
+    cmd = "trap 'touch heard' TERM; echo $$ > pid; while true; do sleep 0.1; done"
+    app = {"id": "/grace/web", "cmd": cmd, "taskKillGracePeriodSeconds": grace, **SMALL}
+    framework.deploy(app, PATIENCE)
+    [task] = framework.tasks("/grace/web")
+    eventually(lambda: sandbox_of(framework, task["id"], "cat pid"), timeout=PATIENCE)
+    framework.change("DELETE", f"/v2/apps/grace/web/tasks/{task['id']}?scale=true")
+    if grace == 1:
+        framework.settled(PATIENCE)
+    else:
+        eventually(lambda: "heard" in sandbox_of(framework, task["id"], "ls"), timeout=PATIENCE)
+        assert [(t["id"], t["state"]) for t in framework.app("/grace/web")["tasks"]] == [(task["id"], "TASK_KILLING")]
+        sandbox_of(framework, task["id"], "kill -9 $(cat pid)")
+
+
 # --- around it
 
 
@@ -255,12 +290,12 @@ def agent_state(mesos: Mesos, agent_id: str) -> str | None:
     return found
 
 
-def sandbox_of(framework: Framework, task_id: str, command: str) -> None:
-    """Runs a command in a task's sandbox, which is a directory of this machine."""
+def sandbox_of(framework: Framework, task_id: str, command: str) -> str:
+    """Runs a command in a task's sandbox, which is a directory of this machine; what it wrote."""
     api = Api(framework.url)
     place = find_place(api, *tasks_of(api, task_id)[0])
     assert place is not None
-    subprocess.run(["sh", "-c", command], cwd=place.directory, check=True)
+    return subprocess.run(["sh", "-c", command], cwd=place.directory, check=True, capture_output=True, text=True).stdout
 
 
 @dataclass

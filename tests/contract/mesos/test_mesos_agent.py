@@ -1,7 +1,9 @@
 """What tools ask of an agent: its state, what its tasks use, the files of their sandboxes, and commands beside them."""
 
 import base64
+import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -331,17 +333,21 @@ async def test_each_task_of_a_group_has_a_sandbox_below_its_executors(mesos: Mes
         {"type": "TCP", "tcp": {"port": 80}},
     ],
 )
-async def test_a_task_may_come_with_a_health_check_and_a_kill_policy(mesos: Mesos, check: Json):
+async def test_a_task_may_come_with_a_health_check_and_a_kill_policy(mesos: Mesos, check: Json, tmp_path: Path):
     times = {"delay_seconds": 30.0, "interval_seconds": 30.0, "timeout_seconds": 5.0, "grace_period_seconds": 30.0}
     policy = {"grace_period": {"nanoseconds": 500_000_000}}
+    deaf = f"trap '' TERM; touch {tmp_path}/deaf; exec sleep 3600"
     async with scheduling(mesos.url) as scheduler:
-        info, running = await scheduler.running(
-            command="trap '' TERM; sleep 3600 & wait; sleep 3600", health_check={**check, **times}, kill_policy=policy
-        )
-        assert "healthy" not in running
+        info, running = await scheduler.running(command=deaf, health_check={**check, **times}, kill_policy=policy)
+        if not mesos.simulated:
+            assert "healthy" not in running
+            await eventually_async((tmp_path / "deaf").exists)
+        start = time.monotonic()
         await scheduler.kill(info["task_id"]["value"])
         status = await scheduler.update(info["task_id"]["value"], "TASK_KILLED", timeout=30)
-        assert status["message"].startswith("Command terminated with signal")
+
+        assert status["message"] == "Command terminated with signal 9"
+        assert time.monotonic() - start >= 0.4
 
 
 async def test_a_command_without_a_shell_is_run_word_for_word(mesos: Mesos):
