@@ -33,7 +33,7 @@ def conversion(operation: Json, *, available: Resources, role: str, principal: s
             consumed, made = (source, reserved) if kind == "RESERVE" else (reserved, source)
         elif kind in ("CREATE", "DESTROY"):
             volumes = [_checked_volume(item, kind) for item in content.get("volumes", [])]
-            disks = [{name: value for name, value in item.items() if name != "disk"} for item in volumes]
+            disks = [_without_volume(item) for item in volumes]
             consumed, made = (disks, volumes) if kind == "CREATE" else (volumes, disks)
         else:
             raise OperationError(f"{kind} is not supported")
@@ -80,6 +80,12 @@ def _in_refined_form(item: Json) -> Json:
 
 def _without_last_reservation(item: Json) -> Json:
     return {**item, "reservations": item["reservations"][:-1]}
+
+
+def _without_volume(item: Json) -> Json:
+    """The disk that a volume is made of: the root disk, or one that has a source."""
+    rest = {name: value for name, value in item.items() if name != "disk"}
+    return {**rest, "disk": {"source": item["disk"]["source"]}} if "source" in item["disk"] else rest
 
 
 def _checked_volume(item: Json, kind: str) -> Json:

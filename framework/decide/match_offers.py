@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from framework.decide.constraints import Spread
+from framework.decide.disks import DiskDemand, choose_disks, persistent_volumes
 from framework.decide.placement import Score, Strategy, score
 from framework.decide.ports import PortDemand, PortPool, assign, port_demand
-from framework.model.app import App
 from framework.model.constraint import REGION_FIELD, ZONE_FIELD, Constraint
 from framework.model.instance import Agent, Instance
-from framework.model.offer import UNRESERVED, Offer, Pool, Take, milli
+from framework.model.offer import UNRESERVED, Offer, Pool, Take, milli, on_root_disk
 from framework.model.run_spec import RunSpec
-from framework.model.volume import PersistentVolume
 
 # Why an offer does not do, in the order in which it is looked at: the first that applies is counted.
 ROLE = "UnfulfilledRole"
@@ -48,29 +47,28 @@ class Requirement:
     ports: PortDemand
     constraints: tuple[Constraint, ...]
     regional: bool  # asks for a region or zone itself
-    volumes: frozenset[str] = frozenset()  # container paths of persistent volumes; their sizes are in `disk`
+    volumes: frozenset[str] = frozenset()  # container paths of persistent volumes; sizes on the root disk are in `disk`
+    disks: tuple[DiskDemand, ...] = ()  # volumes that are not on the root disk
 
     @classmethod
     def of(cls, spec: RunSpec) -> "Requirement":
         needs = spec.resources
         volumes = persistent_volumes(spec)
+        on_root = [volume for volume in volumes if volume.persistent.type == "root"]
         return cls(
             role=spec.role,
             # What is reserved for an instance is taken from what nobody has reserved.
             accepted=frozenset((UNRESERVED,) if volumes else spec.accepted_resource_roles or (UNRESERVED, spec.role)),
             cpus=milli(needs.cpus),
             mem=milli(needs.mem),
-            disk=milli(needs.disk + sum(volume.persistent.size for volume in volumes)),
+            disk=milli(needs.disk + sum(volume.persistent.size for volume in on_root)),
             gpus=milli(needs.gpus),
             ports=port_demand(spec),
             constraints=spec.constraints,
             regional=any(constraint.field in (REGION_FIELD, ZONE_FIELD) for constraint in spec.constraints),
             volumes=frozenset(volume.container_path for volume in volumes),
+            disks=tuple(DiskDemand.of(v.container_path, v.persistent) for v in volumes if v not in on_root),
         )
-
-
-def persistent_volumes(spec: RunSpec) -> tuple[PersistentVolume, ...]:
-    return spec.container.persistent_volumes if isinstance(spec, App) and spec.container else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class Rules:
 class OpenOffer:
     """An offer while a round takes from it."""
 
-    __slots__ = ("cpus", "disk", "gpus", "has_gpus", "mem", "offer", "pools", "ports", "used")
+    __slots__ = ("cpus", "disk", "disks", "gpus", "has_gpus", "mem", "offer", "pools", "ports", "used")
 
     def __init__(self, offer: Offer) -> None:
         self.offer = offer
@@ -141,6 +139,9 @@ class OpenOffer:
         self.gpus = sum(pool.gpus for pool in self.pools)
         self.ports = [PortPool(pool.pool.ports) for pool in self.pools]
         self.has_gpus = self.gpus > 0
+        self.disks = {
+            disk: disk.size for pool in self.pools for disk in pool.pool.disks if pool.pool.role == UNRESERVED
+        }
         self.used = False
 
 
@@ -179,7 +180,7 @@ def reject(need: Requirement, offer: OpenOffer, spread: Spread | None, rules: Ru
         return CPUS
     if need.mem > mem:
         return MEMORY
-    if need.disk > disk:
+    if need.disk > disk or (need.disks and choose_disks(need.disks, offer.disks) is None):
         return DISK
     if need.gpus > gpus:
         return GPUS
@@ -266,7 +267,7 @@ def _take_up(
             result.seen[claim.spec.id] += 1
             continue
         need, agent_id = claim.requirement, offer.offer.agent.id
-        scratch = need.disk - sum(milli(volume["scalar"]["value"]) for volume in pool.volumes)
+        scratch = need.disk - _on_root_disk(pool)
         own = Take(pool, need.cpus, need.mem, max(0, scratch), need.gpus, volumes=pool.volumes)
         order = [index for index, p in enumerate(offer.pools) if p.pool.role in need.accepted]
         assigned = assign(need.ports, [offer.ports[index] for index in order], port_start(agent_id)) or []
@@ -289,7 +290,7 @@ def _reject_claim(need: Requirement, pool: Pool | None, offer: OpenOffer, rules:
         return RESERVATION
     if _in_maintenance(offer.offer, rules):
         return MAINTENANCE
-    scratch = need.disk - sum(milli(volume["scalar"]["value"]) for volume in pool.volumes)
+    scratch = need.disk - _on_root_disk(pool)
     for amount, there, reason in (
         (need.cpus, pool.cpus, CPUS),
         (need.mem, pool.mem, MEMORY),
@@ -299,6 +300,10 @@ def _reject_claim(need: Requirement, pool: Pool | None, offer: OpenOffer, rules:
         if amount > there:
             return reason
     return PORTS if need.ports.wanted and not _ports_fit(need, offer) else None
+
+
+def _on_root_disk(pool: Pool) -> int:
+    return sum(milli(volume["scalar"]["value"]) for volume in pool.volumes if on_root_disk(volume))
 
 
 def take(want: Want, offer: OpenOffer, port_start: int) -> Placement:
@@ -311,6 +316,9 @@ def take(want: Want, offer: OpenOffer, port_start: int) -> Placement:
     assigned = assign(need.ports, [offer.ports[index] for index in order], port_start) or []
     takes = []
     left = {"cpus": need.cpus, "mem": need.mem, "disk": need.disk, "gpus": need.gpus}
+    disks = (choose_disks(need.disks, offer.disks) or ()) if need.disks else ()
+    for taken_disk in disks:
+        offer.disks[taken_disk.disk] -= taken_disk.amount
     for position, index in enumerate(order):
         pool = offer.pools[index]
         taken = {}
@@ -320,8 +328,9 @@ def take(want: Want, offer: OpenOffer, port_start: int) -> Placement:
             setattr(pool, name, getattr(pool, name) - part)
             setattr(offer, name, getattr(offer, name) - part)
         ports = tuple(port for where, port in assigned if where == position)
-        if ports or any(taken.values()):
-            takes.append(Take(pool.pool, ports=ports, **taken))
+        own_disks = disks if pool.pool.role == UNRESERVED else ()
+        if ports or own_disks or any(taken.values()):
+            takes.append(Take(pool.pool, ports=ports, disks=own_disks, **taken))
     offer.used = True
     return Placement(want.spec, offer.offer, tuple(takes), tuple(port for _, port in assigned))
 

@@ -6,11 +6,11 @@ happened in between.
 
 from dataclasses import replace
 
-from framework.decide.match_offers import Claim, Requirement, persistent_volumes
+from framework.decide.disks import persistent_volumes
+from framework.decide.match_offers import Claim, Requirement
 from framework.engine.core import Core
 from framework.model.instance import Condition, Goal, Instance
 from framework.model.offer import UNRESERVED, Offer, Pool
-from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec
 
 
@@ -79,7 +79,8 @@ class Residents:
             instance = ledger.instances.get(pool.owner[1])
             if instance is None or instance.agent.id != offer.agent.id:
                 self._core.warn("volumes of an instance that is no more are given back", instance=pool.owner[1])
-                self._releasing.pop(pool.owner[1], None)
+                if pool.volumes:  # a pod's come last, when its executor has ended
+                    self._releasing.pop(pool.owner[1], None)
                 found.append(pool)
         return tuple(found)
 
@@ -95,15 +96,8 @@ class Residents:
 
     def impossible(self, spec: RunSpec) -> str | None:
         """Why an instance of the spec can be launched nowhere."""
-        if isinstance(spec, Pod):
-            return "persistent volumes of pods are not supported" if spec.is_resident else None
-        volumes = persistent_volumes(spec)
-        if not volumes:
-            return None
-        if spec.role == UNRESERVED:
+        if persistent_volumes(spec) and spec.role == UNRESERVED:
             return "persistent volumes need a role, as Mesos reserves for roles: set --mesos-role, or the app's role"
-        if any(volume.persistent.type != "root" for volume in volumes):
-            return "persistent volumes are made on root disks only"
         return None
 
     def problem(self, spec: RunSpec) -> str | None:

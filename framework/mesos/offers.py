@@ -8,7 +8,7 @@ import orjson
 from framework.decide.instance_state import TaskStatus
 from framework.engine.events import InverseOffer
 from framework.model.instance import Agent, IpAddress
-from framework.model.offer import UNRESERVED, Offer, Pool, milli
+from framework.model.offer import UNRESERVED, Disk, Offer, Pool, milli
 
 Json = Mapping[str, Any]
 # Of a reservation: whose it is. Marathon's names, so that each recognizes the other's.
@@ -19,17 +19,19 @@ _SCALARS = ("cpus", "mem", "disk", "gpus")
 def parse_offer(offer: Json) -> Offer:
     pools: dict[bytes, dict[str, Any]] = {}
     for resource in offer.get("resources", ()):
-        volume = _is_volume(resource)
-        if not volume and not _is_plain(resource):
+        volume, disk = _is_volume(resource), _disk_of(resource)
+        if not volume and disk is None and not _is_plain(resource):
             continue
         reservations = tuple(resource.get("reservations", ())) or _legacy_reservation(resource)
         pool = pools.setdefault(
             orjson.dumps(reservations, option=orjson.OPT_SORT_KEYS),
-            {"reservations": reservations, "ports": [], "volumes": []},
+            {"reservations": reservations, "ports": [], "volumes": [], "disks": []},
         )
         name = resource["name"]
         if volume:
             pool["volumes"].append(resource)
+        elif disk is not None:
+            pool["disks"].append(disk)
         elif name in _SCALARS and resource["type"] == "SCALAR":
             pool[name] = pool.get(name, 0) + milli(resource["scalar"]["value"])
         elif name == "ports" and resource["type"] == "RANGES":
@@ -53,9 +55,19 @@ def parse_inverse_offer(offer: Json) -> InverseOffer:
 
 
 def _is_volume(resource: Json) -> bool:
-    """A persistent volume on an agent's root disk."""
+    """A persistent volume, on whatever disk."""
+    return "persistence" in resource.get("disk", {}) and "shared" not in resource
+
+
+def _disk_of(resource: Json) -> Disk | None:
+    """A disk with a file system of its own, or a part of one; None for all else."""
     disk = resource.get("disk", {})
-    return "persistence" in disk and "source" not in disk and "shared" not in resource
+    source = disk.get("source", {})
+    kind = str(source.get("type", "")).lower()
+    if kind not in ("path", "mount") or "persistence" in disk or "shared" in resource or "revocable" in resource:
+        return None
+    root = source.get(kind, {}).get("root", "")
+    return Disk(kind, milli(resource["scalar"]["value"]), root, source.get("profile"), source)
 
 
 def _is_plain(resource: Json) -> bool:
@@ -87,6 +99,7 @@ def _pool(fields: dict[str, Any]) -> Pool:
         labelled=last.get("type") == "DYNAMIC" and bool(given),
         owner=(owner[0], owner[1]) if owner[0] and owner[1] else None,
         volumes=tuple(fields["volumes"]),
+        disks=tuple(fields["disks"]),
     )
 
 

@@ -148,16 +148,13 @@ class MesosScheduler:
         about: list[str] = []
         for launch in launches:
             try:
+                made = reserve(launch, self._framework_id, self._principal) if launch.reserve else None
+                ready = replace(launch, takes=made.takes) if made else launch
                 if isinstance(launch.spec, Pod):
-                    groups.append(launch_group(launch, self._framework_id, self._resolve))
+                    groups.append(launch_group(ready, self._framework_id, self._resolve))
                 else:
-                    if launch.reserve:
-                        made = reserve(launch, self._framework_id, self._principal)
-                        launch = replace(launch, takes=made.takes)  # noqa: PLW2901
-                        infos.append(task_info(launch, self._resolve))
-                        makings += made.operations
-                    else:
-                        infos.append(task_info(launch, self._resolve))
+                    infos.append(task_info(ready, self._resolve))
+                makings += made.operations if made else ()
                 about.append(launch.instance.id)
             except SecretUnavailableError as error:
                 self._refuse_launch(launch, str(error))

@@ -55,7 +55,8 @@ def launch_group(launch: Launch, framework_id: str, resolve: Resolve = no_secret
 
 
 def split(takes: Sequence[Take], needs: Sequence[Resources], instance: Instance) -> list[tuple[Take, ...]]:
-    """What was taken for the whole, given out to the executor (first) and the containers, each with the ports of its task."""
+    """What was taken for the whole, given out to the executor (first, with the persistent volumes, which its containers mount from it) and
+    the containers, each with the ports of its task."""
     left = list(takes)
     shares = []
     for position, need in enumerate(needs):
@@ -65,8 +66,9 @@ def split(takes: Sequence[Take], needs: Sequence[Resources], instance: Instance)
         for index, take in enumerate(left):
             part = {name: min(amount, getattr(take, name)) for name, amount in wanted.items()}
             mine = tuple(port for port in take.ports if port in ports)
-            if mine or any(part.values()):
-                share.append(Take(take.pool, ports=mine, **part))
+            volumes = () if position else take.volumes
+            if mine or volumes or any(part.values()):
+                share.append(Take(take.pool, ports=mine, volumes=volumes, **part))
                 wanted = {name: amount - part[name] for name, amount in wanted.items()}
                 rest = {name: getattr(take, name) - part[name] for name in part}
                 left[index] = replace(take, ports=tuple(p for p in take.ports if p not in mine), **rest)

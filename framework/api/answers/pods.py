@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from framework.api.answers.tasks import local_volumes
 from framework.engine.view import View
 from framework.model.codec import to_json
 from framework.model.instance import Condition, Instance, Task
@@ -55,7 +56,7 @@ def instance_json(instance: Instance, view: View) -> Document:
         "networks": _networks(instance),
         "containers": [container_json(task, containers.get(task.container or "")) for task in instance.tasks],
         "specReference": f"/v2/pods{instance.spec_id}::versions/{instance.spec_version}",
-        "localVolumes": [],
+        "localVolumes": local_volumes(instance, spec),
         "role": instance.role,
     }
     for name, is_so in (("held", instance.held), ("draining", instance.leaving)):

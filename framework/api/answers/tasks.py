@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from framework.api.answers.cache import dumps
-from framework.decide.match_offers import persistent_volumes
+from framework.decide.disks import persistent_volumes
 from framework.engine.view import View
 from framework.model.app import App
 from framework.model.instance import Condition, HealthResult, Instance, persistence_id
@@ -64,7 +64,7 @@ def task_json(instance: Instance, spec: RunSpec | None, health: Iterable[HealthR
         "ports": list(task.host_ports),
         "ipAddresses": [{"ipAddress": ip.ip_address, "protocol": ip.protocol} for ip in task.ip_addresses],
         "role": instance.role,
-        "localVolumes": _local_volumes(instance, spec),
+        "localVolumes": local_volumes(instance, spec),
         "healthCheckResults": [health_json(result) for result in health],
     }
     if task.started_at is not None:
@@ -77,7 +77,7 @@ def task_json(instance: Instance, spec: RunSpec | None, health: Iterable[HealthR
     return document
 
 
-def _local_volumes(instance: Instance, spec: RunSpec | None) -> list[Document]:
+def local_volumes(instance: Instance, spec: RunSpec | None) -> list[Document]:
     volumes = persistent_volumes(spec) if spec else ()
     return [
         {"containerPath": v.container_path, "persistenceId": persistence_id(instance.id, v.container_path)}

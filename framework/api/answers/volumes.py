@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from framework.decide.match_offers import persistent_volumes
+from framework.decide.disks import persistent_volumes
 from framework.engine.view import View
 from framework.model.instance import Instance, persistence_id
 from framework.model.timestamp import to_text

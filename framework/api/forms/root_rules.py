@@ -6,11 +6,12 @@ Looks only at what a change touches, so that its cost does not grow with the num
 from collections.abc import Iterable, Iterator, Mapping
 
 from framework.api.errors import Violation
+from framework.decide.disks import persistent_volumes
 from framework.decide.secret_source import SecretError, StoreName, may_use, parse_source
 from framework.model import path_id
-from framework.model.app import App
 from framework.model.change import Change
 from framework.model.group import Declared
+from framework.model.run_spec import RunSpec
 
 
 def violations(before: Declared, after: Declared, changed: Iterable[str]) -> list[Violation]:
@@ -18,7 +19,8 @@ def violations(before: Declared, after: Declared, changed: Iterable[str]) -> lis
     ids = list(changed)
     found = list(_clashes(after, ids))
     for spec_id in ids:
-        old, new = before.apps.get(spec_id), after.apps.get(spec_id)
+        old = before.apps.get(spec_id) or before.pods.get(spec_id)
+        new = after.apps.get(spec_id) or after.pods.get(spec_id)
         if old is not None and new is not None:
             found += _resident_changes(old, new)
     if _has_cycle(after, ids):
@@ -61,13 +63,11 @@ def _clashes(after: Declared, changed: Iterable[str]) -> Iterator[Violation]:
                 yield Violation("/", f"Groups and Pods may not have the same identifier: {path}")
 
 
-def _resident_changes(before: App, after: App) -> Iterator[Violation]:
-    """The reservation and the volumes of a resident app's instances were made for what it asked then."""
+def _resident_changes(before: RunSpec, after: RunSpec) -> Iterator[Violation]:
+    """The reservation and the volumes of a resident app's or pod's instances were made for what it asked then."""
     if not before.is_resident:
         return
-    volumes = after.container.persistent_volumes if after.container else ()
-    assert before.container is not None
-    if set(volumes) != set(before.container.persistent_volumes):
+    if set(persistent_volumes(after)) != set(persistent_volumes(before)):
         yield Violation("/", "Persistent volumes can not be changed!")
     if before.resources != after.resources:
         yield Violation("/", "Resident Tasks may not change resource requirements!")

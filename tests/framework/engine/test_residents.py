@@ -1,17 +1,22 @@
 """Apps with persistent volumes: reserved once, launched again where their data is, given back when nobody wants it any more."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from framework.decide.instance_state import TaskStatus
 from framework.engine.actions import Accept, Revive
-from framework.engine.commands import KillInstances
-from framework.engine.events import Elected, OffersReceived, Subscribed
+from framework.engine.commands import Declare, KillInstances
+from framework.engine.events import Elected, OffersReceived, StatusReceived, Subscribed
 from framework.engine.state import State
+from framework.model.change import Change
+from framework.model.codec import from_json
 from framework.model.container import Container
 from framework.model.instance import Agent, Instance
 from framework.model.network import PortDefinition
-from framework.model.offer import Offer, Pool
+from framework.model.offer import Disk, Offer, Pool
+from framework.model.pod import Pod
 from framework.model.strategy import UnreachableDisabled, UpgradeStrategy
 from framework.model.volume import PersistentInfo, PersistentVolume
 from tests.support.engine import Desk, app, numbers
@@ -195,18 +200,77 @@ def test_a_parked_instance_is_kept_by_the_store() -> None:
     assert again == parked and again.parked
 
 
-@pytest.mark.parametrize(
-    ("fields", "why"),
-    [
-        ({"role": "*"}, "need a role"),
-        (
-            {"container": Container("MESOS", volumes=(PersistentVolume("d", PersistentInfo(5, "mount")),))},
-            "root disks only",
-        ),
+def test_what_cannot_be_is_not_launched_without_its_volume(desk: Cluster) -> None:
+    desk.declare(database(role="*"))
+    assert desk.offers(desk.on(1, room())) == []
+    assert "need a role" in str(desk.state.launcher.queue()[0].problem)
+
+
+def test_volumes_are_made_on_the_disks_that_they_ask_for(desk: Cluster) -> None:
+    volumes = (
+        PersistentVolume("data", PersistentInfo(500)),
+        PersistentVolume("log", PersistentInfo(100, "path")),
+        PersistentVolume("fast", PersistentInfo(200, "mount", max_size=400)),
+    )
+    desk.declare(database(container=Container("MESOS", volumes=volumes)))
+    path, small, mount, large = (
+        Disk("path", 1_000_000, "/p"), Disk("mount", 100_000, "/m1"), Disk("mount", 300_000, "/m2"),
+        Disk("mount", 500_000, "/m3"),
+    )  # fmt: skip
+    assert desk.offers(desk.on(1, room(disks=(path, small, large)))) == []
+    assert desk.state.launcher.queue()[0].last_rejects == {"InsufficientDisk": 1}
+    [launch] = desk.offers(desk.on(1, room(disks=(path, small, mount, large))))
+    taken = {part.container_path: (part.disk.root, part.amount) for part in launch.takes[0].disks}
+    assert taken == {"log": ("/p", 100_000), "fast": ("/m2", 300_000)}
+    assert launch.takes[0].disk == 510_000, "the root disk has the other volume, and what the task asks for itself"
+
+
+def test_one_instance_s_disk_is_not_given_to_another_in_the_same_round(desk: Cluster) -> None:
+    volumes = (PersistentVolume("fast", PersistentInfo(200, "mount")),)
+    desk.declare(database(container=Container("MESOS", volumes=volumes), instances=3))
+    disks = (Disk("mount", 300_000, "/m1"), Disk("mount", 300_000, "/m2"))
+    launches = desk.offers(desk.on(1, room(disks=disks)))
+    assert {launch.takes[0].disks[0].disk.root for launch in launches} == {"/m1", "/m2"}
+
+
+def test_a_volume_on_a_disk_of_its_own_is_found_again_and_takes_nothing_from_the_root_disk(desk: Cluster) -> None:
+    volumes = (PersistentVolume("data", PersistentInfo(500, "mount")),)
+    desk.declare(database(container=Container("MESOS", volumes=volumes)))
+    [first] = desk.run(desk.on(1, room(disks=(Disk("mount", 600_000, "/m"),))))
+    desk.status(first.id, "TASK_FAILED")
+    desk.wait(5)
+    kept = reserved(first)
+    [volume] = kept.volumes
+    on_mount = {**volume, "scalar": {"value": 600.0}, "disk": {**volume["disk"], "source": {"type": "MOUNT"}}}
+    assert desk.offers(desk.on(1, replace(kept, volumes=(on_mount,), disk=0), room())) == []
+    [again] = desk.offers(desk.on(1, replace(kept, volumes=(on_mount,)), room()))
+    assert (again.instance.incarnation, again.takes[0].disk) == (2, 10_000)
+
+
+def test_a_pod_with_a_volume_stays_where_it_is_too(desk: Cluster) -> None:
+    pod = from_json(Pod, POD)
+    desk.command(Declare(lambda _: Change(pods={"/pod": replace(pod, role=ROLE)})))
+    [launch] = desk.offers(desk.on(1, room()))
+    assert launch.reserve and launch.takes[0].disk == 500_000 + 10_000
+    for task in launch.instance.tasks:
+        desk.tell(StatusReceived(TaskStatus(task.id, "TASK_RUNNING", "agent-1")))
+    for task in launch.instance.tasks:
+        desk.tell(StatusReceived(TaskStatus(task.id, "TASK_FAILED", "agent-1")))
+    desk.wait(5)
+    assert desk.offers(desk.on(2, room())) == []
+    kept = reserved(launch.instance, cpus=2000)
+    [again] = desk.offers(desk.on(1, kept, room()))
+    assert (again.instance.id, again.reserve, len(again.takes[0].volumes)) == (launch.instance.id, False, 1)
+    assert [task.id.rsplit(".", 2)[1:] for task in again.instance.tasks] == [["one", "2"], ["two", "2"]]
+
+
+POD = {
+    "id": "/pod",
+    "containers": [
+        {"name": name, "resources": {"cpus": 0.5, "mem": 32}, "volumeMounts": [{"name": "data", "mountPath": "d"}]}
+        for name in ("one", "two")
     ],
-)
-def test_what_cannot_be_is_not_launched_without_its_volume(desk: Cluster, fields: dict[str, Any], why: str) -> None:
-    desk.declare(database(**fields))
-    offer = desk.on(1, room())
-    assert desk.offers(offer) == []
-    assert why in str(desk.state.launcher.queue()[0].problem)
+    "volumes": [{"name": "data", "persistent": {"size": 500}}],
+    "networks": [{"mode": "host"}],
+    "scheduling": {},
+}
