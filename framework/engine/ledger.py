@@ -7,7 +7,7 @@ undone as long as it is not.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from framework.decide.advance_deployment import Census, Side
@@ -255,11 +255,10 @@ class Ledger:
 
     # --- the batch
 
-    def pending(self) -> list[Write]:
-        return [
-            Write(table, key, None if value is None else records.encode(table, value))
-            for (table, key), value in self._writes.items()
-        ]
+    def pending(self) -> Iterator[Write]:
+        """What is to be committed, encoded one by one: a large batch takes its time."""
+        for (table, key), value in self._writes.items():
+            yield Write(table, key, None if value is None else records.encode(table, value))
 
     def committed(self) -> None:
         if not self._writes:
