@@ -56,8 +56,13 @@ def mesos_address(settings: UpSettings) -> str:
     return settings.mesos_master or f"{settings.host}:{settings.mesos_port}"
 
 
-def consul_address(settings: UpSettings) -> str:
-    return settings.consul_addr or f"{settings.host}:{settings.consul_port}"
+def consul_url(settings: UpSettings) -> str:
+    return _url(settings.consul_addr or f"{settings.host}:{settings.consul_port}")
+
+
+def _url(address: str) -> str:
+    """HOST:PORT as a URL; what names its scheme already (https, zk) stays."""
+    return address if "://" in address else f"http://{address}"
 
 
 def api_url(settings: UpSettings) -> str:
@@ -135,7 +140,7 @@ def _framework(settings: UpSettings, machine: Machine) -> Daemon:
             state_dir=settings.state_dir / "framework",
             mesos_user=machine.user,
             # Whom the UI asks, through the API.
-            consul=f"http://{consul_address(settings)}",
+            consul=consul_url(settings),
             edge=f"http://{settings.host}:{settings.edge_daemon_port}",
             edge_status=f"http://{settings.host}:{settings.edge_status_port}",
             autoscale=f"http://{settings.host}:{settings.autoscale_port}",
@@ -155,8 +160,8 @@ def _registrator(settings: UpSettings, machine: Machine) -> Daemon:
             "registrator",
             host=settings.host,
             port=settings.registrator_port,
-            consul=f"http://{consul_address(settings)}",
-            mesos=f"http://{mesos_address(settings)}",
+            consul=consul_url(settings),
+            mesos=_url(mesos_address(settings)),
             marathon=api_url(settings),
             docker=machine.docker,
         ),
@@ -176,7 +181,7 @@ def _edge(settings: UpSettings) -> Daemon:
             port=settings.edge_port,
             status_port=settings.edge_status_port,
             daemon_port=settings.edge_daemon_port,
-            consul=f"http://{consul_address(settings)}",
+            consul=consul_url(settings),
             state_dir=settings.state_dir / "edge",
         ),
         health=f"{url}/health",
@@ -194,9 +199,10 @@ def _edge(settings: UpSettings) -> Daemon:
 
 def _autoscale(settings: UpSettings) -> Daemon:
     url = f"http://{settings.host}:{settings.autoscale_port}"
+    # Usage is read over HTTP: of several masters the first one sends on to their leader; one that is found through ZooKeeper is to be
+    # named to the autoscaler itself.
     master = mesos_address(settings)
-    # Usage is read over HTTP, so a master that is found through ZooKeeper is to be named to the autoscaler itself.
-    mesos = {} if "://" in master or "," in master else {"mesos": f"http://{master}"}
+    mesos = {} if master.startswith("zk://") else {"mesos": _url(master.partition(",")[0])}
     return Daemon(
         "autoscale",
         _dromos(
