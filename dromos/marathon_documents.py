@@ -41,6 +41,10 @@ def app_definition(answer: Json) -> Json:
     app = {name: value for name, value in answer.items() if name not in _STATE and value is not None}
     if app.get("fetch") is not None:
         app.pop("uris", None)
+    if "constraints" in app:
+        app["constraints"] = [_constraint(constraint) for constraint in app["constraints"]]
+    if app.get("ipAddress"):
+        app["ipAddress"] = _ip_address(app["ipAddress"])
     if not app.get("storeUrls"):
         app.pop("storeUrls", None)
     container = dict(app.get("container") or {})
@@ -62,6 +66,20 @@ def app_definition(answer: Json) -> Json:
             container["docker"] = docker
         app["container"] = {name: value for name, value in container.items() if value is not None}
     return app
+
+
+def _constraint(constraint: list[str]) -> list[str]:
+    """A Marathon before 1.0 keeps a value that its operator has no use for, an empty one above all."""
+    field, operator, *values = constraint
+    used = [value for value in values if value] if operator != "UNIQUE" else []
+    return [field, operator, *used]
+
+
+def _ip_address(answer: Json) -> Json:
+    """Without ports to be discovered there is nothing to say of them; a Docker container may not."""
+    if (answer.get("discovery") or {}).get("ports"):
+        return answer
+    return {name: value for name, value in answer.items() if name != "discovery"}
 
 
 def has_own_network(app: Json) -> bool:

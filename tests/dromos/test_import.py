@@ -152,7 +152,10 @@ async def test_an_old_marathon_with_its_old_spellings_is_taken_over_and_only_rea
         done = await dromos(target, "import", "--from", f"http://ops:secret@{address}", "--yes")
         assert done.exit_code == 0, done.output
         found = await definitions(target)
-        assert set(found) == {"/shop/web", "/shop/db", "/old/ports", "/net/own"}
+        assert set(found) == {
+            *("/shop/web", "/shop/db", "/old/ports", "/old/kept"),
+            *("/net/own", "/net/host", "/net/user"),
+        }
         web, db = found["/shop/web"], found["/shop/db"]
         (mapping,) = web["container"]["portMappings"]
         assert (mapping["containerPort"], mapping["servicePort"], mapping["name"]) == (80, 10001, "http")
@@ -169,11 +172,19 @@ async def test_an_old_marathon_with_its_old_spellings_is_taken_over_and_only_rea
         assert [port["port"] for port in found["/old/ports"]["portDefinitions"]] == [10010]
         assert found["/net/own"]["networks"] == [{"mode": "container", "name": "overlay"}]
         assert found["/net/own"]["container"]["portMappings"][0]["containerPort"] == 8080
+        host, user, kept = found["/net/host"], found["/net/user"], found["/old/kept"]
+        assert host["constraints"] == [["hostname", "UNIQUE"], ["rack", "GROUP_BY", "3"]]
+        assert host["networks"] == [{"mode": "host"}] and host["portDefinitions"][0]["port"] == 10020
+        assert host["container"]["docker"]["privileged"] and host["healthChecks"][0]["command"] == {"value": "true"}
+        assert user["networks"] == [{"mode": "container", "name": "overlay"}]
+        assert user["container"]["portMappings"][0]["servicePort"] == 10021
+        assert kept["container"]["volumes"][0]["persistent"]["size"] == 50 and kept["requirePorts"]
+        assert kept["unreachableStrategy"] == "disabled" and kept["upgradeStrategy"]["maximumOverCapacity"] == 0
         groups = await dependencies(target)
         assert groups["/shop"] == ["/old"] and "/empty/inner" in groups
         assert set(marathon.asked) == {"GET"}
         again = await dromos(target, "import", "--from", f"http://ops:secret@{address}", "--dry-run")
-        assert "0 would change, 4 are the same" in again.output, again.output
+        assert "0 would change, 7 are the same" in again.output, again.output
 
 
 async def test_what_cannot_be_taken_over_is_named_and_stops_all_unless_it_is_to_be_left_out() -> None:
@@ -184,11 +195,11 @@ async def test_what_cannot_be_taken_over_is_named_and_stops_all_unless_it_is_to_
         marathon.answers["apps"]["apps"].append({"id": "/stored", "cmd": "x", "storeUrls": ["http://files/x"]})
         url = f"http://ops:secret@{address}"
         refused = await dromos(target, "import", "--from", url, "--yes")
-        assert refused.exit_code == 1 and "2 of 6 cannot be taken over" in str(refused.exception)
+        assert refused.exit_code == 1 and "2 of 9 cannot be taken over" in str(refused.exception)
         assert "/bad: Object is not valid" in refused.output and "/storeUrls" in refused.output
         assert await definitions(target) == {}
         assert (await dromos(target, "import", "--from", url, "--yes", "--skip-invalid")).exit_code == 0
-        assert len(await definitions(target)) == 4
+        assert len(await definitions(target)) == 7
 
 
 async def test_a_wrong_password_is_told_and_not_shown() -> None:
