@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -170,6 +173,57 @@ async def test_a_certificate_is_made_by_asking_for_it(vault: VaultServer, source
     vault.request("PUT", "pki/roles/web", {"allow_any_name": True, "ttl": "1h"})
     secret: Secret = await source.read(SecretQuery("pki/issue/web", (("common_name", "web.example.com"),)))
     assert secret.data["certificate"].startswith("-----BEGIN CERTIFICATE") and secret.data["private_key"]
+
+
+class Broker:
+    """What Vault's RabbitMQ engine talks to: where it makes users, and when."""
+
+    def __init__(self) -> None:
+        made = self.made = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                made.append((time.monotonic(), self.path.rpartition("/")[2]))
+                self.do_DELETE()
+
+            def do_DELETE(self) -> None:
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    made = Broker()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+async def test_a_dynamic_secret_is_renewed_as_long_as_it_may_be_and_then_made_anew(
+    vault: VaultServer, broker: Broker
+) -> None:
+    vault.request("POST", "sys/mounts/rabbitmq", {"type": "rabbitmq"})
+    connection = {"connection_uri": broker.url, "username": "a", "password": "b", "verify_connection": False}
+    vault.request("POST", "rabbitmq/config/connection", connection)
+    vault.request("POST", "rabbitmq/config/lease", {"ttl": 2, "max_ttl": 4})
+    vault.request("POST", "rabbitmq/roles/app", {"tags": "x"})
+    source = VaultSource(settings(vault, renewal_threshold=0.25))
+    async with Watcher(sources={"vault": source}) as watcher:
+        watch = watcher.watch(SecretQuery("rabbitmq/creds/app"))
+        names = [(await watch.changed()).value.data["username"] for _ in range(2)]
+    (first, second), (began, ended) = [name for _, name in broker.made[:2]], [at for at, _ in broker.made[:2]]
+    assert names == [first, second] and first != second
+    assert ended - began >= 2, "without a renewal it would have been asked for again after a quarter of its time"
 
 
 async def test_a_token_is_renewed_before_it_ends(vault: VaultServer) -> None:
