@@ -29,8 +29,8 @@ def execute(context: Context, instance: str, command: tuple[str, ...], interacti
     command = command[1:] if command[0] == "--" else command
     if not command:
         raise click.UsageError("which command is to run?")
-    fd = sys.stdin.fileno() if interactive or tty else None
-    if tty and not os.isatty(fd or 0):
+    fd = _stdin() if interactive or tty else None
+    if tty and (fd is None or not os.isatty(fd)):
         raise CommandError("stdin is not a terminal: leave -t out, the command gets its input without")
     task_id, agent_id = tasks_of(context.api, instance)[0]
     place = find_place(context.api, task_id, agent_id)
@@ -58,3 +58,10 @@ def execute(context: Context, instance: str, command: tuple[str, ...], interacti
         texts = {"stdout": out.decode(errors="replace"), "stderr": err.decode(errors="replace")}
         context.show([], [], {**document, **texts})
     click.get_current_context().exit(code)
+
+
+def _stdin() -> int:
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, OSError):
+        raise CommandError("stdin is closed: leave -i out, the command finds its input empty") from None

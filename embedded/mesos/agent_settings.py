@@ -52,4 +52,8 @@ class AgentSettings(Settings):
     )
     fetch_cache_bytes: int = Field(2 * 1024 * MEGABYTE, ge=0, description="size of the cache of fetched URIs")
     shortest_check_interval: Seconds = Field(0.1, gt=0, description="shortest time between two health checks of a task")
+    sessions: int = Field(
+        32, ge=0, description="commands of operators beside tasks (dromos exec), of an agent at a time"
+    )
+    session_time: Seconds = Field(86400.0, gt=0, description="time after which such a command is ended")
     task_path: str = Field("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", description="PATH of tasks")

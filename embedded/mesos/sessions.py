@@ -22,9 +22,7 @@ from embedded.mesos.task_run import TaskRun
 
 Json = dict[str, Any]
 
-MOST_SESSIONS = 32  # at a time
 KEPT_RESULTS = 256  # of sessions that are over
-LONGEST_SECONDS = 86400.0
 HEARTBEAT_SECONDS = 30.0
 MOST_RECORD_BYTES = 1024 * 1024
 LARGEST_WINDOW = 65535
@@ -53,8 +51,9 @@ class Sessions:
             raise CallError(f"{INVALID} Expecting 'command' to name a shell command, or a file with arguments")
         if name in self._running or name in self._starting or name in self._over:
             raise CallError(f"The container {name} exists already")
-        if len(self._running) + len(self._starting) >= MOST_SESSIONS:
-            raise CallError(f"{MOST_SESSIONS} sessions run already", 503)
+        settings = self._agent.settings
+        if len(self._running) + len(self._starting) >= settings.sessions:
+            raise CallError(f"{settings.sessions} sessions run already; more: --sessions", 503)
         terminal = _terminal_of(wanted.get("container"))
         assert run.container is not None
         self._starting.add(name)
@@ -64,7 +63,7 @@ class Sessions:
             raise CallError(str(error), 500) from None
         finally:
             self._starting.discard(name)
-        running = RunningSession(session, lambda status: self._ended(name, status))
+        running = RunningSession(session, settings.session_time, lambda status: self._ended(name, status))
         self._running[name] = running
         return running
 
@@ -128,17 +127,17 @@ class Sessions:
 class RunningSession:
     """One command, from its start to `end`, which may be called more than once."""
 
-    def __init__(self, session: Session, on_end: Callable[[int], None]) -> None:
+    def __init__(self, session: Session, longest: float, on_end: Callable[[int], None]) -> None:
         self.attached = False
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._session, self._on_end = session, on_end
+        self._session, self._longest, self._on_end = session, longest, on_end
         self._input: asyncio.Task[None] | None = None
         self._latest = _NOT_RUN
 
     async def output(self) -> AsyncIterator[bytes]:
         """RecordIO of ProcessIO messages until the command has ended."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + LONGEST_SECONDS
+        deadline = loop.time() + self._longest
         try:
             while True:
                 left = deadline - loop.time()

@@ -12,7 +12,8 @@ there is one for each task. Three ways to call it:
     shim.py check
         The same object as `launch.json` on stdin, with `timeout`; one JSON object, as in `exit.json`, on stdout.
     shim.py session STDIN_FD STDOUT_FD STDERR_FD
-        The same, with the command's streams at these descriptors; with `tty` they are one terminal, which becomes its own.
+        The same, with the command's streams at these descriptors; with `tty` they are one terminal, which becomes its own. It ends with
+        the process that called it.
 
 launch.json: argv, env, cwd, uid, gid, groups (null: as the shim), cgroups (directories to join), memory (cgroup directory to watch
 for an out-of-memory kill, or null), pids (cgroup directory, or null), stdout, stderr (paths, or null), log_bytes, log_files.
@@ -39,6 +40,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 Json = dict[str, Any]
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.02  # between two looks at descendants that are to end
 GIVE_UP_SECONDS = 20.0  # a process that SIGKILL does not end in this time hangs in the kernel
@@ -475,6 +477,8 @@ def supervise_task(directory: str, lock_fd: int, ready_fd: int) -> None:
 def supervise_command(streams: list[int] | None = None) -> None:
     for fd in streams or ():
         os.set_inheritable(fd, False)
+    if streams:  # a session is nobody's without the agent that started it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR2, 0, 0, 0)
     supervisor = Supervisor(json.load(sys.stdin), streams)
     try:
         supervisor.start()

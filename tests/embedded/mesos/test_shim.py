@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedded.mesos.runtimes import shim
+from tests.support.waiting import eventually
 
 CHECK = {
     "env": {"PATH": os.defpath},
@@ -97,6 +99,25 @@ def test_a_command_that_hangs_is_ended_at_its_time():
     result = check("/bin/sh", "-c", "trap '' TERM; sleep 1000", timeout=0.2)
     assert result["timed_out"]
     assert os.waitstatus_to_exitcode(result["status"]) == -9
+
+
+BEGIN_A_SESSION = """
+import os, subprocess, sys
+nothing, out = os.open("/dev/null", os.O_RDONLY), os.dup(1)
+command = [*sys.argv[2:], "session", str(nothing), str(out), str(out)]
+shim = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(nothing, out))
+shim.communicate(sys.argv[1].encode())
+"""
+
+
+def test_a_session_ends_with_the_process_that_began_it():
+    orders = json.dumps({**CHECK, "file": "sh", "argv": ["sh", "-c", "echo $$; exec sleep 1000"]})
+    program = [sys.executable, "-c", BEGIN_A_SESSION, orders, sys.executable, "-I", "-S", shim.__file__]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as agent:
+        assert agent.stdout is not None
+        pid = int(agent.stdout.readline())
+        agent.kill()
+        eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
 @pytest.mark.parametrize(
