@@ -80,7 +80,8 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
     )
     placement: Strategy = Field(_ENGINE.placement, description="binpack or spread; label DROMOS_PLACEMENT overrides")
     local_region: str | None = Field(
-        None, description="the home region; apps without an @region constraint run there only"
+        None,
+        description="the home region (default: the master's, by its --domain); apps without an @region constraint run there only",
     )
     draining_seconds: Seconds = Field(
         _ENGINE.maintenance_lead, ge=0, description="how long before a maintenance window its agents take nothing new"

@@ -91,6 +91,7 @@ OPERATIONS: dict[Endpoint, Operation] = {
     pods.put_pod: Operation("Replace a pod", _CHANGE, shapes.Pod),
     pods.delete_pod: Operation("Delete a pod", _CHANGE, answers=(202,)),
     deployments.list_deployments: Operation("Running deployments"),
+    deployments.show_deployment: Operation("A running deployment"),
     deployments.cancel_deployment: Operation(
         "Roll a deployment back; with force, stop it", ("force",), answers=(200, 202)
     ),

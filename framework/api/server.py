@@ -107,6 +107,7 @@ ROUTES = [
     _get("/v2/volumes", volumes.list_volumes),
     #
     _get("/v2/deployments", deployments.list_deployments),
+    _get("/v2/deployments/{id}", deployments.show_deployment),
     _delete("/v2/deployments/{id}", deployments.cancel_deployment),
     _post("/v2/deployments/{id}/go", deployments.proceed),
     _get("/v2/queue", deployments.show_queue),

@@ -47,6 +47,7 @@ class Core:
         self.now = 0.0
         self.connected = False
         self.leading = False
+        self.home_region = settings.home_region
         self.actions: list[Action] = []
         self.stirred: dict[str, None] = {}  # ids of specs to compare with what is wanted, in order
         self._stories: dict[str, deque[str]] = {}

@@ -195,7 +195,7 @@ class Launcher:
         self._going_round = bool(self._offers)
         if self._going_round:
             core.timers.set(MATCH, "", core.now)
-        rules = Rules(core.now, settings.maintenance_lead, settings.home_region, settings.reserve_gpu_agents)
+        rules = Rules(core.now, settings.maintenance_lead, core.home_region, settings.reserve_gpu_agents)
         claims = {
             e.spec.id: core.residents.claims(e.spec, e.requirement, counts[e.spec.id])
             for e in ready

@@ -12,7 +12,7 @@ class EngineSettings:
     revive_interval: float = 1.0  # at least so long between two REVIVEs
     revive_repeat: float = 30.0  # and so long between two while the same ones wait
     placement: Strategy = "spread"
-    home_region: str | None = None
+    home_region: str | None = None  # None: the master's, where it tells one
     maintenance_lead: float = 0.0  # how long before a maintenance window its agents take nothing new
     reserve_gpu_agents: bool = True
     launch_grace: float = 5.0  # so long after a launch the master's "I do not know it" is not believed

@@ -3,7 +3,8 @@
 Pure: no I/O, no clock, no randomness. The parts that know how are in the modules beside; this one is the switchboard.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from framework.engine import killing, launching, observing, reconciling
 from framework.engine.actions import Action, Decline, Refuse, Reply, Resign, Subscribe, Unsubscribe
@@ -233,6 +234,7 @@ class State:
         core.connected = True
         self.framework_id = event.framework_id
         self.master, self.master_info = event.master, dict(event.master_info)
+        core.home_region = core.settings.home_region or _region_of(event.master_info)
         self.launcher.subscribed()
         self.reconciler.subscribed()
         host = event.master.partition(":")[0]
@@ -301,3 +303,9 @@ class State:
             case Abdicate():
                 self.core.act(Resign())
                 return None
+
+
+def _region_of(master_info: Mapping[str, Any]) -> str | None:
+    """Where the master is, if its operator says so (--domain): the home region, as in Marathon."""
+    name = master_info.get("domain", {}).get("fault_domain", {}).get("region", {}).get("name")
+    return str(name) if name else None

@@ -19,6 +19,15 @@ async def list_deployments(request: Request) -> Response:
     return json_response([deployment_json(deployment, api.view) for deployment in shown])
 
 
+async def show_deployment(request: Request) -> Response:
+    """Where the message of a lock points to. Marathon has no such thing."""
+    api, identity, deployment_id = api_of(request), identity_of(request), request.path_params["id"]
+    for deployment in api.view.deployments():
+        if deployment.id == deployment_id and all(identity.may("view", spec_id) for spec_id in _affected(deployment)):
+            return json_response(deployment_json(deployment, api.view))
+    raise NotFoundError(f"DeploymentPlan {deployment_id} does not exist")
+
+
 async def cancel_deployment(request: Request) -> Response:
     """Rolls back; with `force` stops where it is."""
     api, deployment_id = api_of(request), request.path_params["id"]

@@ -307,6 +307,17 @@ async def ports_of(framework: Framework, task_ids: list[str]) -> list[int]:
     return [port for task in tasks if task["id"] in task_ids for port in task["ports"]]
 
 
+async def test_a_running_deployment_is_shown_where_the_message_of_a_lock_points_to(framework: Framework) -> None:
+    framework.cluster.stuck.add("/web")
+    await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x"})
+    locked = (await framework.call("PUT", "/v2/apps/web", {"cmd": "y"})).json
+    deployment = locked["deployments"][0]["id"]
+    assert "/v2/deployments/<DEPLOYMENT_ID>" in locked["message"]
+    [listed] = await framework.get("/v2/deployments")
+    assert await framework.get(f"/v2/deployments/{deployment}") == listed
+    assert (await framework.call("GET", "/v2/deployments/nope")).status == 404
+
+
 async def test_a_go_for_what_does_not_wait_is_refused(framework: Framework) -> None:
     framework.cluster.stuck.add("/web")
     created = (await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x"})).json

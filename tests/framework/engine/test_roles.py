@@ -1,7 +1,12 @@
 """Several roles at once: whoever is declared for a role, the framework is subscribed for it, and only its offers are used."""
 
+from dataclasses import replace
+
+import pytest
+
 from framework.engine.actions import Revive, Subscribe, Suppress, UpdateRoles
 from framework.engine.events import Elected, Subscribed
+from framework.engine.settings import EngineSettings
 from framework.engine.state import State
 from framework.model.instance import Agent
 from framework.model.offer import Offer, Pool
@@ -51,3 +56,25 @@ def test_a_new_leader_subscribes_for_all_roles_at_once() -> None:
     assert desk.found(Subscribe) == [Subscribe("framework-1", ("*", "prod"))]
     desk.tell(Subscribed("framework-1", "master:5050", again=True))
     assert desk.found(UpdateRoles) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "masters", "launched"),
+    [
+        (None, "eu", {"agent-1", "agent-3"}),
+        ("us", "eu", {"agent-2", "agent-3"}),
+        (None, None, {"agent-1", "agent-2", "agent-3"}),
+    ],
+)
+def test_the_master_s_region_is_home_unless_another_one_is_named(
+    given: str | None, masters: str | None, launched: set[str]
+) -> None:
+    desk = Desk(EngineSettings(home_region=given, drain_seconds=0.0), subscribed=False)
+    domain = {"domain": {"fault_domain": {"region": {"name": masters}, "zone": {"name": "z"}}}} if masters else {}
+    desk.tell(Subscribed("framework-1", "master:5050", domain))
+    desk.declare(app(instances=6))
+    offers = [
+        replace(desk.offer(number), agent=Agent(f"agent-{number}", "h", region=region))
+        for number, region in ((1, "eu"), (2, "us"), (3, None))
+    ]
+    assert {launch.instance.agent.id for launch in desk.offers(*offers)} == launched
