@@ -5,17 +5,23 @@ from dataclasses import replace
 
 import pytest
 
+from framework.decide.advance_deployment import Census
 from framework.engine import deploying
 from framework.engine.actions import Action, Reply
+from framework.engine.evacuating import Evacuator
 from framework.engine.events import Elected
 from framework.engine.ledger import load_ledger
 from framework.engine.reconciling import Reconciler
+from framework.engine.residents import Residents
+from framework.engine.rollouts import Rollouts, Target
 from framework.engine.state import State
+from framework.model.offer import Offer, Pool
 from framework.model.run_spec import RunSpec
 from framework.store.base import StoreError
 from tests.simulation.ensemble import Ensemble
 from tests.simulation.node import Cluster, SimEngine
 from tests.simulation.run import Schedule, simulate
+from tests.simulation.wide import WideSchedule
 from tests.simulation.world import Violation
 
 
@@ -127,3 +133,38 @@ def test_forgetting_an_accepted_change_is_seen() -> None:
 def test_a_leader_that_kills_without_asking_the_store_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framework.engine.loop._needs_right", lambda action: False)
     assert "killed though it is wanted" in caught(Schedule, first=100)
+
+
+# --- in schedules with all that users may run
+
+
+def test_a_canary_that_goes_on_without_a_go_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Rollouts.look
+
+    def hasty(self: Rollouts, target: Target, census: Census) -> None:
+        look(self, target, census)
+        if target.deployment is None or target.spec is None or target.pause is None:
+            return
+        deployment = self._core.ledger.deployments[target.deployment.id]
+        if deployment.progress[target.spec.id].well_since is not None:
+            self._go(deployment, target.spec.id, "it looks well")
+
+    monkeypatch.setattr(Rollouts, "look", hasty)
+    assert "went on without a go" in caught(WideSchedule)
+
+
+def test_giving_back_the_volume_of_an_instance_that_is_known_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_of_it(self: Residents, offer: Offer) -> tuple[Pool, ...]:
+        return tuple(pool for pool in offer.pools if pool.owner is not None)
+
+    monkeypatch.setattr(Residents, "releases", all_of_it)
+    assert "is destroyed though it is known" in caught(WideSchedule)
+
+
+def test_emptying_an_agent_before_there_is_a_replacement_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(self: Evacuator, spec: RunSpec, census: Census, wanted: int) -> None:
+        for instance in [i for i in self._core.ledger.instances_of(spec.id) if i.evacuating and not i.leaving]:
+            self._core.killer.kill(instance, "its agent goes into maintenance")
+
+    monkeypatch.setattr(Evacuator, "end", end)
+    assert "were ended" in caught(WideSchedule)
