@@ -262,11 +262,12 @@ class Invariants:
             )
 
     def _is_excused(self, instance: Instance) -> bool:
-        """A user asked for it, or its health check has just failed, or one of its tasks has ended."""
+        """A user asked for it, or its health check has just failed, or its agent or one of its tasks is gone."""
         if instance.id in self.user_kills or (instance.checked and instance.healthy is False):
             return True
-        tasks = [self._cluster.master.task(task.id) for task in instance.tasks]
-        return not all(task is not None and task.alive for task in tasks)
+        master = self._cluster.master
+        tasks = [master.task(task.id) for task in instance.tasks]
+        return master.agents[instance.agent.id].unreachable or not all(task and task.alive for task in tasks)
 
     def _specs(self, ledger: Ledger, app_id: str) -> list[RunSpec]:
         """What is declared of an app, and what its deployment comes from and goes to."""
