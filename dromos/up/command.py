@@ -87,7 +87,7 @@ def _supervise(settings: UpSettings, state: StateDir) -> None:
         me = Process.of(os.getpid())
         assert me is not None
         daemons = plan.plan(settings, _look_at_machine())
-        supervisor = Supervisor(daemons, state, log_limit=settings.log_limit * 1_000_000)
+        supervisor = Supervisor(daemons, state, log_limit=settings.log_limit * 1_000_000, left=state.left())
         state.remember(
             {"daemons": [asdict(daemon) for daemon in daemons], "settings": settings.model_dump(mode="json")}
         )
@@ -130,10 +130,11 @@ def _check_ports(settings: UpSettings, daemons: list[Daemon], state: StateDir) -
     """Says at once which port cannot be had, before anything is started. What an earlier platform left running keeps its ports."""
     if (shared := plan.shared_port(daemons)) is not None:
         raise CommandError(shared)
+    held = state.held_ports(edge_runs=teardown.edge_runs(state))
     for daemon in daemons:
-        if state.pid_file(daemon.name).read() or (daemon.name == "edge" and teardown.edge_runs(state)):
-            continue
         for port, flag in daemon.ports:
+            if port in held:
+                continue
             with socket.socket() as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:

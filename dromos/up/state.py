@@ -69,5 +69,22 @@ class StateDir:
             return None
         return facts if isinstance(facts, dict) else None
 
+    def left(self) -> dict[str, tuple[str, ...]]:
+        """The command lines of the daemons that were remembered last, in the order in which they were started."""
+        return {str(one["name"]): tuple(map(str, one["argv"])) for one in self._remembered()}
+
+    def held_ports(self, *, edge_runs: bool) -> set[int]:
+        """The ports of those of them that still run. The edge's proxy may do so without its daemon."""
+        return {
+            int(port)
+            for one in self._remembered()
+            if self.pid_file(one["name"]).read() or (one["name"] == "edge" and edge_runs)
+            for port, _ in one["ports"]
+        }
+
+    def _remembered(self) -> list[dict[str, Any]]:
+        found = (self.recall() or {}).get("daemons")
+        return found if isinstance(found, list) else []
+
     def forget(self) -> None:
         (self.path / "run" / "platform.json").unlink(missing_ok=True)

@@ -41,14 +41,18 @@ class Supervised:
 
 
 class Supervisor:
-    def __init__(self, daemons: list[Daemon], state: StateDir, *, log_limit: int) -> None:
-        self._state = state
+    def __init__(
+        self, daemons: list[Daemon], state: StateDir, *, log_limit: int, left: dict[str, tuple[str, ...]] | None = None
+    ) -> None:
+        """`left`: the command lines of an earlier supervisor's daemons. Those that are now to be others are ended, not adopted."""
+        self._state, self._left = state, left or {}
         self._log_limit = log_limit
         self._rotate_after = 0.0
         self._supervised = [Supervised(daemon, state.pid_file(daemon.name)) for daemon in daemons]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; the daemons still run when it returns."""
+        await asyncio.to_thread(self._end_others)
         for one in self._supervised:
             one.process = one.pid_file.read()
             if one.process:
@@ -72,6 +76,16 @@ class Supervisor:
                 one.pid_file.remove()
             if one.child:
                 one.child.wait()
+
+    def _end_others(self) -> None:
+        """Ends what runs with other flags than it is to have now, or is not to run at all any more."""
+        wanted = {one.daemon.name: one.daemon.argv for one in self._supervised}
+        for name, argv in reversed(self._left.items()):
+            running = self._state.pid_file(name).read()
+            if running and wanted.get(name) != argv:
+                log.info("ending what runs with other flags", name=name, pid=running.pid)
+                running.stop(STOP_GRACE)
+                self._state.pid_file(name).remove()
 
     def _look_after(self, one: Supervised, now: float) -> None:
         if (one.child and one.child.poll() is not None) or (one.process and not one.child and not one.process.alive):
