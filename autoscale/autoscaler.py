@@ -97,6 +97,9 @@ class Autoscaler:
             try:
                 acted |= self._decide_for(app, policy, now)
             except Exception as error:  # of one app: the others are not to wait for its mending
+                self.pasts.pop(
+                    app.id, None
+                )  # what is remembered may be the reason; without it nothing is lowered for a while
                 if self._note(
                     Entry(now, app.id, app.instances, app.instances, f"cannot be decided: {error!r}", "ignored")
                 ):
