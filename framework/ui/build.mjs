@@ -1,15 +1,20 @@
 // Bundles src/ into dist/: one script, one style sheet, one page, and nothing from outside. `--watch` builds again on a change.
-import { cpSync, mkdirSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import * as esbuild from "esbuild";
 
-rmSync("dist", { recursive: true, force: true });
-mkdirSync("dist", { recursive: true });
-cpSync("src/index.html", "dist/index.html");
-cpSync("src/icon.svg", "dist/icon.svg");
+const watching = process.argv.includes("--watch");
+// Built beside the old one, which is served until the new one is whole.
+const folder = watching ? "dist" : "dist.new";
+const remove = (path) => rmSync(path, { recursive: true, force: true });
+
+remove(folder);
+mkdirSync(folder);
+cpSync("src/index.html", `${folder}/index.html`);
+cpSync("src/icon.svg", `${folder}/icon.svg`);
 
 const options = {
   entryPoints: { app: "src/main.tsx", style: "src/style.css" },
-  outdir: "dist",
+  outdir: folder,
   bundle: true,
   minify: true,
   sourcemap: false,
@@ -20,9 +25,13 @@ const options = {
   logLevel: "warning",
 };
 
-if (process.argv.includes("--watch")) {
+if (watching) {
   const context = await esbuild.context(options);
   await context.watch();
 } else {
   await esbuild.build(options);
+  remove("dist.old");
+  if (existsSync("dist")) renameSync("dist", "dist.old");
+  renameSync("dist.new", "dist");
+  remove("dist.old");
 }

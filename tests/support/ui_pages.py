@@ -19,7 +19,7 @@ _FIXED: dict[str, Address] = {
     "volumes": (("app", "shop", "web"), {"tab": "volumes"}),
     "app-events": (("app", "shop", "web"), {"tab": "events"}),
     "pods": (("pods",), {}),
-    "events": (("events",), {}),
+    "events": (("events",), {"text": "deployment"}),
     "deployments": (("deployments",), {}),
     "instances": (("instances",), {}),
     "agents": (("agents",), {}),

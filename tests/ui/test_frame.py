@@ -134,7 +134,7 @@ def test_events_appear_as_they_happen_and_are_searched(ui: Ui, dromos: Platform)
     page.get_by_role("searchbox", name="Search").fill("task_running")
     expect(page.get_by_role("listitem").filter(has_text="deployment")).to_have_count(0)
     # What the server still has is there after a reload too, for each application.
-    page = ui.open("app", "shop", "worker", tab="events")
+    page = ui.load("app", "shop", "worker", tab="events")
     expect(page.get_by_role("listitem").filter(has_text="TASK_RUNNING").first).to_be_visible()
 
 

@@ -45,6 +45,7 @@ def test_who_is_not_known_signs_in_and_may_only_do_what_is_allowed(browser: Brow
     ui = Ui(context.new_page(), guarded.url)
     page = ui.page
     page.goto(f"{guarded.url}/ui/#/apps?view=flat")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.get_by_label("Name").fill("vera")
     page.get_by_label("Password or token").fill("wrong")
     page.get_by_role("button", name="Sign in").click()

@@ -1,6 +1,6 @@
 // Where we are, in the address: `#/apps/shop?status=Waiting&text=web`. Filters are part of it, so a view can be sent to a colleague.
 
-import { Store } from "./store";
+import { Store, useStore } from "./store";
 
 export interface Place {
   path: string[];
@@ -38,6 +38,12 @@ export function setQuery(changes: Record<string, string>): void {
   for (const [key, value] of Object.entries(changes)) value ? query.set(key, value) : query.delete(key);
   history.replaceState(null, "", href(path, Object.fromEntries(query)));
   place.set({ path, query });
+}
+
+/** What a list is filtered by; it stands in the address, so the view can be sent to a colleague. */
+export function useFilter(): [string, (text: string) => void] {
+  const { query } = useStore(place);
+  return [query.get("text") ?? "", (text) => setQuery({ text })];
 }
 
 /** `/shop/web` -> the address of its page. */

@@ -10,7 +10,7 @@ import { type Translate, useText } from "../i18n";
 import { cluster } from "../live";
 import { podTasks } from "../model";
 import { usePolled } from "../polled";
-import { appHref, href, place, podHref } from "../router";
+import { appHref, href, place, podHref, useFilter } from "../router";
 import { useStore } from "../store";
 import type { Agent, Task } from "../types";
 import { stateText } from "./events";
@@ -24,7 +24,7 @@ export function AgentsPage() {
 function AllAgents() {
   const text = useText();
   const { value, error } = usePolled("agents", api.agents, 3_000);
-  const [wanted, setWanted] = useState("");
+  const [wanted, setWanted] = useFilter();
   const agents = (value?.agents ?? []).filter((agent) => matches(agent, wanted.toLowerCase()));
   return (
     <main class="page">
@@ -140,7 +140,7 @@ export function InstancesPage() {
   const text = useText();
   const { loadedAt, pods } = useStore(cluster);
   const { value, error } = usePolled("tasks", api.allTasks, 30_000, value5s(loadedAt));
-  const [wanted, setWanted] = useState("");
+  const [wanted, setWanted] = useFilter();
   const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
   const isPod = new Set(pods.map((pod) => pod.id));
   const all = value ? [...value.tasks, ...pods.flatMap(podTasks)] : [];

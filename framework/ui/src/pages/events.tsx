@@ -5,7 +5,7 @@ import { useRef, useState } from "preact/hooks";
 import { Badge, Empty, When } from "../components/basics";
 import { language, named, type Translate, useText } from "../i18n";
 import { cluster, events } from "../live";
-import { appHref, podHref } from "../router";
+import { appHref, podHref, useFilter } from "../router";
 import { useStore } from "../store";
 import type { DeploymentAction, StreamEvent } from "../types";
 
@@ -16,7 +16,7 @@ const AGE_MS = 15_000;
 export function EventsPage() {
   const text = useText();
   const all = useStore(events);
-  const [wanted, setWanted] = useState("");
+  const [wanted, setWanted] = useFilter();
   const shown = all.filter((event) => !wanted || JSON.stringify(event).toLowerCase().includes(wanted.toLowerCase()));
   return (
     <main class="page">

@@ -13,7 +13,7 @@ import { WindowedTable } from "../components/windowed";
 import { useText } from "../i18n";
 import { cluster, refresh } from "../live";
 import { podDefinition, podHealth, podInstanceHealth, podInstances, podResources, podStatus } from "../model";
-import { go, href, place, podHref, setQuery } from "../router";
+import { go, href, place, podHref, setQuery, useFilter } from "../router";
 import { useStore } from "../store";
 import type { JsonObject, Pod, PodInstance, PodSpec, QueueItem } from "../types";
 import { EventsOf, stateText } from "./events";
@@ -28,8 +28,8 @@ export function PodsPage() {
   const { query } = useStore(place);
   const { pods, queue, deployments, loadedAt } = useStore(cluster);
   const [creating, setCreating] = useState(Boolean(query.get("create")));
-  const wanted = query.get("text")?.toLowerCase() ?? "";
-  const shown = pods.filter((pod) => pod.id.toLowerCase().includes(wanted)).sort((a, b) => (a.id < b.id ? -1 : 1));
+  const [wanted, setWanted] = useFilter();
+  const shown = pods.filter((pod) => pod.id.toLowerCase().includes(wanted.toLowerCase())).sort((a, b) => (a.id < b.id ? -1 : 1));
   const queued = queuedPods(queue);
   return (
     <main class="page">
@@ -38,7 +38,7 @@ export function PodsPage() {
         <div class="actions"><ActionButton verb="create" path="/" kind="primary" id="action-create" onClick={() => setCreating(true)}>{text("createPod")}</ActionButton></div>
       </header>
       <div class="filters">
-        <input type="search" aria-label={text("filterText")} placeholder={text("filterText")} value={query.get("text") ?? ""} onInput={(event) => setQuery({ text: event.currentTarget.value })} />
+        <input type="search" aria-label={text("filterText")} placeholder={text("filterText")} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
       </div>
       {shown.length > 0 ? (
         <WindowedTable rows={shown} rowHeight={44} columns={7} label={text("pods")}

@@ -7,7 +7,7 @@ import { Chart, clock } from "../components/chart";
 import { WindowedTable } from "../components/windowed";
 import { named, useText } from "../i18n";
 import { usePolled } from "../polled";
-import { appHref, href, place } from "../router";
+import { appHref, href, place, useFilter } from "../router";
 import { useStore } from "../store";
 import { type Rates, ratesOf, type Sample } from "../traffic";
 import type { Service, Services } from "../types";
@@ -47,7 +47,7 @@ const percent = (share: number) => `${(share * 100).toFixed(share > 0 && share <
 
 function AllServices({ all, error }: { all: Services | null; error?: string }) {
   const text = useText();
-  const [wanted, setWanted] = useState("");
+  const [wanted, setWanted] = useFilter();
   const shown = (all?.services ?? []).filter((service) => `${service.name} ${service.app ?? ""} ${service.tags.join(" ")}`.toLowerCase().includes(wanted.toLowerCase()));
   return (
     <main class="page">
