@@ -4,8 +4,9 @@
 
 N services with 5 endpoints each in a real Consul 1.8.7; one more service is watched by a client that asks without pause. A change is the
 registration of an endpoint and then its deregistration. "new" runs from before the request to Consul is sent to the first answer of
-the new endpoint; "gone" to the moment at which the last request was sent that the removed endpoint answered. Memory is that of all
-processes of the proxy (proportional set size), then of the edge daemon.
+the new endpoint; "gone" to the moment at which the last request was sent that the removed endpoint answered. CPU is what the daemon takes
+for a change, from the kernel's scheduler statistics: the machine has other things to do, which the percentiles show. Memory is that of
+all processes of the proxy (proportional set size), then of the edge daemon.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
+from bench.edge_throughput import cpu
 from nginx import haproxy_process, process
 from tests.support.backends import Backend, backends
 from tests.support.consul import ConsulServer, running_real_consul
@@ -79,6 +81,7 @@ class Measured:
     reloads: int
     failed: int
     requests: int
+    cpu: float  # milliseconds of the daemon's for each change
 
 
 async def fill(consul: ConsulServer, count: int) -> None:
@@ -126,13 +129,15 @@ async def measure(consul: ConsulServer, target: str, services: int, changes: int
             probe = Probe(edge)
             asking = asyncio.create_task(probe.run())
             new, gone = [], []
+            assert edge.daemon
+            before = cpu([edge.daemon.pid])
             for _ in range(changes):
                 one, other = await change(consul, probe, changing)
                 new.append(one)
                 gone.append(other)
+            used = cpu([edge.daemon.pid]) - before
             probe.stop()
             await asking
-            assert edge.daemon
             return Measured(
                 new,
                 gone,
@@ -142,6 +147,7 @@ async def measure(consul: ConsulServer, target: str, services: int, changes: int
                 edge.report()["reloads"] - reloads,
                 probe.failed,
                 sum(map(len, probe.seen.values())),
+                1000 * used / (2 * changes),
             )
 
 
@@ -206,6 +212,7 @@ def main() -> None:
         "p99",
         "reloads",
         "failed",
+        "CPU ms",
         "proxy MiB",
         "daemon MiB",
     ):
@@ -225,6 +232,7 @@ def main() -> None:
                     percentile(found.gone, 0.99),
                     str(found.reloads),
                     f"{found.failed} of {found.requests}",
+                    f"{found.cpu:.0f}",
                     f"{found.proxy_memory / 1024:.0f}",
                     f"{found.daemon_memory / 1024:.0f}",
                 )

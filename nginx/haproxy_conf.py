@@ -7,6 +7,7 @@ HAProxy has no EWMA and no UDP: see STAND_INS and UNSUPPORTED (targets/with_udp.
 (lua/haproxy_mirror.lua).
 """
 
+import functools
 import hashlib
 import re
 import resource
@@ -63,7 +64,8 @@ class HaproxySurroundings:
 
 
 def render(model: Model, around: HaproxySurroundings) -> str:
-    watched = is_watched(model)
+    found = backends(model)
+    watched = is_watched(found)
     authorities = sorted({one.options.access.client_ca for one in model.routes if one.options.access.client_ca})
     return _environment.get_template("haproxy.cfg.j2").render(
         generation=around.generation,
@@ -73,7 +75,7 @@ def render(model: Model, around: HaproxySurroundings) -> str:
         tuning=around.tuning,
         authorities=around.layout.authorities / authorities[0] if authorities else "",
         wildcards=any(host.startswith("*.") for route in model.routes for host in route.hosts),
-        backends=[_backend(backend, model, around, watched) for backend in backends(model)],
+        backends=[_backend(backend, model, around, watched) for backend in found],
         canaries=_canaries(model),
         lua=LUA / "haproxy_metrics.lua",
         mirror=LUA / "haproxy_mirror.lua" if any(route.options.mirror for route in model.routes) else "",
@@ -117,6 +119,7 @@ def standby_map(model: Model, switched: frozenset[str]) -> str:
     return _map(entries)
 
 
+@functools.lru_cache(maxsize=65536)
 def backend_name(service: str, other: str = "") -> str:
     """The backend of a service; with `other`, of that canary or standby where it answers for the service."""
     readable = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{service}.{other}" if other else service)
@@ -157,6 +160,8 @@ def backends(model: Model) -> list[Backend]:
     for name in sorted(options):
         service = model.services[name]
         found.append(Backend(backend_name(name), service, name, options[name]))
+        if not service.canaries and not service.standby:
+            continue
         others = {other for other, _ in service.canaries} | ({service.standby.service} if service.standby else set())
         for other in sorted(others & model.services.keys()):
             found.append(Backend(backend_name(name, other), model.services[other], name, options[name]))
@@ -183,10 +188,10 @@ def server_options(options: Options, *, watched: bool) -> str:
     return "".join(f" {word}" for word in words)
 
 
-def is_watched(model: Model) -> bool:
+def is_watched(found: Sequence[Backend]) -> bool:
     """Each watched server costs HAProxy a file descriptor, whether it is looked at or not."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2
-    return sum(len(one.service.endpoints) for one in backends(model)) <= most
+    return sum(len(one.service.endpoints) for one in found) <= most
 
 
 def _backend(backend: Backend, model: Model, around: HaproxySurroundings, watched: bool) -> dict[str, Any]:

@@ -117,8 +117,9 @@ class Haproxy:
         async with self._lock:
             if self._running is None:
                 self._running, self._standby, self._followed = await self._runtime.servers(), "?", {}
-            changed, watched = 0, haproxy_conf.is_watched(model)
-            for backend in haproxy_conf.backends(model):
+            changed, backends = 0, haproxy_conf.backends(model)
+            watched = haproxy_conf.is_watched(backends)
+            for backend in backends:
                 running = self._running.get(backend.name)
                 # A backend that does not run yet comes with the next reload.
                 if running is not None and self._followed.get(backend.name) is not backend.service:
@@ -171,7 +172,7 @@ class Haproxy:
     # Routes: the steps of consul_template_py's Target
 
     def fingerprint(self, wanted: Model) -> str:
-        fixed = [(one.name, one.app, one.canaries, one.standby) for one in wanted.services.values()]
+        fixed = [(name, one.app, one.canaries, one.standby) for name, one in wanted.services.items()]
         structure = (wanted.routes, wanted.streams, fixed)
         if self._fingerprint_of[0] != structure:
             services = {name: replace(service, endpoints=()) for name, service in wanted.services.items()}
