@@ -42,7 +42,16 @@ def apps(context: Context, label: str | None) -> None:
 @pass_context
 def tasks(context: Context, app: str | None) -> None:
     """The tasks of APP, or of all apps."""
-    found: list[Json] = context.api.get(app_path(app) + "/tasks" if app else "/v2/tasks")["tasks"]
+    embed = ["apps.tasks", "apps.rotation"]  # a Marathon passes over what it does not know
+    apps = (
+        [context.api.get(app_path(app), embed=embed)["app"]]
+        if app
+        else context.api.get("/v2/apps", embed=embed)["apps"]
+    )
+    found: list[Json] = [task for one in apps for task in one.get("tasks") or []]
+    rotation = {id: state for one in apps for state, ids in (one.get("rotation") or {}).items() for id in ids}
+    if context.as_json:
+        found = [{**task, **({rotation[task["id"]]: True} if task["id"] in rotation else {})} for task in found]
     rows = [
         (
             task["id"],
@@ -50,7 +59,7 @@ def tasks(context: Context, app: str | None) -> None:
             task.get("host"),
             " ".join(map(str, task.get("ports") or [])),
             task.get("state"),
-            _task_health(task),
+            rotation.get(task["id"]) or _task_health(task),
             task.get("startedAt") or task.get("stagedAt"),
         )
         for task in sorted(found, key=lambda task: (str(task["appId"]), str(task["id"])))
@@ -153,8 +162,6 @@ def _health(app: Json) -> object:
 
 
 def _task_health(task: dict[str, Any]) -> str:
-    if task.get("draining"):
-        return "draining"
     results = task.get("healthCheckResults") or []
     if not results:
         return "-"

@@ -79,6 +79,7 @@ def test_a_blue_green_version_gets_no_request_before_its_go_and_all_of_them_afte
     with platform.under_load(host, rate=60) as load:
         platform.deploy(kind.app(app_id, version="2", **labels))
         eventually(waits, timeout=60, what="the new version stands beside the old one")
+        assert platform.ok("tasks", app_id).count(" held ") == 2
         asked = load.requests
         platform.kill_daemon("registrator")
         eventually(lambda: load.requests > asked + 200, timeout=30)

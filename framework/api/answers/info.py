@@ -21,6 +21,7 @@ def own_version() -> str:
 
 def info_json(view: View, settings: ApiSettings) -> Document:
     framework = view.framework
+    port = (view.leader or "").rpartition(":")[2]
     return {
         "name": framework.name,
         "version": MARATHON_VERSION,
@@ -30,6 +31,7 @@ def info_json(view: View, settings: ApiSettings) -> Document:
         "elected": view.is_leader,
         "marathon_config": {
             "master": framework.master,
+            "mesos_leader_ui_url": framework.master and f"http://{framework.master}/",
             "framework_name": framework.name,
             "mesos_role": settings.mesos_role,
             "default_network_name": settings.default_network_name,
@@ -41,6 +43,6 @@ def info_json(view: View, settings: ApiSettings) -> Document:
             "checkpoint": True,
         },
         "zookeeper_config": {},
-        "http_config": {},
+        "http_config": {"http_port": int(port) if port.isdigit() else None},
         "event_subscriber": {"type": "http_event_stream"},
     }

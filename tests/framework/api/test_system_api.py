@@ -27,6 +27,9 @@ async def test_info_and_leader(framework: Framework) -> None:
     assert info["name"] == "marathon" and info["version"].startswith("1.11.")
     assert info["frameworkId"] == framework.engine.view.framework.id
     assert info["leader"] == address and info["elected"] is True
+    assert info["http_config"]["http_port"] == int(address.rpartition(":")[2])
+    master = info["marathon_config"]["master"]
+    assert info["marathon_config"]["mesos_leader_ui_url"] == f"http://{master}/"
     assert await framework.get("/v2/leader") == {"leader": address}
     answer = await framework.call("GET", "/v2/apps")
     assert answer.headers["X-Marathon-Leader"] == f"http://{address}"
