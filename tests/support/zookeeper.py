@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -144,14 +145,17 @@ def running_secure_zookeeper(directory: Path, certificate: Path, ca: Path) -> It
     member = Member(1, directory, port, more_options=options)
     member.launch()
     try:
-        eventually(lambda: _accepts(port), START_TIMEOUT, 0.1, what=f"ZooKeeper serves; see {directory}/log")
+        context = ssl.create_default_context(cafile=str(ca))
+        context.load_cert_chain(certificate)
+        eventually(lambda: _greets(port, context), START_TIMEOUT, 0.1, what=f"ZooKeeper serves; see {directory}/log")
         yield member
     finally:
         member.kill()
 
 
-def _accepts(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+def _greets(port: int, context: ssl.SSLContext) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as connection:
+        context.wrap_socket(connection, server_hostname="127.0.0.1").close()
         return True
     return False
 

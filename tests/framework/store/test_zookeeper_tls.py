@@ -31,6 +31,7 @@ class Secure:
             "zk_tls": True,
             "zk_ca": self.directory / "ca.pem",
             "zk_certificate": self.directory / "client.pem",
+            "zk_timeout": 60,
             "state_dir": self.directory / "state",
             **flags,
         }
