@@ -16,6 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FOREIGN = {
     "CONTRIBUTING.md": {"--strict"},
     "architecture.md": {"--strict"},
+    "ui.md": {"--docs"},
     "autoscaling.md": {
         *("--apps", "--cooldown", "--intervals-past-threshold", "--min-instances", "--samples", "--target-rps"),
         *("--threshold-instances", "--threshold-percent"),
