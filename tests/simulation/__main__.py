@@ -76,6 +76,8 @@ def _failures(seeds: range) -> Iterator[tuple[int, str]]:
             simulate(seed, schedule_of)
         except Violation as violation:
             yield seed, str(violation).splitlines()[0]
+        except Exception as error:
+            yield seed, f"seed {seed}: {error!r}"
 
 
 if __name__ == "__main__":

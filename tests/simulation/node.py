@@ -162,6 +162,8 @@ class Node:
             self._lead()
 
     def _lead(self) -> None:
+        if self._running is not None:
+            return  # its end comes here again
         session, self._to_lead = self._to_lead, None
         if session is None or self.engine is None or self.cluster.ensemble.leader is not session:
             return
