@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(180)]
 APP = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1}
 
 
-def test_a_killed_leader_is_replaced_while_apps_are_deployed_and_nothing_is_lost(pair: Nodes) -> None:
+def test_a_killed_leader_is_replaced_in_under_ten_seconds_while_apps_are_deployed(pair: Nodes) -> None:
     nodes = pair
     leader, (standby,) = nodes.leader(), nodes.standbys()
     leader.deploy({"id": "/steady", **APP, "instances": 5}, 60)
@@ -44,9 +44,11 @@ def test_a_killed_leader_is_replaced_while_apps_are_deployed_and_nothing_is_lost
     with ThreadPoolExecutor(1) as thread:
         deploying = thread.submit(deploy)
         eventually(lambda: len(acknowledged) >= 5, timeout=60)
+        killed = time.monotonic()
         leader.kill()
         before = len(acknowledged)
         assert nodes.leader() is standby
+        took = time.monotonic() - killed
         eventually(lambda: len(acknowledged) >= before + 3, timeout=60)
         stop.set()
         deploying.result()
@@ -57,16 +59,14 @@ def test_a_killed_leader_is_replaced_while_apps_are_deployed_and_nothing_is_lost
     for app_id in acknowledged:
         assert list(running.values()).count(app_id.strip("/")) == 2
 
-
-def test_failover_needs_less_than_ten_seconds_with_the_default_timeouts(pair: Nodes) -> None:
-    def failover() -> float:
-        leader = pair.whole().leader()
+    def again() -> float:
+        leader = nodes.whole().leader()
         killed = time.monotonic()
         leader.kill()
-        pair.leader(other_than=leader)
+        nodes.leader(other_than=leader)
         return time.monotonic() - killed
 
-    assert quickest(failover, below=10) < 10  # of these the session's five, and ZooKeeper's tick of two, must pass
+    assert quickest(again, 10, took) < 10  # of these the session's five, and ZooKeeper's tick of two, must pass
 
 
 def test_a_paused_leader_finds_itself_replaced_and_its_late_change_is_refused(pair: Nodes) -> None:
