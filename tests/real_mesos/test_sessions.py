@@ -120,6 +120,12 @@ def test_logs_and_commands_find_a_pods_containers(framework: Framework):
     for label in labels:
         found = dromos(framework.url, "exec", label, "cat", "stdout")
         assert found.out == f"I am {label.split('.')[1]}\n", found.err
+    [instance] = framework.get("/v2/pods/pair::status")["instances"]
+    for container in instance["containers"]:
+        files = f"/v2/tasks/{container['containerId']}/files"
+        assert {file["path"] for file in framework.get(files)["files"]} >= {"stdout", "stderr"}
+        assert framework.get(f"{files}/read?path=stdout&offset=0")["data"] == f"I am {container['name']}\n"
+        assert framework.request("GET", f"{files}/download?path=stdout").text == f"I am {container['name']}\n"
 
 
 def _until(lines: Iterator[str], text: str) -> str:
