@@ -154,8 +154,21 @@ class Deployer:
             self._end(ledger.deployments[holder], "cancelled by a newer deployment", success=False)
         self._record(before, after, change, version)
         core.announce("group_change_success", groupId=command.group, version=version)
+        self._announce_checks(before, changes)
         self._begin(deployment)
         return Accepted(deployment, version, after)
+
+    def _announce_checks(self, before: Declared, changes: Mapping[str, SpecChange]) -> None:
+        """Those of every new configuration; the old one's are announced to be gone when it is."""
+        for spec_id, change in changes.items():
+            known = before.apps.get(spec_id)
+            if isinstance(change.after, App) and not (
+                known and known.last_config_change_at == change.after.last_config_change_at
+            ):
+                for check in change.after.health_checks:
+                    self._core.announce(
+                        "add_health_check_event", appId=spec_id, version=change.after.version, healthCheck=check
+                    )
 
     def _inherited(self, changes: Mapping[str, SpecChange]) -> dict[str, Legacy]:
         """What is taken over of the deployments that these changes cut short: their way back, and how far a roll-out is."""
@@ -453,6 +466,10 @@ class Deployer:
             return
         core.announce("deployment_step_success", plan=deployment, currentStep=deployment.current_actions)
         for action in deployment.current_actions:
+            former = deployment.changes[action.spec_id].before
+            if action.kind in ("stop", "restart") and isinstance(former, App):
+                for _ in former.health_checks:
+                    core.announce("remove_health_check_event", appId=action.spec_id)
             if action.kind == "stop":
                 core.launcher.forget(action.spec_id)
                 core.prober.forget(action.spec_id)

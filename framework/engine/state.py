@@ -54,6 +54,7 @@ from framework.engine.rollouts import GIVE_UP, WELL, Rollouts
 from framework.engine.secrets import SECRETS, Secrets
 from framework.engine.settings import EngineSettings
 from framework.model.instance import Condition
+from framework.model.timestamp import to_text
 
 SCALE_CHECK = "scale check"
 
@@ -285,6 +286,9 @@ class State:
                 raise NotLeader("this node does not lead")
             self.core.act(Reply(ticket, self._carry_out(command)))
         except Exception as error:  # the caller gets it, whatever its edit raised
+            if isinstance(command, Declare) and not command.dry_run:
+                version = to_text(self.core.now)
+                self.core.announce("group_change_failed", groupId=command.group, version=version, reason=str(error))
             self.core.act(Refuse(ticket, error))
 
     def _carry_out(self, command: Command) -> Answer:

@@ -1,6 +1,7 @@
 """Deployments: from what a user declares to what runs, step by step."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from framework.engine.errors import Locked, NotFound, TooManyDeployments
 from framework.engine.settings import EngineSettings
 from framework.model.change import Change
 from framework.model.group import Declared, Group
+from framework.model.health import HealthCheck
 from framework.model.strategy import UpgradeStrategy
 from tests.support.engine import Desk, app
 
@@ -296,3 +298,36 @@ def test_a_group_of_its_own_is_declared_and_removed(desk: Desk) -> None:
     assert desk.ledger.declared.groups["/empty"].version
     desk.command(Declare(lambda d: Change(groups={"/empty": None})))
     assert "/empty" not in desk.ledger.declared.groups
+
+
+def test_health_checks_are_announced_when_they_come_and_when_they_go() -> None:
+    desk = Desk()
+    check, other = HealthCheck(path="/a"), HealthCheck(path="/b")
+
+    def told(kind: str) -> list[tuple[Any, ...]]:
+        return [(e["appId"], e.get("version"), e.get("healthCheck")) for e in desk.announced(kind, desk.all_actions)]
+
+    version = desk.declare(app(health_checks=(check, other))).version
+    added = [("/app", version, check), ("/app", version, other)]
+    assert (told("add_health_check_event"), told("remove_health_check_event")) == (added, [])
+    for launch in desk.offers():
+        desk.status(launch.instance, "TASK_RUNNING")
+    desk.update("/app", instances=0, force=True)
+    assert told("add_health_check_event") == added, "a new count brings no new checks"
+    desk.settle()
+    later = desk.update("/app", health_checks=(other,)).version
+    desk.settle()
+    assert told("add_health_check_event") == [*added, ("/app", later, other)]
+    assert told("remove_health_check_event") == [("/app", None, None)] * 2
+    desk.remove("/app")
+    desk.settle()
+    assert told("remove_health_check_event") == [("/app", None, None)] * 3
+
+
+def test_a_change_that_is_refused_is_announced_with_its_reason() -> None:
+    desk = Desk()
+    desk.declare(app(instances=1))
+    with pytest.raises(Locked):
+        desk.update("/app", instances=2)
+    [event] = desk.announced("group_change_failed", desk.all_actions)
+    assert event["groupId"] == "/" and event["reason"] and event["version"]
