@@ -49,7 +49,7 @@ OTHERS: dict[str, Callable[[float], Scaler]] = {
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def explain(app: str, url: str, most: int, chart: bool, as_json: bool) -> None:
     """Why APP has the number of instances that it has: the last decisions and non-decisions, with their reasons."""
-    app_id = "/" + app.strip("/")
+    app_id, as_json = "/" + app.strip("/"), as_json or _json_for_all()
     answer = _read(url, "journal", app=app_id, most=str(most))
     if not isinstance(answer, dict) or "journal" not in answer:
         raise UnreachableError(f"what answers at {url} is no autoscaler; another one: --url or DROMOS_AUTOSCALE_URL")
@@ -69,6 +69,11 @@ def explain(app: str, url: str, most: int, chart: bool, as_json: bool) -> None:
         when = datetime.fromtimestamp(entry["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(when, str(entry["instances"]), str(entry["decided"]), entry["outcome"], escape(entry["reason"]))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _json_for_all() -> bool:
+    """Whether `dromos` itself was told --json, before the command's name."""
+    return bool(getattr(click.get_current_context().find_root().obj, "as_json", False))
 
 
 class UnreachableError(OperatorError):
@@ -160,7 +165,7 @@ def replay(
         _write(svg, draw.svg(title, lines).encode())
     if png_file:
         _write(png_file, png.png(title, lines))
-    if as_json:
+    if as_json or _json_for_all():
         click.echo(orjson.dumps(asdict(result)).decode())
         return
     click.echo(draw.terminal(lines))

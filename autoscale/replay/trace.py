@@ -12,6 +12,9 @@ from pathlib import Path
 from autoscale.errors import TraceError
 
 DAY = 86_400.0
+LATEST = 1e11  # seconds, in the year 5138: a later time was meant in milliseconds
+LONGEST = 20 * 366 * DAY
+MOST = 1e12  # requests a second
 GAP = 3.0  # a pause this many times the usual step is a gap: nothing is known of the demand in it
 
 
@@ -59,10 +62,18 @@ def read_csv(path: Path) -> Trace:
     if any(after <= before for before, after in pairwise(times)):
         first = next(index for index, (before, after) in enumerate(pairwise(times), 2) if after <= before)
         raise TraceError(f"{path}: sample {first} is not later than the one before it; sort the file by time")
+    if times[-1] - times[0] > LONGEST:
+        raise TraceError(f"{path} is about {(times[-1] - times[0]) / DAY:,.0f} days; 20 years are the most")
     return Trace(path.stem, tuple(times), tuple(rates))
 
 
 def _is_time(text: str) -> bool:
+    """Or at least a number: what is wrong with it is told of its line."""
+    try:
+        float(text)
+        return True
+    except ValueError:
+        pass
     try:
         _time(text)
     except ValueError:
@@ -78,6 +89,8 @@ def _time(text: str) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not math.isfinite(value):
         raise ValueError("not a time")
+    if abs(value) > LATEST:
+        raise ValueError("a time is in seconds; this looks like milliseconds")
     return value
 
 
@@ -86,7 +99,7 @@ def _rate(text: str, path: Path, number: int) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value <= MOST:
         raise TraceError(f"{path}, line {number}: {text!r} is not a number of requests per second")
     return value
 

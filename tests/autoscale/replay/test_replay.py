@@ -16,6 +16,7 @@ from autoscale.replay.others import AwsTargetTracking, HorizontalPodAutoscaler, 
 from autoscale.replay.score import removed_during, score, seconds_to
 from autoscale.replay.simulate import Cluster, Moment, Outage, simulate
 from autoscale.replay.trace import Trace, read_csv, step_up, with_gap
+from dromos.cli import cli
 
 CLUSTER = Cluster(target=40)
 SCALERS = {
@@ -139,6 +140,9 @@ def test_csv_is_read_with_epoch_seconds_and_with_iso_8601(tmp_path):
         ("0,1\n60\n", "line 2: '60' is not time,value"),
         ("0,1\n60,1\n30,1\n", "sample 3 is not later than the one before it"),
         ("time,value\n", "fewer than two samples"),
+        ("1767225600000,1\n1767225660000,1\n", "line 1: '1767225600000,1' is not time,value (a time is in seconds;"),
+        ("0,1\n60,1e300\n", "line 2: '1e300' is not a number of requests per second"),
+        ("0,1\n60,1\n1e9,1\n", "is about 11,574 days; 20 years are the most"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, text, message):
@@ -253,3 +257,9 @@ def test_up_rates_of_the_policy_hold_in_a_replay():
     counts = [moment.instances for moment in simulate(step_up(before=36, after=360), CLUSTER, Dromos(slow))]
     assert max(after - before for before, after in itertools.pairwise(counts)) == 1
     assert max(counts) < 9
+
+
+def test_json_may_be_asked_for_before_the_commands_name(tmp_path):
+    path = write(tmp_path, "0,100\n60,100\n120,400\n")
+    done = CliRunner().invoke(cli, ["--json", "autoscale", "replay", str(path)])
+    assert json.loads(done.output)["lost_pct"] >= 0, done.output
