@@ -4,9 +4,10 @@
 
 N services with 5 endpoints each in a real Consul 1.8.7; one more service is watched by a client that asks without pause. A change is the
 registration of an endpoint and then its deregistration. "new" runs from before the request to Consul is sent to the first answer of
-the new endpoint; "gone" to the moment at which the last request was sent that the removed endpoint answered. CPU is what the daemon takes
-for a change, from the kernel's scheduler statistics: the machine has other things to do, which the percentiles show. Memory is that of
-all processes of the proxy (proportional set size), then of the edge daemon.
+the new endpoint; "gone" to the moment at which the last request was sent that the removed endpoint answered. "Consul" is when a bare
+blocking query hears of the new endpoint: whoever listens, it is not sooner. CPU is what the daemon takes for a change, from the kernel's
+scheduler statistics: the machine has other things to do, which the percentiles show. Memory is that of all processes of the proxy
+(proportional set size), then of the edge daemon.
 """
 
 import argparse
@@ -72,6 +73,23 @@ class Probe:
 
 
 @dataclass
+class Watch:
+    """A bare blocking query for the service that changes: what Consul takes, whoever listens."""
+
+    url: str
+    seen: dict[int, float] = field(default_factory=dict)  # number of instances -> when it was first told
+
+    async def run(self) -> None:
+        index = "0"
+        async with aiohttp.ClientSession() as session:
+            while True:
+                params = {"index": index, "wait": "60s", "stale": ""}
+                async with session.get(f"{self.url}/v1/health/service/probe", params=params) as answer:
+                    count, index = len(await answer.json()), answer.headers["X-Consul-Index"]
+                    self.seen.setdefault(count, time.monotonic())
+
+
+@dataclass
 class Measured:
     new: list[float]
     gone: list[float]
@@ -82,6 +100,7 @@ class Measured:
     failed: int
     requests: int
     cpu: float  # milliseconds of the daemon's for each change
+    consul: list[float]  # until a bare watch heard of it
 
 
 async def fill(consul: ConsulServer, count: int) -> None:
@@ -128,16 +147,20 @@ async def measure(consul: ConsulServer, target: str, services: int, changes: int
             reloads = await settled(edge)
             probe = Probe(edge)
             asking = asyncio.create_task(probe.run())
-            new, gone = [], []
+            new, gone, heard = [], [], []
+            watch = Watch(consul.url)
+            watching = asyncio.create_task(watch.run())
             assert edge.daemon
             before = cpu([edge.daemon.pid])
             for _ in range(changes):
-                one, other = await change(consul, probe, changing)
+                one, other = await change(consul, probe, changing, watch)
                 new.append(one)
                 gone.append(other)
+                heard.append(watch.seen[2])
             used = cpu([edge.daemon.pid]) - before
             probe.stop()
-            await asking
+            watching.cancel()
+            await asyncio.gather(asking, watching, return_exceptions=True)
             return Measured(
                 new,
                 gone,
@@ -148,6 +171,7 @@ async def measure(consul: ConsulServer, target: str, services: int, changes: int
                 probe.failed,
                 sum(map(len, probe.seen.values())),
                 1000 * used / (2 * changes),
+                heard,
             )
 
 
@@ -162,12 +186,15 @@ async def settled(edge: EdgeDaemon) -> int:
     return int(last)
 
 
-async def change(consul: ConsulServer, probe: Probe, changing: Backend) -> tuple[float, float]:
+async def change(consul: ConsulServer, probe: Probe, changing: Backend, watch: Watch) -> tuple[float, float]:
     probe.seen.clear()
+    watch.seen.clear()
     before = time.monotonic()
     id = await asyncio.to_thread(register, consul, changing, "probe", HAPROXY_0_VHOST=HOST)
     await eventually_async(lambda: "changes" in probe.seen, 30.0, 0.002)
     new = probe.seen["changes"][0][1] - before
+    await eventually_async(lambda: 2 in watch.seen, 30.0, 0.002)
+    watch.seen[2] -= before
     await asyncio.sleep(0.1)
     before = time.monotonic()
     await asyncio.to_thread(consul.deregister, id)
@@ -206,6 +233,8 @@ def main() -> None:
         "services × 5",
         "target",
         "start s",
+        "Consul p50",
+        "p99",
         "new p50",
         "p99",
         "gone p50",
@@ -226,6 +255,8 @@ def main() -> None:
                     str(services),
                     target,
                     f"{found.first:.1f}",
+                    percentile(found.consul, 0.5),
+                    percentile(found.consul, 0.99),
                     percentile(found.new, 0.5),
                     percentile(found.new, 0.99),
                     percentile(found.gone, 0.5),
