@@ -116,9 +116,8 @@ local function use(service, peer)
     balancer.set_timeouts(service.connect, service.send, read)
   end
   local ok, problem = balancer.set_current_peer(peer.address, peer.port)
-  if ok then return end
-  ngx.log(ngx.ERR, "endpoint ", peer.key, " of ", service.name, " cannot be used: ", problem)
-  return ngx.exit(ngx.ERROR)
+  if not ok then ngx.log(ngx.ERR, "endpoint ", peer.key, " of ", service.name, " cannot be used: ", problem) end
+  return ok
 end
 
 -- The first try of a request.
@@ -131,9 +130,9 @@ local function first(ctx)
   if service.is_hashed then key = hash_key(service) end
   if service.is_sticky then tag = ngx.var["cookie_" .. service.sticky] end
   local peer = pick.choose(service, nil, key, tag)
+  if not use(service, peer) then return ngx.exit(ngx.ERROR) end
   ctx.service, ctx.peer, ctx.hash_key, ctx.tag, ctx.counted = service, peer, key, tag, metrics.begin(service)
   if service.is_watched then pick.begin(service, peer) end
-  return use(service, peer)
 end
 
 -- A further one, after an endpoint that failed or gave an answer that is worth another try.
@@ -144,9 +143,12 @@ local function again(ctx)
   ctx.tried = ctx.tried or {}
   ctx.tried[last.key] = true
   local peer = pick.choose(service, ctx.tried, ctx.hash_key, ctx.tag)
+  if not use(service, peer) then
+    metrics.finish(ctx.counted, 500, now() - start_time()) -- what comes next knows nothing of it
+    return ngx.exit(ngx.ERROR)
+  end
   ctx.peer = peer
   if service.is_watched then pick.begin(service, peer) end
-  return use(service, peer)
 end
 
 function M.balance()
@@ -159,8 +161,7 @@ end
 function M.balance_mirror()
   local service = resolve(ngx.var.dromos_service)
   local peer = service and pick.choose(service)
-  if not peer then return ngx.exit(ngx.ERROR) end
-  return use(service, peer)
+  if not peer or not use(service, peer) then return ngx.exit(ngx.ERROR) end
 end
 
 -- The cookie that keeps a client at its endpoint; only in locations of sticky services.
