@@ -43,7 +43,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def framework(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Framework]:
     yield cluster.framework
     for app in cluster.framework.get("/v2/apps")["apps"]:
-        cluster.framework.change("DELETE", f"/v2/apps{app['id']}")
+        cluster.framework.change("DELETE", f"/v2/apps{app['id']}?force=true")
     for pod in cluster.framework.get("/v2/pods"):
-        cluster.framework.change("DELETE", f"/v2/pods{pod['id']}")
+        cluster.framework.change("DELETE", f"/v2/pods{pod['id']}?force=true")
     cluster.framework.settled(PATIENCE)
