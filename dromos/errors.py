@@ -2,6 +2,7 @@
 
     CommandError                   1  it was tried and failed
     ├── NotReachableError             3  no API answered
+    ├── sandbox.MissingError          1  an agent does not have it
     └── DeploymentFailedError         4  a deployment failed, was cancelled or took too long
 Usage errors (2) are click's and daemonkit's SettingsError.
 """

@@ -9,7 +9,7 @@ import orjson
 
 from dromos.context import Context, pass_context
 from dromos.errors import CommandError
-from dromos.sandbox import Place, agent_call, find_place, last_failure, short, tasks_of
+from dromos.sandbox import MissingError, Place, agent_call, find_place, last_failure, short, tasks_of
 from dromos.specs import SpecName
 
 CHUNK = 64 * 1024
@@ -53,7 +53,12 @@ class LogFile:
     def _read(self, length: int) -> tuple[bytes, int]:
         """(what there is at `offset`, the size of the file)"""
         wanted = {"path": f"{self.place.directory}/{self.stream}", "offset": self.offset, "length": length}
-        found = agent_call(self.place.agent_url, "READ_FILE", wanted)
+        try:
+            found = agent_call(self.place.agent_url, "READ_FILE", wanted)
+        except MissingError:
+            if self.offset:
+                raise
+            return b"", 0  # nothing has been written yet, or, by what could not even be launched, never was
         return base64.b64decode(found.get("data", "")), int(found["size"])
 
 

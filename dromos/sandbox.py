@@ -13,6 +13,10 @@ from dromos.errors import CommandError, NotReachableError
 AGENT_TIMEOUT = 10.0
 
 
+class MissingError(CommandError):
+    """404: the agent does not have it."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A task, and the agent that has it: `agent_url` is http://HOST:PORT/slave(1)."""
@@ -145,5 +149,6 @@ def agent_call(agent_url: str, kind: str, content: Json) -> Json:
 
 def _json(url: str, response: requests.Response) -> Any:
     if not response.ok:
-        raise CommandError(f"{url}: {response.status_code} {response.text.strip()[:200]}")
+        kind = MissingError if response.status_code == 404 else CommandError
+        raise kind(f"{url}: {response.status_code} {response.text.strip()[:200]}")
     return response.json() if response.content else None

@@ -269,6 +269,21 @@ def test_logs_of_several_tasks_and_both_streams(cli: Cli, framework: Framework):
     cli("destroy", "/speaks")
 
 
+def test_logs_of_what_could_not_even_be_launched_say_why(cli: Cli):
+    image = {"type": "DOCKER", "docker": {"image": "none.invalid/none:1"}}
+    cli("deploy", "-", stdin=json.dumps({"id": "/no-image", "container": image, "instances": 1, **SMALL}))
+
+    def told() -> Done | None:
+        try:
+            return cli("logs", "/no-image")
+        except AssertionError:  # none has failed yet
+            return None
+
+    done = eventually(told, timeout=60)
+    assert "nothing of /no-image runs; " in done.err and "(TASK_FAILED: " in done.err and done.out == ""
+    cli("destroy", "/no-image")
+
+
 def test_logs_of_a_pods_containers(cli: Cli):
     pod = {
         "id": "/pod-speaks",
