@@ -3,6 +3,7 @@
 A Consul agent that has just restarted, or a server cut off in an election, may answer with few services or none. Believed at once,
 that empties every configuration made from it. So a drop past the limits is held back: a consistent read must confirm it, and it must
 last for `hold_down` seconds. A drop that does not last was never seen; a confirmed one goes through, since an operator may well mean it.
+Of a server whose index has gone backwards, as while it has yet to read all of its log again, any drop is held back.
 """
 
 from dataclasses import dataclass
@@ -45,12 +46,15 @@ class Hold:
     again_at: float
 
 
-def judge(guard: Guard, before: int | None, offered: int, doubt: Doubt | None, now: float) -> Believe | Hold:
+def judge(
+    guard: Guard, before: int | None, offered: int, doubt: Doubt | None, now: float, *, behind: bool = False
+) -> Believe | Hold:
     """`before` is the count last believed, None where there is none yet; `doubt` the one of the last `Hold`, if it still holds.
+    `behind`: the answer is of a server that may know less than one before did, so any drop is doubted.
 
     A caller sets `doubt.confirmed` (by `confirmed(doubt)`) once a consistent read has given the same count or fewer.
     """
-    why = _doubtful(guard, before, offered)
+    why = _doubtful(guard, before, offered, behind)
     if not why:
         return Believe()
     doubt = doubt or Doubt(since=now)
@@ -64,7 +68,7 @@ def confirmed(doubt: Doubt) -> Doubt:
     return Doubt(doubt.since, confirmed=True)
 
 
-def _doubtful(guard: Guard, before: int | None, offered: int) -> str:
+def _doubtful(guard: Guard, before: int | None, offered: int, behind: bool) -> str:
     if before is None:
         # At the start there is nothing to lose but the file of an earlier run: the same floor protects it.
         return (
@@ -74,6 +78,8 @@ def _doubtful(guard: Guard, before: int | None, offered: int) -> str:
         )
     if offered >= before:
         return ""
+    if behind:
+        return f"{before} -> {offered} instances, of a server whose index has gone backwards"
     if offered < guard.min_instances:
         return f"{before} -> {offered} instances, fewer than min_instances {guard.min_instances}"
     drop = 100 * (before - offered) / before

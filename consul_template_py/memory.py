@@ -94,7 +94,7 @@ class Memory:
             self._believe(held, state)
             return
         before = len(held.value) if held.received else None
-        verdict = judge(guard, before, len(state.value), held.doubt, time.monotonic())
+        verdict = judge(guard, before, len(state.value), held.doubt, time.monotonic(), behind=state.behind)
         if not isinstance(verdict, Hold):
             self._believe(held, state)
             return

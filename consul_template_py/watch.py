@@ -19,6 +19,9 @@ from daemonkit.logs import get_logger
 
 log = get_logger(__name__)
 
+# Seconds that a restarted server may take until it has read its log again.
+_LONGEST_BEHIND = 120.0
+
 T = TypeVar("T")
 Listener = Callable[["Watched[Any]"], None]
 
@@ -32,6 +35,7 @@ class Watched(Generic[T]):
     version      counts changes of the value; 0 before the first answer
     error        why the last try failed, or "" when it went well
     stale_since  when tries began to fail, or None while the value is fresh
+    behind       the last answer's index was lower than an earlier one: its server may know less than it did
     """
 
     query: Query[T]
@@ -42,6 +46,7 @@ class Watched(Generic[T]):
     stale_since: float | None = None
     changed_at: float = 0.0
     answered_at: float = 0.0
+    behind: bool = False
 
     @property
     def value(self) -> T:
@@ -124,7 +129,7 @@ class Watcher:
 
     def watch(self, query: Query[T], listener: Callable[[Watched[T]], None] | None = None) -> Subscription[T]:
         """Subscribes. `listener` is called in the event loop after each change of the value, and when the watch begins or stops
-        to fail; it must be quick and must not raise. It is also called, soon, if a value is there already."""
+        to fail, or stops to be behind; it must be quick and must not raise. It is also called, soon, if a value is there already."""
         watch = self._watches.get(query)
         if watch is None:
             watch = self._watches[query] = _Watch(self, query)
@@ -181,7 +186,7 @@ class Watcher:
 
 
 class _Watch:
-    __slots__ = ("_listeners", "_subscriptions", "_task", "_watcher", "state", "waiters")
+    __slots__ = ("_behind_since", "_highest", "_listeners", "_subscriptions", "_task", "_watcher", "state", "waiters")
 
     def __init__(self, watcher: Watcher, query: Query[Any]) -> None:
         self._watcher = watcher
@@ -190,6 +195,8 @@ class _Watch:
         self._listeners: list[Listener] = []
         self._subscriptions: set[Subscription[Any]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._highest = 0  # index
+        self._behind_since = 0.0
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._follow())
@@ -236,9 +243,19 @@ class _Watch:
             backoff.reset()
             failures = 0
             cursor = answer.cursor
-            self._answered(answer.value)
+            caught_up = self._note_index(answer.index)
+            self._answered(answer.value, caught_up)
 
-    def _answered(self, value: Any) -> None:
+    def _note_index(self, index: int) -> bool:
+        """True where it is no longer behind. A server that stays so has started over: what it says is what there is."""
+        now, was_behind = time.monotonic(), self.state.behind
+        if index >= self._highest or (self.state.behind and now - self._behind_since > _LONGEST_BEHIND):
+            self._highest, self.state.behind = index, False
+        elif not self.state.behind:
+            self._behind_since, self.state.behind = now, True
+        return was_behind and not self.state.behind
+
+    def _answered(self, value: Any, caught_up: bool) -> None:
         state = self.state
         now = time.time()
         recovered, state.error, state.stale_since, state.answered_at = bool(state.error), "", None, now
@@ -248,7 +265,7 @@ class _Watch:
             state.version += 1
         if recovered:
             self._watcher._recovered(state.query)
-        if changed or recovered:
+        if changed or recovered or caught_up:
             self._tell(changed)
 
     def _failed(self, error: Exception) -> None:

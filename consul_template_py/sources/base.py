@@ -15,8 +15,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
+    """`index` grows with the source's data, as far as the source counts; 0 where it does not."""
+
     value: T
     cursor: object
+    index: int = 0
 
 
 class DataSource(Protocol):

@@ -3,7 +3,8 @@
 Rules, from Consul's HTTP API documentation ("blocking queries", "consistency modes") and from what real clusters do:
 
 - An index below 1 would make the next query not block: it is read as 1.
-- An index that goes backwards (a restored snapshot, a new server) means that the next query starts from scratch.
+- An index that goes backwards (a restored snapshot, a new server, one that has yet to read its log again) means that the next query
+  starts from scratch, and that what is missing in the answer may come back.
 - A query is answered by any server (`stale`). When that server last heard from its leader more than `max_stale` ago, the next
   query asks the leader instead.
 - A server that knows no leader may answer with old or blank data: its answer is an error, unless there was none before.
@@ -128,7 +129,8 @@ class ConsulSource:
         if last is not None and response.headers.get("x-consul-knownleader") == "false":
             raise SourceUnavailableError("Consul has no leader")
         value = self._decode(query, response, last)
-        return Answer(value, next_index(before, response.headers, self.settings.max_stale))
+        cursor = next_index(before, response.headers, self.settings.max_stale)
+        return Answer(value, cursor, index_of(response.headers) or 0)
 
     async def read(self, query: Query[Any]) -> Any:
         assert isinstance(query, ConsulQuery)
@@ -187,12 +189,19 @@ def make_client(settings: ConsulSettings) -> Client:
     )
 
 
-def next_index(before: Index | None, headers: dict[str, str], max_stale: float) -> Index | CannotBlock:
-    """The cursor after an answer with these headers."""
+def index_of(headers: dict[str, str]) -> int | None:
+    """At least 1; None where the answer has none."""
     given = headers.get("x-consul-index")
     if given is None:
+        return None
+    return max(1, int(given)) if given.isdigit() else 1
+
+
+def next_index(before: Index | None, headers: dict[str, str], max_stale: float) -> Index | CannotBlock:
+    """The cursor after an answer with these headers."""
+    index = index_of(headers)
+    if index is None:
         return CannotBlock()
-    index = max(1, int(given)) if given.isdigit() else 1
     if before is not None and index < before.index:
         index = 0
     behind = int(headers.get("x-consul-lastcontact") or 0) / 1000  # sent in milliseconds

@@ -66,6 +66,16 @@ def test_what_is_doubted(before: int | None, offered: int, held: bool) -> None:
     assert isinstance(judge(GUARD, before, offered, None, 100.0), Hold) is held
 
 
+@pytest.mark.parametrize(
+    ("before", "offered", "held"), [(10, 9, True), (10, 10, False), (10, 11, False), (None, 5, False)]
+)
+def test_of_a_server_that_is_behind_any_drop_is_doubted(before: int | None, offered: int, held: bool) -> None:
+    verdict = judge(GUARD, before, offered, None, 100.0, behind=True)
+    assert isinstance(verdict, Hold) is held
+    if isinstance(verdict, Hold):
+        assert judge(GUARD, before, offered, confirmed(verdict.doubt), 110.0, behind=True) == Believe()
+
+
 def test_a_drop_goes_through_once_it_is_confirmed_and_has_lasted() -> None:
     first = judge(GUARD, 10, 0, None, 100.0)
     assert isinstance(first, Hold) and first.confirm and first.again_at == 110.0

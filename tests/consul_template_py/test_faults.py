@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from consul_template_py.config import Config
+from consul_template_py.guard import Guard
+from consul_template_py.memory import Guards, Memory
 from consul_template_py.query import KeyQuery, ServiceQuery, ServicesQuery
 from consul_template_py.runner import Runner
 from consul_template_py.sources.consul import ConsulSettings
@@ -204,6 +207,56 @@ async def test_a_blank_answer_does_not_empty_the_file(tmp_path: Path) -> None:
                 consul.register("web", f"web-{number}", port=number)
             await eventually_async(lambda: not runner.memory.holds, 30)
             assert out.read_text() == full
+
+
+async def test_what_a_server_has_yet_to_read_of_its_log_is_not_taken_for_gone() -> None:
+    """A server that was killed answers from what it has read so far, with a lower index: some services are there, others not yet."""
+    answers = [(50, "abcd"), (30, "abc"), (30, "abcde"), (30, "abcd"), (51, "abcd"), (52, "abc")]
+    names, asked = iter(answers), asyncio.Semaphore(0)
+    serving: list[asyncio.Task[None] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                if b"consistent" in request:
+                    index, found = 30, ""  # it agrees to anything
+                else:
+                    await asked.acquire()
+                    index, found = next(names, (0, ""))
+                body = json.dumps({name: [] for name in found}).encode()
+                head = f"HTTP/1.1 200 OK\r\nX-Consul-Index: {index}\r\nContent-Length: {len(body)}\r\n\r\n"
+                writer.write(head.encode() + body)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Watcher(ConsulSettings(address=f"http://127.0.0.1:{port}")) as watcher:
+            query = ServicesQuery()
+            memory = Memory(watcher, lambda query: None, guards=Guards(Guard(max_drop_percent=50, hold_down=3600)))
+            memory.begin(query)
+
+            async def after_the_next() -> tuple[str, bool]:
+                state = memory.state(query)
+                assert state
+                before = state.answered_at
+                asked.release()
+                await eventually_async(lambda: state.answered_at > before)
+                received, value = memory.get(query)
+                return "".join(service.name for service in value or ()), bool(memory.holds)
+
+            seen = [await after_the_next() for _ in answers]
+        server.close()
+        while any(task and not task.done() for task in serving):
+            asked.release()
+            await asyncio.sleep(0)
+    assert seen == [
+        ("abcd", False),
+        ("abcd", True),  # a quarter less, which is less than the guard's half
+        ("abcde", False),  # growth is believed
+        ("abcde", True),
+        ("abcd", False),  # it has caught up
+        ("abc", False),
+    ]
 
 
 async def test_the_list_of_services_that_is_the_same_is_no_event(any_consul: ConsulServer) -> None:
