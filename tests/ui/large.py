@@ -68,7 +68,7 @@ def measure(ui: Ui) -> None:
         ("overview", (), {}),
         ("events", ("events",), {}),
     ):
-        page = ui.open(*path, **query)
+        page = ui.load(*path, **query)
         page.locator("tbody th, .tile, .timeline li").first.wait_for()
         shown = page.evaluate("performance.getEntriesByName('dromos-first-view')[0].startTime")
         page.wait_for_timeout(2_000)  # the first loads

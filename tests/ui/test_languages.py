@@ -51,6 +51,17 @@ def test_every_text_is_translated_with_the_same_gaps() -> None:
     ] == []
 
 
+def test_every_event_of_the_framework_has_a_name() -> None:
+    sources = [path.read_text() for path in (ROOT / "framework").rglob("*.py")]
+    told = {name for source in sources for name in re.findall(r'"(\w+)_event"', source)}
+    told |= {
+        name
+        for source in sources
+        for name in re.findall(r'"((?:deployment|group)_(?:\w+_)?(?:info|success|fail\w+))"', source)
+    }
+    assert len(told) > 20 and {f"event:{name}" for name in told} - texts("en").keys() == set()
+
+
 def gaps(text: str) -> list[str]:
     return re.findall(r"\{\w+\}", text)
 

@@ -320,6 +320,8 @@ export const en = {
   "event:instance_changed": "instance changed",
   "event:instance_health_changed": "instance health changed",
   "event:health_status_changed": "health status changed",
+  "event:add_health_check": "health check added",
+  "event:remove_health_check": "health check removed",
   "event:failed_health_check": "failed health check",
   "event:unhealthy_instance_kill": "unhealthy instance killed",
   "event:unknown_instance_terminated": "unknown instance ended",

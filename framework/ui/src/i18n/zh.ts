@@ -322,6 +322,8 @@ export const zh: Texts = {
   "event:instance_changed": "实例变更",
   "event:instance_health_changed": "实例健康变更",
   "event:health_status_changed": "健康状态变更",
+  "event:add_health_check": "健康检查已添加",
+  "event:remove_health_check": "健康检查已移除",
   "event:failed_health_check": "健康检查失败",
   "event:unhealthy_instance_kill": "不健康实例被终止",
   "event:unknown_instance_terminated": "未知实例结束",
