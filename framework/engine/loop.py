@@ -278,6 +278,8 @@ class Engine:
             return
         if not writes and self.view.is_leader and self._needs_word(actions):
             writes = [Write(PROBE_TABLE, "writable", b"1")]
+        elif not writes and not self.view.is_leader:
+            actions = _harmless(actions)  # it was deposed in this very batch
         if writes:
             try:
                 started = time.perf_counter()
@@ -432,6 +434,10 @@ class Engine:
 
 
 _HARMFUL = (Kill, Reconcile)
+
+
+def _harmless(actions: list[Action]) -> list[Action]:
+    return [action for action in actions if not _needs_right(action)]
 
 
 def _needs_right(action: Action) -> bool:

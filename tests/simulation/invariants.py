@@ -67,7 +67,7 @@ class Invariants:
         self.accepted: dict[str, Brief] = {}
         self.possible: dict[str, set[Brief]] = {}
         self._versions: dict[str, str] = {}  # of what was accepted last
-        self._reverts: dict[str, set[Brief]] = {}  # to what a canary whose instances fail is rolled back by itself
+        self._reverts: dict[str, set[Brief]] = {}  # to what a deployment is rolled back by itself
         self.goes: set[tuple[str, str]] = set()  # that users gave: app and the configuration that goes on
         self._declared: Declared | None = None  # as it was when it was last looked at
         self._author: Engine | None = None  # who wrote last
@@ -95,7 +95,7 @@ class Invariants:
         if answered or ledger.declared is not self._declared:
             self._declared = ledger.declared
             self._check_accepted(ledger.declared)
-        if changed:
+        if changed or answered:
             self._check_rollouts(ledger)
         for app_id in self._app_ids:
             if app_id in touched:
@@ -166,9 +166,11 @@ class Invariants:
     def _check_rollouts(self, ledger: Ledger) -> None:
         """What waits for a go waits."""
         for deployment in ledger.deployments.values():
+            late = deployment.deadline is not None and deployment.on_failure == "rollback"
+            for app_id in deployment.changes if late else deployment.rollouts:
+                self._reverts.setdefault(app_id, set()).add(brief(deployment.changes[app_id].before))
             for app_id, rollout in deployment.rollouts.items():
                 progress, after = deployment.progress.get(app_id), deployment.changes[app_id].after
-                self._reverts.setdefault(app_id, set()).add(brief(deployment.changes[app_id].before))
                 if progress is None or not progress.phase or rollout.healthy_seconds is not None:
                     continue
                 if after is not None and (app_id, after.last_config_change_at) not in self.goes:

@@ -66,6 +66,10 @@ def _ends_a_surplus_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deploying, "held", at_once)
 
 
+def _acts_when_deposed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("framework.engine.loop._harmless", lambda actions: actions)
+
+
 # Seeds that found something, with what takes its mend back: that they fail with it shows that they still mean what they meant.
 ONCE_FAILED = {
     # A deposed leader subscribed again, took the tasks that the next one had launched for strangers, and killed them.
@@ -75,11 +79,13 @@ ONCE_FAILED = {
     # The store failed just as the master gave the framework its id, which was then never kept.
     462: _forgets_its_id,
     # The master, asked for a pod's finished container, called it gone, and the whole pod was forgotten.
-    1_000_015: _believes_that_a_finished_task_is_gone,
+    1_000_001: _believes_that_a_finished_task_is_gone,
     # A restart and maintenance each took one instance more than is allowed.
-    1_000_061: _gives_the_one_instance_more_twice,
+    1_000_023: _gives_the_one_instance_more_twice,
     # A canary was scaled down; those that its share then had too many of went before there were enough others.
-    1_000_133: _ends_a_surplus_at_once,
+    1_000_093: _ends_a_surplus_at_once,
+    # The store was full, so that a deposed leader did not learn from it who leads; the batch in which it heard of it killed a task.
+    7_001_097: _acts_when_deposed,
 }
 
 

@@ -1,11 +1,13 @@
-"""Schedules with all that users may run: canaries and blue/green, persistent volumes, pods; on agents that go into maintenance."""
+"""Schedules with all that users may run: canaries and blue/green, persistent volumes, pods, changes with a deadline; on agents that go
+into maintenance."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
+from typing import Literal
 
 from framework.decide.rollout import FAILURES_LABEL, HEALTHY_LABEL, SHARE_LABEL, STRATEGY_LABEL
-from framework.engine.commands import KillInstances, Proceed
+from framework.engine.commands import Declare, KillInstances, Proceed, ResetDelay
 from framework.model.app import App
 from framework.model.container import Container
 from framework.model.deployment import Deployment
@@ -22,7 +24,7 @@ from tests.simulation.master import MOUNT
 from tests.simulation.run import ASKED, Schedule, is_pod
 
 FIRST = 1_000_000  # seeds below mean what they meant before there were such schedules
-_ASKED = {**ASKED, "go": 4, "wipe": 1}
+_ASKED = {**ASKED, "go": 4, "wipe": 1, "reset": 1}
 
 
 class WideSchedule(Schedule):
@@ -74,6 +76,24 @@ class WideSchedule(Schedule):
             upgrade_strategy=UpgradeStrategy(rnd.choice([0, 0.5, 1.0]), rnd.choice([0, 0.3, 1.0])),
             unreachable_strategy=rnd.choice([UnreachableStrategy(), UnreachableStrategy(30, 120)]),
         )
+
+    def _create(self, app_id: str) -> Declare | None:
+        return self._in_time(super()._create(app_id))
+
+    def _edit(self, app_id: str, kind: str, **fields: object) -> Declare | None:
+        return self._in_time(super()._edit(app_id, kind, **fields))
+
+    def _in_time(self, command: Declare | None) -> Declare | None:
+        """Sometimes with a deadline."""
+        if command is None or self.random.random() < 0.8:
+            return command
+        seconds = self.random.choice([5.0, 30.0, 120.0])
+        on_failure: Literal["stop", "rollback"] = "rollback" if self.random.random() < 0.7 else "stop"
+        self.world.note(f"user: … within {seconds:.0f} s, else {on_failure}")
+        return replace(command, deadline=seconds, on_failure=on_failure)
+
+    def _reset(self, app_id: str) -> ResetDelay:
+        return ResetDelay(app_id)
 
     def _go(self, app_id: str) -> Proceed | None:
         waiting = [i for i in self.ledger.locks(app_id) if self.ledger.deployments[i].rollouts]
