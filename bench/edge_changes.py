@@ -29,6 +29,7 @@ from tests.support.edge import EdgeDaemon, register, running_edge
 from tests.support.waiting import eventually, eventually_async
 
 INSTANCES = 5
+MOST_OPERATIONS = 64  # that Consul takes in a transaction
 LIMITS = "limits { http_max_conns_per_client = 10000 }"
 HOST = "probe.test"
 
@@ -104,25 +105,31 @@ class Measured:
 
 
 async def fill(consul: ConsulServer, count: int) -> None:
-    """Registers so many services, 16 requests at a time."""
-    queue = [(number, instance) for number in range(count) for instance in range(INSTANCES)]
+    """Registers so many services, spread over nodes, by transactions: an agent's own registrations take longer the more it has."""
+    operations = []
+    nodes: set[str] = set()
+    for number in range(count):
+        name = f"service-{number:05d}"
+        for instance in range(INSTANCES):
+            node, address = f"node-{number % 100}", f"127.{1 + number // 250 % 250}.{number % 250}.{1 + instance}"
+            nodes.add(node)
+            meta = {"dromos-app": f"/group/{name}", "HAPROXY_0_VHOST": f"{name}.example.org"}
+            service = {
+                "ID": f"{name}-{instance}",
+                "Service": name,
+                "Address": address,
+                "Port": 31000 + instance,
+                "Meta": meta,
+            }
+            operations.append({"Service": {"Verb": "set", "Node": node, "Service": service}})
     async with aiohttp.ClientSession() as session:
-
-        async def worker() -> None:
-            while queue:
-                number, instance = queue.pop()
-                name = f"service-{number:05d}"
-                body = {
-                    "Name": name,
-                    "ID": f"{name}-{instance}",
-                    "Address": f"127.{1 + number // 250 % 250}.{number % 250}.{1 + instance}",
-                    "Port": 31000 + instance,
-                    "Meta": {"dromos-app": f"/group/{name}", "HAPROXY_0_VHOST": f"{name}.example.org"},
-                }
-                async with session.put(f"{consul.url}/v1/agent/service/register", json=body) as answer:
-                    answer.raise_for_status()
-
-        await asyncio.gather(*(worker() for _ in range(16)))
+        for node in sorted(nodes):
+            body = {"Node": node, "Address": "127.0.0.1"}
+            async with session.put(f"{consul.url}/v1/catalog/register", json=body) as answer:
+                answer.raise_for_status()
+        for first in range(0, len(operations), MOST_OPERATIONS):
+            async with session.put(f"{consul.url}/v1/txn", json=operations[first : first + MOST_OPERATIONS]) as answer:
+                answer.raise_for_status()
 
 
 async def measure(consul: ConsulServer, target: str, services: int, changes: int, directory: Path) -> Measured:
