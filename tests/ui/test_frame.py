@@ -21,7 +21,7 @@ def test_the_overview_answers_whether_anything_is_wrong(ui: Ui) -> None:
     expect(page.get_by_role("link", name=re.compile("Running deployments"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("2 healthy"))).to_be_visible()
     # A third failure within ten minutes, and it flaps.
-    expect(attention.get_by_role("listitem").filter(has_text="/broken")).to_contain_text("Flapping", timeout=90_000)
+    expect(attention.get_by_role("listitem").filter(has_text="/broken")).to_contain_text("Flapping", timeout=60_000)
 
 
 def test_slash_searches_over_everything(ui: Ui) -> None:
