@@ -3,7 +3,7 @@
 from framework.decide.instance_state import TaskStatus, condition_of, next_condition, overall, own_fault
 from framework.engine.actions import Acknowledge, Measure
 from framework.engine.core import Core
-from framework.model.instance import TERMINAL, Condition, Instance, Task, TaskFailure
+from framework.model.instance import TERMINAL, Condition, ContainerEnd, Instance, Task, TaskFailure
 from framework.model.strategy import UnreachableStrategy
 from framework.model.values import replace
 
@@ -139,18 +139,7 @@ class Observer:
             core.rollouts.instance_failed(instance)
         unhealthy = instance.condition is Condition.KILLED and status.healthy is False
         if unhealthy or (instance.condition not in _NO_FAILURE and not instance.leaving):
-            core.ledger.put_failure(
-                TaskFailure(
-                    app_id=instance.spec_id,
-                    task_id=status.task_id,
-                    state=status.state,
-                    message=status.message or (status.reason or ""),
-                    host=instance.agent.host,
-                    agent_id=instance.agent.id,
-                    version=instance.spec_version,
-                    at=core.now,
-                )
-            )
+            core.ledger.put_failure(_failure(instance, status, core.now))
         why = f"{status.state} {status.reason or ''} {status.message}".strip()
         if core.residents.stays(instance, status.state):
             core.residents.park(instance, why)
@@ -205,3 +194,22 @@ def _unreachable_since(before: Instance, condition: Condition, status: TaskStatu
     if condition not in (Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE):
         return None
     return before.unreachable_since or status.timestamp or now
+
+
+def _failure(instance: Instance, status: TaskStatus, now: float) -> TaskFailure:
+    task = next((task for task in instance.tasks if task.id == status.task_id), instance.tasks[0])
+    is_pod = any(task.container for task in instance.tasks)
+    return TaskFailure(
+        app_id=instance.spec_id,
+        task_id=status.task_id,
+        state=status.state,
+        message=status.message or (status.reason or ""),
+        host=instance.agent.host,
+        agent_id=instance.agent.id,
+        version=instance.spec_version,
+        at=now,
+        started_at=task.started_at if task.started_at is not None else task.staged_at,
+        containers=tuple(ContainerEnd(t.id, t.mesos_state, t.message or t.reason or "") for t in instance.tasks)
+        if is_pod
+        else (),
+    )

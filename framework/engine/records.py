@@ -10,7 +10,7 @@ from framework.model.app import App
 from framework.model.codec import from_json, to_json
 from framework.model.deployment import Deployment, Progress, Rollout, SpecChange, Step, StepAction
 from framework.model.group import Group
-from framework.model.instance import Agent, Condition, Goal, Instance, IpAddress, Task, TaskFailure
+from framework.model.instance import Agent, Condition, ContainerEnd, Goal, Instance, IpAddress, Task, TaskFailure
 from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec
 from framework.model.values import FrozenMap
@@ -187,11 +187,14 @@ def decode_deployment(data: bytes, specs: Mapping[SpecKey, RunSpec]) -> Deployme
 
 
 def _failure(f: TaskFailure) -> list[Any]:
-    return [f.app_id, f.task_id, f.state, f.message, f.host, f.agent_id, f.version, f.at]
+    containers = [list(end) for end in f.containers]
+    return [f.app_id, f.task_id, f.state, f.message, f.host, f.agent_id, f.version, f.at, f.started_at, containers]
 
 
 def decode_failure(data: bytes) -> TaskFailure:
-    return TaskFailure(*orjson.loads(data))
+    values = orjson.loads(data)
+    started_at, ends = values[8:] or (None, ())  # those of older stores have neither
+    return TaskFailure(*[*values[:8], started_at, tuple(ContainerEnd(*end) for end in ends)])
 
 
 def _history(entry: HistoryEntry) -> dict[str, Any]:

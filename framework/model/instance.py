@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Condition(StrEnum):
@@ -164,6 +165,14 @@ class HealthResult:
     last_failure_cause: str | None = None
 
 
+class ContainerEnd(NamedTuple):
+    """What became of a container of a pod."""
+
+    task_id: str
+    state: str  # TASK_FAILED, ...
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class TaskFailure:
     """The last failure of an app: Marathon's lastTaskFailure."""
@@ -176,3 +185,5 @@ class TaskFailure:
     agent_id: str
     version: str
     at: float
+    started_at: float | None = None
+    containers: tuple[ContainerEnd, ...] = ()  # a pod's, as they were at that moment

@@ -5,7 +5,7 @@ from typing import Any
 from framework.api.answers.tasks import local_volumes
 from framework.engine.view import View
 from framework.model.codec import to_json
-from framework.model.instance import Condition, Instance, Task
+from framework.model.instance import Condition, Instance, Task, TaskFailure
 from framework.model.pod import Pod, PodContainer
 from framework.model.timestamp import to_text
 
@@ -26,13 +26,14 @@ def status_json(pod: Pod, view: View, now: float) -> Document:
     instances = [instance_json(instance, view) for instance in view.instances(pod.id)]
     stable = len(instances) == pod.instances and all(i["status"] == "STABLE" for i in instances)
     since = max([i["statusSince"] for i in instances], default=pod.version)
+    failure = view.last_failure(pod.id)
     return {
         "id": pod.id,
         "spec": to_json(pod),
         "status": "STABLE" if stable else "DEGRADED",
         "statusSince": since,
         "instances": instances,
-        "terminationHistory": [],
+        "terminationHistory": [termination_json(failure)] if failure else [],
         "lastUpdated": to_text(now),
         "lastChanged": since,
     }
@@ -68,6 +69,20 @@ def instance_json(instance: Instance, view: View) -> Document:
         if value is not None:
             document[name] = value
     return document
+
+
+def termination_json(failure: TaskFailure) -> Document:
+    """The last instance that ended by itself, with its containers as they were then: which of them was the cause shows in their states."""
+    return {
+        "instanceID": failure.task_id.rpartition(".")[0].rpartition(".")[0],
+        "startedAt": to_text(failure.at if failure.started_at is None else failure.started_at),
+        "terminatedAt": to_text(failure.at),
+        "message": failure.message,
+        "containers": [
+            {"containerId": end.task_id, "lastKnownState": end.state, "termination": {"message": end.message}}
+            for end in failure.containers
+        ],
+    }
 
 
 def container_json(task: Task, container: PodContainer | None) -> Document:

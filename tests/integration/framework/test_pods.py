@@ -69,3 +69,8 @@ def test_a_pod_whose_container_fails_is_replaced_as_a_whole(framework: Framework
 
     whole = {"web": "TASK_KILLED", "side": "TASK_FAILED"}
     eventually(lambda: list(ended().values()).count(whole) >= 2, timeout=60, what="one has gone, and another one")
+
+    last = framework.get("/v2/pods/shop/pair::status")["terminationHistory"][0]
+    assert last["instanceID"] in ended() and last["startedAt"] <= last["terminatedAt"]
+    states = {c["containerId"].split(".")[-2]: c["lastKnownState"] for c in last["containers"]}
+    assert states.keys() == whole.keys() and states["side"] == "TASK_FAILED"
