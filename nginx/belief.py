@@ -59,15 +59,17 @@ def believe(
     doubt: Doubt | None,
     now: float,
     count: Callable[[Services], int] = healthy_count,
+    *,
+    behind: bool = False,
 ) -> Belief:
     """`at_least`: with fewer healthy instances than that before, nothing is doubted: one of two is no multitude.
 
-    `count` is `healthy_count`, or a Census' for one who asks often.
+    `count` is `healthy_count`, or a Census' for one who asks often. `behind`: a server that may know less than it did has answered.
     """
     if before is None or not guard.active:
         return Belief(offered)
     # Those that leave by intent make a drop smaller, so one that is fine with them is fine.
-    if doubt is None and not isinstance(judge(guard, count(before), count(offered), None, now), Hold):
+    if doubt is None and not isinstance(judge(guard, count(before), count(offered), None, now, behind=behind), Hold):
         return Belief(offered)
     leaving = {(name, one.id) for name, instances in offered.items() for one in instances if one.leaving}
     staying = {
@@ -77,7 +79,7 @@ def believe(
     known = sum(map(len, staying.values()))
     if known < at_least:
         return Belief(offered)
-    verdict = judge(guard, known, healthy_count(offered), doubt, now)
+    verdict = judge(guard, known, healthy_count(offered), doubt, now, behind=behind)
     if not isinstance(verdict, Hold):
         return Belief(offered)
     held = dict(offered)

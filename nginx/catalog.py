@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from consul_template_py.query.service import ServiceInstance, ServiceQuery
 from consul_template_py.query.services import ServicesQuery, ServiceSummary
@@ -52,6 +53,7 @@ class Catalog:
         self._known: dict[str, tuple[Instance, ...]] = {}
         self._watched: dict[str, Subscription[tuple[ServiceInstance, ...]]] = {}
         self._gone: dict[str, float] = {}  # until when each of them is kept, epoch seconds
+        self._behind: set[str] = set()  # services, "" for their list, of which a server that may know less has answered
         for name, gone in kept.services.items():
             self._known[name], self._gone[name] = gone.instances, gone.until
         self._list = watcher.watch(ServicesQuery(), self._listed)
@@ -67,6 +69,11 @@ class Catalog:
         if not self._list.state.received:
             return self._list.state.error or "Consul has not answered yet"
         return self._list.state.error
+
+    @property
+    def behind(self) -> bool:
+        """Whether what is missing may be missing only because Consul has started again, and has yet to read its log."""
+        return bool(self._behind)
 
     @property
     def services(self) -> Mapping[str, Sequence[Instance]]:
@@ -90,7 +97,14 @@ class Catalog:
         )
         return {name: instances_of(instances) for name, instances in zip(names, found, strict=True)}
 
+    def _heard(self, name: str, state: Watched[Any]) -> None:
+        if state.behind:
+            self._behind.add(name)
+        else:
+            self._behind.discard(name)
+
     def _listed(self, state: Watched[tuple[ServiceSummary, ...]]) -> None:
+        self._heard("", state)
         if state.received:
             listed = {str(summary.name) for summary in state.value}
             for name in listed - self._watched.keys():
@@ -100,6 +114,7 @@ class Catalog:
                 self._watched[name] = self._watcher.watch(query, partial(self._received, name))
             for name in self._watched.keys() - listed:
                 self._watched.pop(name).close()
+                self._behind.discard(name)
                 self._left(name)
         self._on_change()
 
@@ -112,6 +127,7 @@ class Catalog:
 
     def _received(self, name: str, state: Watched[tuple[ServiceInstance, ...]]) -> None:
         if state.received and name in self._watched:
+            self._heard(name, state)
             # An empty answer comes before the list that lacks the service; the labels are needed beyond that.
             instances = instances_of(state.value) or _without_health(self._known.get(name, ()))
             if self._known.get(name) != instances:

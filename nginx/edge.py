@@ -48,6 +48,9 @@ class Services(Protocol):
     @property
     def problem(self) -> str: ...
 
+    @property
+    def behind(self) -> bool: ...
+
     def forget(self) -> None: ...
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Sequence[Instance]]: ...
@@ -196,6 +199,7 @@ class Edge:
             last.doubt if last else None,
             now,
             self._census.count,
+            behind=services.behind,
         )
         if belief.held and belief.confirm and belief.doubt:
             if not (last and last.held):

@@ -43,6 +43,15 @@ def test_a_great_drop_is_held_until_it_is_confirmed_and_old() -> None:
     assert believe(GUARD, 10, held.services, after, agreed, 105.0).services == after
 
 
+def test_any_drop_is_held_where_a_server_that_may_know_less_has_answered() -> None:
+    before, after = services(20), services(19)
+    held = believe(GUARD, 10, before, after, None, 100.0, behind=True)
+    assert held.held and held.confirm and healthy_count(held.services) == 20
+    assert believe(GUARD, 10, held.services, after, held.doubt, 101.0).services == after, "it has caught up"
+    assert held.doubt
+    assert believe(GUARD, 10, held.services, after, confirmed(held.doubt), 105.0, behind=True).services == after
+
+
 def test_a_drop_that_ends_was_never_seen() -> None:
     before = services(20)
     held = believe(GUARD, 10, before, services(1), None, 0.0)
