@@ -25,10 +25,13 @@ hypothesis.settings.register_profile("dromos", deadline=None, suppress_health_ch
 hypothesis.settings.load_profile("dromos")
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Thousands of collected tests stay to the end: the garbage collector need not look at them again and again."""
     gc.collect()
     gc.freeze()
+    if session.config.getoption("loadgroup", False):
+        apart = [i.nodeid for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid]
+        assert not apart, f"pytest-xdist does not keep groups together with this pytest: {apart[:3]}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

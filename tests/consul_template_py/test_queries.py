@@ -274,10 +274,11 @@ def test_answers_that_say_the_same_in_another_order_are_known_by_their_bytes_and
 
 async def test_an_unchanged_list_is_known_by_its_bytes_as_consul_writes_them(any_consul: ConsulServer) -> None:
     for number in range(20):
-        any_consul.register(f"web-{number}", Tags=["v1", "http"] if number < 19 else ["v1"])
+        # The last by its name has one tag: its part carries the end of the body, and is known in one form alone.
+        any_consul.register(f"web-{number:02}", Tags=["v1", "http"] if number < 19 else ["v1"])
     first, *others = (any_consul.http.get("catalog/services").content for _ in range(5))
     summaries = ServicesQuery().decode(first)
     assert isinstance(summaries, Summaries)
     assert all(summaries.says(parts_of(other)) for other in others)
-    any_consul.register("web-7", Tags=["v1"])
+    any_consul.register("web-07", Tags=["v1"])
     assert not summaries.says(parts_of(any_consul.http.get("catalog/services").content))

@@ -159,10 +159,10 @@ async def test_without_retries_the_first_failure_is_the_end(tmp_path: Path) -> N
 
 
 async def test_a_child_is_told_after_a_random_splay(tmp_path: Path) -> None:
-    script = f"trap 'touch {tmp_path / 'told'}' HUP; touch {tmp_path / 'ready'}; while :; do sleep 0.02; done"
+    script = f"trap 'touch {tmp_path / 'told'}' USR1; touch {tmp_path / 'ready'}; while :; do sleep 0.02; done"
     child = Child(
         Command.parse(script, splay=0.5),
-        reload_signal=signal.SIGHUP,
+        reload_signal=signal.SIGUSR1,
         kill_signal=signal.SIGKILL,
         kill_timeout=30,
     )

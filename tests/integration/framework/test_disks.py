@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,7 +76,9 @@ def test_an_app_has_its_volumes_on_the_disks_it_names(framework: Framework, meso
     eventually(lambda: reserved(mesos) == 0, 60, what="all disks are given back")
 
 
-def test_a_pod_has_a_volume_that_its_containers_share(framework: Framework, mesos: Mesos) -> None:
+def test_a_pod_has_a_volume_that_its_containers_share(framework: Framework, mesos: Mesos, tmp_path: Path) -> None:
+    written = tmp_path / "written"
+
     def pod(command: str) -> Json:
         container = {"resources": {"cpus": 0.1, "mem": 32}, "volumeMounts": [{"name": "data", "mountPath": "data"}]}
         return {
@@ -89,8 +92,9 @@ def test_a_pod_has_a_volume_that_its_containers_share(framework: Framework, meso
         [instance] = framework.get("/v2/pods/pod::status")["instances"]
         return dict(instance)
 
-    framework.change("POST", "/v2/pods", pod("echo first >> data/log; sleep 1000"))
+    framework.change("POST", "/v2/pods", pod(f"echo first >> data/log; touch {written}; sleep 1000"))
     framework.settled(60)
+    eventually(lambda: written.exists() or not mesos.real)
     before = the_only_one()
     assert (before["status"], reserved(mesos)) == ("STABLE", 100 + 10), "with what the executor has of the root disk"
     assert [volume["containerPath"] for volume in before["localVolumes"]] == ["data"]
