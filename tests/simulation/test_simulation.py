@@ -1,6 +1,6 @@
 """Many schedules of the simulated framework, seeds that once failed, and a crash at every single point.
 
-DROMOS_SCHEDULES says how many schedules are run (default 2000), in blocks that go to different processes.
+DROMOS_SCHEDULES says how many schedules are run (default 1000), in blocks that go to different processes.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.simulation.run import Schedule, quiet, simulate
 from tests.simulation.wide import FIRST, schedule_of
 from tests.simulation.world import Violation
 
-SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "2000"))
+SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "1000"))
 BLOCK = 50
 
 
