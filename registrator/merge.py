@@ -12,6 +12,7 @@ from typing import Literal
 from registrator.model import Health, Instance, Look, Phase
 
 HELD_LABEL = "DROMOS_HELD"  # of a task that was started to wait for a go
+STRATEGY_LABEL = "DROMOS_DEPLOY_STRATEGY"
 PRECEDENCE = ("mesos", "framework", "docker")
 Kind = Literal["task", "container"]
 
@@ -31,6 +32,7 @@ class Judged:
     verdict: Verdict
     why: str
     drain: bool = False
+    doubt: str = ""  # what may be wrong with the verdict, and no source of ours could tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ def judge(instance: Instance, seen: Mapping[str, Seen], age: Age, patience: Pati
         return judged(Verdict.HELD, "its version waits for its go")
     if why := _framework_is_silent(instance, seen):
         return judged(Verdict.NEW_ONLY if age.known > patience.framework else Verdict.WAIT, why)
-    return judged(Verdict.WANTED, "runs and is healthy" if instance.health is Health.HEALTHY else "runs")
+    why = "runs and is healthy" if instance.health is Health.HEALTHY else "runs"
+    return replace(judged(Verdict.WANTED, why), doubt=_doubt(instance, seen))
 
 
 def absent_kinds_proven(truth: Truth, seen: Mapping[str, Seen]) -> Collection[Kind]:
@@ -163,6 +166,18 @@ def _is_held(instance: Instance, seen: Mapping[str, Seen]) -> bool:
     if instance.held is None:
         return HELD_LABEL in instance.labels and "framework" in seen
     return instance.held
+
+
+def _doubt(instance: Instance, seen: Mapping[str, Seen]) -> str:
+    """Without the framework nobody says that a version has had its go. To keep its tasks out of rotation until somebody does would
+    leave the app without any after the go, when the old ones are ended; so they are registered, and the doubt is told."""
+    if "framework" in seen:
+        return ""
+    if HELD_LABEL in instance.labels:
+        return "was started to wait for its version's go, which only the source framework could tell"
+    if "mesos" not in seen and instance.labels.get(STRATEGY_LABEL) == "blue-green":
+        return "may wait for its version's go (blue/green), which only the source framework could tell"
+    return ""
 
 
 def _framework_is_silent(instance: Instance, seen: Mapping[str, Seen]) -> str:

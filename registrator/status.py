@@ -25,12 +25,13 @@ class Report:
 def status_of(
     report: Report, seen: Mapping[str, Seen], refusals: Mapping[str, Refusal], health: Health
 ) -> dict[str, Any]:
-    """`{healthy, parts, sources, services, instances, removals_waiting, conflicts, refused}`"""
+    """`{healthy, parts, sources, services, instances, doubts, removals_waiting, conflicts, refused}`"""
     return {
         **health.report(),
         "sources": {name: _source(found) for name, found in seen.items()},
         "services": len(report.registered),
         "instances": [_instance(judgement, report, seen, refusals) for _, judgement in sorted(report.judged.items())],
+        "doubts": {key: judgement.doubt for key, judgement in sorted(report.judged.items()) if judgement.doubt},
         "removals_waiting": dict(report.waiting),
         "conflicts": dict(report.conflicts),
         "refused": {id: refusal.why for id, refusal in refusals.items()},

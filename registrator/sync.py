@@ -191,6 +191,9 @@ class Sync:
         self, judged: Mapping[str, Judged], named: Mapping[str, Named], plan: Plan, duplicates: Mapping[str, str]
     ) -> None:
         registered = self._applier.ours(self._naming.owner)
+        for key, judgement in judged.items():
+            if judgement.doubt and not (key in self.report.judged and self.report.judged[key].doubt):
+                log.warning("registered, though there is a doubt", id=key, doubt=judgement.doubt)
         self.report = Report(judged, named, {**plan.conflicts, **duplicates}, plan.waiting, registered)
         self._metrics.registered.set(len(registered))
         self._metrics.waiting.set(len(plan.waiting))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from registrator.merge import STRATEGY_LABEL
 from registrator.model import Health, Instance, Phase, Port
 from registrator.naming import asks_for_registration
 
@@ -72,7 +73,7 @@ def instance_of(inspected: Json, host: Host, network_of: Json | None = None, *, 
         health=_HEALTH.get(str((state.get("Health") or {}).get("Status", "")), Health.UNCHECKED),
         draining=stopping or bool(state.get("Paused")),
         ports=tuple(_ports(inspected, network_of or inspected, host)) if runs else (),
-        labels=_labels(inspected),
+        labels=_labels(inspected) | _strategy(env),
         env={name: value for name, value in env.items() if name.startswith("SERVICE_")},
         host=host.name,
         host_address=host.address,
@@ -83,6 +84,12 @@ def instance_of(inspected: Json, host: Host, network_of: Json | None = None, *, 
 def image_name(image: str) -> str:
     """`registry:5000/team/web:1.2@sha256:…` -> `web`."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def _strategy(env: Mapping[str, str]) -> dict[str, str]:
+    """The one label of a Mesos task's app that matters beyond what Docker is told of it; Marathon tells the task's variables all."""
+    strategy = env.get(f"MARATHON_APP_LABEL_{STRATEGY_LABEL}")
+    return {STRATEGY_LABEL: strategy} if strategy and "MESOS_TASK_ID" in env else {}
 
 
 def _labels(inspected: Json) -> dict[str, str]:

@@ -122,6 +122,13 @@ def test_a_container_of_a_mesos_agent_is_that_task() -> None:
     assert key_of_container(container()) == "abc123"
 
 
+def test_a_task_s_variables_say_how_its_app_is_deployed() -> None:
+    variable = "MARATHON_APP_LABEL_DROMOS_DEPLOY_STRATEGY=blue-green"
+    task = instance_of(container(env=["MESOS_TASK_ID=web.1", variable]), HOST)
+    assert task.labels == {"DROMOS_DEPLOY_STRATEGY": "blue-green"}
+    assert instance_of(container(env=[variable]), HOST).labels == {}, "it is nobody's task"
+
+
 @pytest.mark.parametrize(
     ("env", "labels", "asks"),
     [

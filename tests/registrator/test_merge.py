@@ -172,6 +172,32 @@ def test_a_task_that_was_started_held_is_held_until_the_framework_says_otherwise
         assert verdict(task, age, framework) is expected
 
 
+BLUE_GREEN = {"DROMOS_DEPLOY_STRATEGY": "blue-green"}
+
+
+@pytest.mark.parametrize(
+    ("task", "sources", "doubt"),
+    [
+        (STARTED_HELD, {"mesos"}, "was started to wait"),
+        (STARTED_HELD, {"mesos", "docker"}, "was started to wait"),
+        (STARTED_HELD, {"mesos", "framework"}, ""),
+        (replace(MESOS, labels=BLUE_GREEN), {"mesos"}, ""),  # Mesos' labels would say so
+        (replace(DOCKER, labels=BLUE_GREEN), {"docker"}, "may wait"),
+        (replace(DOCKER, labels={"DROMOS_DEPLOY_STRATEGY": "canary"}), {"docker"}, ""),
+        (DOCKER, {"docker"}, ""),
+    ],
+)
+def test_where_nobody_could_tell_of_a_go_the_task_is_registered_and_the_doubt_is_told(
+    task: Instance, sources: set[str], doubt: str
+) -> None:
+    word = replace(FRAMEWORK, held=False)
+    seen = {name: look(word if name == "framework" else task) for name in sources}
+    judged = judge(merge(seen).instances["t1"], seen, OLD, Patience())
+    assert judged.verdict is Verdict.WANTED
+    assert judged.doubt.startswith(doubt)
+    assert bool(judged.doubt) is bool(doubt)
+
+
 def test_a_held_task_that_is_not_well_or_drains_is_what_any_other_would_be() -> None:
     held = look(replace(FRAMEWORK, held=True))
     for change, expected in (

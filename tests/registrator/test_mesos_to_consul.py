@@ -54,3 +54,17 @@ async def test_several_ports_become_several_services(neighbours, registrator) ->
             lambda: {"db-sql", "db-1", "db-sync"} <= consul.http.get("catalog/services").json().keys()
         )
         assert consul.http.get("catalog/services").json()["db-sync"] == ["udp"]
+
+
+async def test_without_the_framework_a_task_that_waits_for_a_go_is_registered_and_status_tells_the_doubt(
+    embedded_mesos, embedded_consul, registrator
+) -> None:
+    mesos = embedded_mesos()
+    daemon = registrator(sources=["mesos"], mesos=[mesos.url], consul=embedded_consul.url)
+    async with scheduling(mesos.url) as scheduler:
+        held = await launch_app(scheduler, "/web", HTTP, labels={"DROMOS_HELD": "true"})
+        await launch_app(scheduler, "/other", HTTP)
+        await eventually_async(lambda: {"web", "other"} <= embedded_consul.http.get("catalog/services").json().keys())
+        doubt = "was started to wait for its version's go, which only the source framework could tell"
+        await eventually_async(lambda: daemon.status()["doubts"] == {held: doubt})
+        assert doubt in daemon.log.read_text()
