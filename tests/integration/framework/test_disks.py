@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ def mesos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ]
     given = {"agents": 1, "resources": json.dumps(resources)}
     if request.param == "real":
-        server = running_real_mesos(tmp_path / "mesos", allocation_interval="200ms", **given)
+        # Without the isolator containers do not see the volumes of their pod.
+        isolation = "posix/cpu,posix/mem,volume/sandbox_path"
+        server = running_real_mesos(tmp_path / "mesos", allocation_interval="200ms", isolation=isolation, **given)
     else:
         server = running_embedded_mesos(tmp_path / "mesos", simulate=True, allocation_interval=0.2, **given)
     with server as one:
@@ -77,31 +80,37 @@ def test_an_app_has_its_volumes_on_the_disks_it_names(framework: Framework, meso
 
 
 def test_a_pod_has_a_volume_that_its_containers_share(framework: Framework, mesos: Mesos, tmp_path: Path) -> None:
-    written = tmp_path / "written"
+    pod_id = f"/pod-{uuid.uuid4().hex[:6]}"
 
-    def pod(command: str) -> Json:
+    def pod(done: Path, command: str) -> Json:
         container = {"resources": {"cpus": 0.1, "mem": 32}, "volumeMounts": [{"name": "data", "mountPath": "data"}]}
+        shell = {"command": {"shell": f"{command} && touch {done}.$MARATHON_CONTAINER_ID && sleep 1000"}}
         return {
-            "id": "/pod",
-            "containers": [{"name": n, "exec": {"command": {"shell": command}}, **container} for n in ("one", "two")],
+            "id": pod_id,
+            "containers": [{"name": name, "exec": shell, **container} for name in ("one", "two")],
             "volumes": [{"name": "data", "persistent": {"type": "path", "size": 100}}],
             "networks": [{"mode": "host"}],
         }
 
+    def both(done: Path) -> bool:
+        return not mesos.real or all(done.with_name(f"{done.name}.{name}").exists() for name in ("one", "two"))
+
     def the_only_one() -> Json:
-        [instance] = framework.get("/v2/pods/pod::status")["instances"]
+        [instance] = framework.get(f"/v2/pods{pod_id}::status")["instances"]
         return dict(instance)
 
-    framework.change("POST", "/v2/pods", pod(f"echo first >> data/log; touch {written}; sleep 1000"))
+    written, read = tmp_path / "written", tmp_path / "read"
+    framework.change("POST", "/v2/pods", pod(written, "echo $MARATHON_CONTAINER_ID >> data/log"))
     framework.settled(60)
-    eventually(lambda: written.exists() or not mesos.real)
+    eventually(lambda: both(written), 60, what="both have written")
     before = the_only_one()
     assert (before["status"], reserved(mesos)) == ("STABLE", 100 + 10), "with what the executor has of the root disk"
     assert [volume["containerPath"] for volume in before["localVolumes"]] == ["data"]
-    framework.change("PUT", "/v2/pods/pod", pod("grep first data/log && sleep 1000"))
+    framework.change("PUT", f"/v2/pods{pod_id}", pod(read, "grep one data/log && grep two data/log"))
     framework.settled(60)
+    eventually(lambda: both(read), 60, what="both have found what both had written")
     after = the_only_one()
     assert (after["id"], after["status"], after["localVolumes"]) == (before["id"], "STABLE", before["localVolumes"])
     assert {c["containerId"] for c in after["containers"]}.isdisjoint(c["containerId"] for c in before["containers"])
-    framework.change("DELETE", "/v2/pods/pod")
+    framework.change("DELETE", f"/v2/pods{pod_id}")
     eventually(lambda: reserved(mesos) == 0, 60, what="the volume is given back")
