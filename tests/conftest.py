@@ -4,6 +4,7 @@ import gc
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
 
 from tests.support.consul import any_consul as any_consul
 from tests.support.consul import embedded_consul as embedded_consul
@@ -17,6 +18,7 @@ from tests.support.docker import busybox as busybox
 from tests.support.docker import dockerd as dockerd
 from tests.support.mesos import embedded_mesos as embedded_mesos
 from tests.support.mesos import real_mesos as real_mesos
+from tests.support.scheduling import GroupsBesideTheOthers
 from tests.support.zookeeper import ensemble as ensemble
 from tests.support.zookeeper import shared_ensemble as shared_ensemble
 
@@ -32,6 +34,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.getoption("loadgroup", False):
         apart = [i.nodeid for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid]
         assert not apart, f"pytest-xdist does not keep groups together with this pytest: {apart[:3]}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupsBesideTheOthers | None:
+    return GroupsBesideTheOthers(config, log) if config.option.dist == "loadgroup" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -42,7 +42,7 @@ def test_a_killed_process_is_replaced_and_users_hardly_notice(kind):
 def test_load_raises_the_number_of_instances_and_calm_lowers_it(kind):
     platform, app_id = kind.platform, kind.id("scaled")
     host = kind.host(app_id)
-    bounds = {"TARGET": "20", "MIN": "2", "MAX": "6", "DOWN_AFTER": "4"}
+    bounds = {"TARGET": "20", "MIN": "2", "MAX": "6", "DOWN_AFTER": "2"}
     labels = {f"DROMOS_AUTOSCALE_{name}": value for name, value in bounds.items()}
     platform.deploy(kind.app(app_id, **labels), "--wait")
     eventually(lambda: len(platform.answers(host)) == 2, timeout=15)
@@ -68,7 +68,7 @@ def test_a_rolling_update_under_load_changes_the_answer_and_fails_no_request(kin
 @pytest.mark.xdist_group("e2e-embedded-command")
 def test_a_blue_green_version_gets_no_request_before_its_go_and_all_of_them_after_it(embedded_kind):
     kind, platform, app_id = embedded_kind, embedded_kind.platform, embedded_kind.id("bluegreen")
-    host, labels = kind.host(app_id), {"DROMOS_DEPLOY_STRATEGY": "blue-green", "DROMOS_DRAIN_SECONDS": "5"}
+    host, labels = kind.host(app_id), {"DROMOS_DEPLOY_STRATEGY": "blue-green", "DROMOS_DRAIN_SECONDS": "2"}
     platform.deploy(kind.app(app_id, **labels), "--wait")
     eventually(lambda: len(platform.answers(host)) == 2, timeout=30)
 
