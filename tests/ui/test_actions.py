@@ -151,3 +151,22 @@ def test_a_canary_waits_for_its_go(ui: Ui, dromos: Platform) -> None:
     version = dromos.get("/v2/apps/tried")["app"]["version"]
     assert [task["version"] for task in dromos.tasks("/tried")] == [version] * 2
     delete(dromos, "/tried")
+
+
+def test_a_version_that_is_not_well_goes_on_only_by_force(ui: Ui, dromos: Platform) -> None:
+    put(dromos, {**WORKER, "id": "/doubted"})
+    eventually(lambda: dromos.get("/v2/apps/doubted")["app"]["tasksRunning"] == 1, 60)
+    ill = {"protocol": "COMMAND", "command": {"value": "false"}, "gracePeriodSeconds": 600, "intervalSeconds": 60}
+    put(dromos, {**WORKER, "id": "/doubted", "cmd": "sleep 200000", "healthChecks": [ill]}, strategy="blue-green")
+    page = ui.open("deployments")
+    card = page.locator(".card").filter(has=page.get_by_role("link", name="/doubted"))
+    expect(card).to_contain_text("blue/green: starting")
+    card.get_by_role("button", name="Go on").click()
+    dialog = page.get_by_role("dialog", name="Go on")
+    dialog.get_by_role("button", name="Go on").click()
+    expect(dialog).to_contain_text("The new version is not there, or not well, yet. Go on all the same?")
+    dialog.get_by_role("button", name="Force").click()
+    expect(dialog).to_have_count(0)
+    expect(card).to_contain_text("blue/green: completing")
+    expect(card.get_by_role("button", name="Go on")).to_have_count(0)
+    delete(dromos, "/doubted")

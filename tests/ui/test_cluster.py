@@ -10,14 +10,17 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
-from tests.support.ui_apps import SCRIPT, WORKER, delete, put
+from tests.support.ui_apps import DATABASE, SCRIPT, delete, put
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
 
 
 def test_agents_show_what_they_have_and_are_drained_and_brought_back(ui: Ui, dromos: Platform) -> None:
-    agent = next(one for one in dromos.get("/v2/agents")["agents"])
+    put(dromos, DATABASE)
+    eventually(lambda: dromos.get("/v2/apps/prod/db")["app"]["tasksRunning"] == 1, 60)
+    where = dromos.tasks("/prod/db")[0]["slaveId"]
+    [agent] = [one for one in dromos.get("/v2/agents")["agents"] if one["id"] == where]
     page = ui.open("agents")
     rows = page.locator("tbody tr")
     expect(rows).to_have_count(2)
@@ -32,10 +35,15 @@ def test_agents_show_what_they_have_and_are_drained_and_brought_back(ui: Ui, dro
     expect(page.get_by_text("No instance runs here.")).to_be_visible()
     ui.go()
     expect(page.get_by_role("link", name=re.compile("drained: 1"))).to_be_visible()
+    # Where its data is, and nowhere else, it is to run again.
+    ui.go("app", "prod", "db", tab="debug")
+    expect(page.get_by_text("waits for an offer of 127.0.0.1, where its volumes are")).to_be_visible()
     ui.go("agents", agent["id"])
     page.get_by_role("button", name="Back into service").click()
     expect(page.locator(".facts").get_by_text("active")).to_be_visible()
     eventually(lambda: dromos.get("/v2/apps/shop/web")["app"]["tasksHealthy"] == 2, 60)
+    expect(page.get_by_role("link", name="/prod/db")).to_be_visible()
+    delete(dromos, "/prod/db")
 
 
 def test_services_are_shown_with_their_route_and_traffic(ui: Ui, dromos: Platform) -> None:
@@ -130,14 +138,6 @@ def test_debug_says_in_plain_words_why_it_waits(ui: Ui) -> None:
     expect(statistics.get_by_role("row", name="of the current configuration").get_by_role("cell").first).to_have_text(
         "2"
     )
-
-
-def test_what_is_missing_besides_offers_is_said(ui: Ui, dromos: Platform) -> None:
-    volumes = [{"containerPath": "data", "mode": "RW", "persistent": {"size": 1}}]
-    put(dromos, {**WORKER, "id": "/no-role", "container": {"type": "MESOS", "volumes": volumes}})
-    page = ui.open("app", "no-role", tab="debug")
-    expect(page.get_by_text("persistent volumes need a role")).to_be_visible()
-    delete(dromos, "/no-role")
 
 
 def test_volumes_are_listed(ui: Ui, dromos: Platform) -> None:

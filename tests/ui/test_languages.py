@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.browser import Ui
 from tests.support.platform import ROOT, Platform
+from tests.support.ui_apps import WORKER, delete, put
 from tests.support.ui_pages import pages
 
 pytestmark = pytest.mark.xdist_group("ui")
@@ -102,3 +103,34 @@ def test_no_english_is_left_on_any_page_in_chinese(ui: Ui, dromos: Platform) -> 
         expect(page.get_by_role("dialog")).to_have_count(0)
     page.evaluate("localStorage.clear()")
     assert found == {}
+
+
+def test_why_it_waits_is_said_in_the_readers_language(ui: Ui, dromos: Platform) -> None:
+    kept = {"type": "MESOS", "volumes": [{"containerPath": "data", "mode": "RW", "persistent": {"size": 1}}]}
+    put(dromos, {**WORKER, "id": "/no-role", "container": kept})
+    put(dromos, {**WORKER, "id": "/no-secret", "env": {"KEY": {"secret": "db"}}, "secrets": {"db": {"source": "none"}}})
+    said = {
+        "no-role": ("persistent volumes need a role", "持久卷需要角色"),
+        "no-secret": ("a secret cannot be read: secret 'db'", "无法读取密钥：secret 'db'"),
+        "stuck": ("too few CPUs free", "空闲 CPU 不足"),
+    }
+    for language in (0, 1):
+        page = ui.open("apps", language=("en", "zh")[language])
+        for name, texts_of_it in said.items():
+            ui.go("app", name, tab="debug")
+            expect(page.locator(".problems").first).to_contain_text(texts_of_it[language])
+    page.evaluate("localStorage.clear()")
+    for app in ("/no-role", "/no-secret"):
+        delete(dromos, app)
+
+
+def test_what_the_server_says_is_framed_in_the_readers_language_and_marked_as_its_own_words(ui: Ui) -> None:
+    page = ui.open("apps", language="zh", create="1")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("JSON").fill('{"id": "/x", "cmd": "x", "upgradeStrategy": {"minimumHealthCapacity": 7}}')
+    dialog.get_by_role("button", name="创建应用").click()
+    refused = dialog.get_by_role("alert")
+    expect(refused).to_contain_text("服务器未接受")
+    expect(refused.locator("[lang=en]").first).to_have_text("Object is not valid")
+    assert words_left(page, []) == set()
+    page.evaluate("localStorage.clear()")

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
-from tests.support.ui_apps import DATABASE, delete, put
+from tests.support.ui_apps import DATABASE, POD, delete, put
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
@@ -24,8 +24,8 @@ def database(dromos: Platform) -> Iterator[str]:
     delete(dromos, "/prod/db")
 
 
-def volumes(dromos: Platform) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = dromos.get("/v2/volumes?app=/prod/db")["volumes"]
+def volumes(dromos: Platform, owner: str = "/prod/db") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = dromos.get(f"/v2/volumes?app={owner}")["volumes"]
     return found
 
 
@@ -74,3 +74,51 @@ def test_applications_with_volumes_are_a_filter_in_the_address(ui: Ui, database:
     page.get_by_role("button", name="with volumes").click()
     expect(page).to_have_url(re.compile("volumes=1"))
     expect(page.locator("tbody th.name > a:first-child")).to_have_text(["prod/db"])
+
+
+def test_the_volumes_of_a_pod_are_shown_and_wiped_with_their_instance_and_without(ui: Ui, dromos: Platform) -> None:
+    [first, *_] = POD["containers"]
+    first = {
+        **first,
+        "exec": {"command": {"shell": "echo kept > data/file; sleep 100000"}},
+        "volumeMounts": [{"name": "kept", "mountPath": "data"}, {"name": "hosts", "mountPath": "hosts"}],
+    }
+    declared = [{"name": "kept", "persistent": {"size": 32}}, {"name": "hosts", "host": "/tmp"}]
+    pod = {**POD, "id": "/prod/twin", "role": "prod", "containers": [first], "volumes": declared}
+    requests.post(f"{dromos.api_url}/v2/pods", json=pod, timeout=30).raise_for_status()
+    [before] = eventually(lambda: [v for v in volumes(dromos, "/prod/twin") if v["status"] == "attached"], 60)
+    page = ui.open("pod", "prod", "twin", tab="volumes")
+    asked = page.get_by_role("table", name="Volumes", exact=True)
+    expect(asked.get_by_role("row", name="kept")).to_contain_text("root · 32 MiB")
+    expect(asked.get_by_role("row", name="hosts")).to_contain_text("/tmp")
+    kept = page.get_by_role("table", name="Persistent volumes").locator("tbody tr")
+    for part in ("32 MiB", "in use", before["host"]):
+        expect(kept).to_contain_text(part)
+
+    # With its instance; another one begins anew.
+    ui.go("pod", "prod", "twin")
+    page.get_by_role("button", name="Kill and wipe").click()
+    dialog = page.get_by_role("dialog", name="Kill and wipe")
+    expect(dialog).to_contain_text(before["instanceId"])
+    dialog.get_by_role("button", name="Kill and wipe").click()
+    [after] = eventually(
+        lambda: [
+            v
+            for v in volumes(dromos, "/prod/twin")
+            if v["instanceId"] != before["instanceId"] and v["status"] == "attached"
+        ],
+        60,
+    )
+    expect(page.get_by_title(after["instanceId"], exact=True)).to_be_visible()
+    expect(page.get_by_text("1 / 1 instances")).to_be_visible()
+
+    # Without one: suspended, it waits with its data.
+    page.get_by_role("button", name="Suspend").click()
+    page.get_by_role("dialog", name="Suspend").get_by_role("button", name="Suspend").click()
+    ui.go("pod", "prod", "twin", tab="volumes")
+    expect(kept).to_contain_text("waiting")
+    kept.get_by_role("button", name="Wipe").click()
+    page.get_by_role("dialog", name="Wipe").get_by_role("button", name="Wipe").click()
+    expect(page.get_by_text("No persistent volume has been made yet.")).to_be_visible()
+    assert volumes(dromos, "/prod/twin") == []
+    requests.delete(f"{dromos.api_url}/v2/pods/prod/twin", params={"force": "true"}, timeout=30)

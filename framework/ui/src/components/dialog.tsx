@@ -2,9 +2,10 @@
 
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { ApiError, type Problem } from "../api";
+import { ApiError } from "../api";
 import { useText } from "../i18n";
 import { href } from "../router";
+import { ErrorText } from "./errors";
 
 export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
   const dialog = useRef<HTMLDialogElement>(null);
@@ -91,21 +92,4 @@ export function useAction(act: (force: boolean) => Promise<unknown>, done: () =>
     }
   };
   return { busy, error, run };
-}
-
-export function ErrorText({ error, problems = error.problems }: { error: ApiError; problems?: Problem[] }) {
-  return (
-    <div class="error" role="alert">
-      <p>{error.message}</p>
-      {problems.length > 0 && (
-        <ul>
-          {problems.map((problem) => (
-            <li key={problem.path}>
-              <code>{problem.path}</code> {problem.errors.join(", ")}
-            </li>
-          ))}
-        </ul>
-      )}
-    </div>
-  );
 }

@@ -8,7 +8,8 @@ import { refresh } from "../live";
 import { definitionOf, diff } from "../model";
 import { go } from "../router";
 import type { App, JsonObject } from "../types";
-import { Dialog, ErrorText, locked, useAction } from "./dialog";
+import { Dialog, locked, useAction } from "./dialog";
+import { ErrorText } from "./errors";
 
 type Draft = Record<string, unknown>;
 

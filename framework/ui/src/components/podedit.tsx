@@ -7,7 +7,8 @@ import { refresh } from "../live";
 import { diff, podDefinition } from "../model";
 import { goTo, podHref } from "../router";
 import type { JsonObject, PodSpec } from "../types";
-import { Dialog, ErrorText, locked, useAction } from "./dialog";
+import { Dialog, locked, useAction } from "./dialog";
+import { ErrorText } from "./errors";
 import { Changes, parsed } from "./edit";
 
 const NEW_POD = {

@@ -1,6 +1,7 @@
 // Why instances of an app or a pod wait, in plain words.
 
 import { named, type Translate, useText } from "../i18n";
+import type { Key } from "../i18n/en";
 import type { QueueItem } from "../types";
 import { Card } from "./basics";
 
@@ -10,7 +11,22 @@ export function reasonsOf(item: QueueItem, text: Translate): string[] {
     .filter((entry) => entry.declined > 0)
     .sort((a, b) => b.declined - a.declined)
     .map((entry) => `${named(text, "reason", entry.reason)} (${entry.declined}×)`);
-  return item.waitsFor ? [item.waitsFor, ...refused] : refused;
+  return item.waitsFor ? [waitsFor(item.waitsFor, text), ...refused] : refused;
+}
+
+/** What the framework says that it waits for besides room, as a text of ours; words that are not known stay as they are. */
+const WAITS: [RegExp, Key][] = [
+  [/^an offer of (.+), where its volumes are$/, "waitsVolumes"],
+  [/^persistent volumes need a role\b/, "waitsRole"],
+  [/^(secret '.*)$/s, "waitsSecret"],
+];
+
+function waitsFor(said: string, text: Translate): string {
+  for (const [form, key] of WAITS) {
+    const found = form.exec(said);
+    if (found) return text(key, { what: found[1] ?? "" });
+  }
+  return said;
 }
 
 export function WhyWaiting({ queued }: { queued?: QueueItem }) {

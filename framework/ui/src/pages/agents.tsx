@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { api } from "../api";
 import { Badge, Card, cpus, Empty, memory, Meter, shortId, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
+import { ErrorText, NotThere } from "../components/errors";
 import { ActionButton } from "../components/permitted";
 import { WindowedTable } from "../components/windowed";
 import { type Translate, useText } from "../i18n";
@@ -32,7 +33,7 @@ function AllAgents() {
       <div class="filters">
         <input type="search" aria-label={text("filterAgents")} placeholder={text("filterAgents")} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
       </div>
-      {error && <p class="error" role="alert">{error.message}</p>}
+      {error && <ErrorText error={error} />}
       {value && agents.length === 0 && <Empty title={text(wanted ? "noMatch" : "noAgents")} />}
       {agents.length > 0 && (
         <WindowedTable rows={agents} rowHeight={52} columns={6} label={text("agents")}
@@ -73,7 +74,7 @@ function OneAgent({ id }: { id: string }) {
   const tasks = usePolled("tasks", api.allTasks, 30_000, value5s(loadedAt));
   const [asked, setAsked] = useState(false);
   const agent = value?.agents.find((one) => one.id === id);
-  if (!agent) return <main class="page"><Empty whole title={value ? text("agentGone", { id }) : (error?.message ?? text("connecting"))} /></main>;
+  if (!agent) return <main class="page">{value ? <Empty whole title={text("agentGone", { id })} /> : <NotThere error={error} />}</main>;
   const here = [...(tasks.value?.tasks ?? []), ...pods.flatMap(podTasks)].filter((task) => task.slaveId === id);
   return (
     <main class="page">
@@ -151,7 +152,7 @@ export function InstancesPage() {
       <div class="filters">
         <input type="search" aria-label={text("filterInstances")} placeholder={text("filterInstances")} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
       </div>
-      {error && <p class="error" role="alert">{error.message}</p>}
+      {error && <ErrorText error={error} />}
       {tasks.length > 0 ? <TaskTable tasks={tasks} isPod={isPod} label={text("instances")} /> : <Empty title={text(!value ? "connecting" : wanted ? "noMatch" : "noTasks")} />}
     </main>
   );

@@ -6,6 +6,7 @@ import { AppActions } from "../components/actions";
 import { Badge, Card, cpus, duration, Empty, HealthBar, memory, shortId, StatusBadge, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
 import { EditDialog } from "../components/edit";
+import { NotThere } from "../components/errors";
 import { History } from "../components/history";
 import { ActionButton } from "../components/permitted";
 import { Tabs } from "../components/tabs";
@@ -40,7 +41,7 @@ export function AppPage() {
   const [draft, setDraft] = useState<Record<string, unknown> | null>(null);
 
   if (error?.status === 404) return <main class="page"><Empty whole title={text("appGone", { id })} /></main>;
-  if (!app) return <main class="page"><Empty whole title={error ? error.message : text("connecting")} /></main>;
+  if (!app) return <main class="page"><NotThere error={error} /></main>;
   return (
     <main class="page">
       <header class="page-head">

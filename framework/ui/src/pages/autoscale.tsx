@@ -4,6 +4,7 @@ import { useMemo } from "preact/hooks";
 import { api } from "../api";
 import { Badge, Card, Empty, When } from "../components/basics";
 import { Chart } from "../components/chart";
+import { ErrorText } from "../components/errors";
 import { named, type Translate, useText } from "../i18n";
 import { usePolled } from "../polled";
 import type { App, JournalEntry } from "../types";
@@ -19,7 +20,7 @@ export function Autoscaling({ app }: { app: App }) {
   if (!Object.keys(labels).some((label) => label.startsWith("DROMOS_AUTOSCALE_"))) {
     return <Empty title={text("notAutoscaled")}>{text("notAutoscaledExplained")}</Empty>;
   }
-  if (error && !value) return <p class="error" role="alert">{error.message}</p>;
+  if (error && !value) return <ErrorText error={error} />;
   if (!value) return <Empty title={text("connecting")} />;
   if (journal.length === 0) return <Empty title={text("noJournal")} />;
   return (

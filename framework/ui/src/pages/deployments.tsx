@@ -34,7 +34,8 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
   ];
   const names = affected.map(({ id }) => id).join(", ");
   const path = affected[0]?.id ?? "/";
-  const waits = deployment.currentActions.some((action) => action.rollout?.state === "waiting for go");
+  const rollouts = deployment.currentActions.flatMap(({ rollout }) => (rollout && rollout.state !== "completing" ? [rollout] : []));
+  const waits = rollouts.some((rollout) => rollout.state === "waiting for go");
   const close = () => (setAsked(null), refresh(0));
   return (
     <Card>
@@ -57,7 +58,7 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
           ))}</div>
         </div>
         <div class="actions">
-          {waits && <ActionButton verb="update" path={path} kind="primary" onClick={() => setAsked("go")}>{text("goOn")}</ActionButton>}
+          {rollouts.length > 0 && <ActionButton verb="update" path={path} kind={waits ? "primary" : ""} onClick={() => setAsked("go")}>{text("goOn")}</ActionButton>}
           <ActionButton verb="update" path={path} onClick={() => setAsked("roll back")}>{text("rollBack")}</ActionButton>
           <ActionButton verb="update" path={path} kind="danger-text" onClick={() => setAsked("stop")}>{text("stop")}</ActionButton>
         </div>

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { api, ApiError, download } from "../api";
 import { Badge, bytes, Card, Empty, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
+import { ErrorText } from "../components/errors";
 import { ActionButton } from "../components/permitted";
 import { Tabs } from "../components/tabs";
 import { useDraining } from "../draining";
@@ -156,7 +157,7 @@ function Log({ task, agent, file }: { task: string; agent: string; file: string 
         <button type="button" class="chip" aria-pressed={following} onClick={() => setFollowing(!following)}>{text("follow")}</button>
         <Download task={task} agent={agent} path={file} />
       </div>
-      {error && <p class="error" role="alert">{error.message}</p>}
+      {error && <ErrorText error={error} />}
       <pre class="log" translate={false} ref={box} tabIndex={0} role="log" aria-label={file}
         onScroll={(event) => {
           const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
@@ -172,7 +173,7 @@ function Log({ task, agent, file }: { task: string; agent: string; file: string 
 /** Through a blob, as the call may need our credentials. */
 function Download({ task, agent, path }: { task: string; agent: string; path: string }) {
   const text = useText();
-  const [said, setSaid] = useState("");
+  const [error, setError] = useState<ApiError | null>(null);
   const save = async () => {
     try {
       const address = URL.createObjectURL(await download(task, path, agent));
@@ -181,15 +182,15 @@ function Download({ task, agent, path }: { task: string; agent: string; path: st
       link.download = path.split("/").pop() || "file";
       link.click();
       window.setTimeout(() => URL.revokeObjectURL(address), 10_000);
-      setSaid("");
-    } catch (error) {
-      setSaid(error instanceof Error ? error.message : String(error));
+      setError(null);
+    } catch (failure) {
+      setError(failure instanceof ApiError ? failure : new ApiError(0, String(failure)));
     }
   };
   return (
     <>
       <button type="button" class="chip" onClick={() => void save()} aria-label={`${text("download")} ${path}`}>{text("download")}</button>
-      {said && <span class="field-error" role="alert">{said}</span>}
+      {error && <ErrorText error={error} />}
     </>
   );
 }
@@ -198,7 +199,7 @@ function Files({ task, agent, folder, where }: { task: string; agent: string; fo
   const text = useText();
   const { value, error } = usePolled(`${task} ${folder}`, () => api.files(task, folder, agent), 5_000);
   const steps = folder.split("/").filter(Boolean);
-  if (error && !value) return <p class="error" role="alert">{error.message}</p>;
+  if (error && !value) return <ErrorText error={error} />;
   if (!value) return <Empty title={text("connecting")} />;
   const order = (a: SandboxFile, b: SandboxFile) => Number(b.directory) - Number(a.directory) || (a.name < b.name ? -1 : 1);
   return (

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api, ApiError } from "../api";
 import { Badge, Card, cpus, Empty, HealthBar, memory, shortId, StatusBadge, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
+import { NotThere } from "../components/errors";
 import { History } from "../components/history";
 import { ActionButton } from "../components/permitted";
 import { PodDialog } from "../components/podedit";
@@ -84,7 +85,7 @@ export function PodPage() {
   const tab = (TABS as readonly string[]).includes(query.get("tab") ?? "") ? (query.get("tab") as Tab) : "instances";
   const [draft, setDraft] = useState<Record<string, unknown> | null>(null);
   if (error?.status === 404) return <main class="page"><Empty whole title={text("podGone", { id })} /></main>;
-  if (!pod) return <main class="page"><Empty whole title={error ? error.message : text("connecting")} /></main>;
+  if (!pod) return <main class="page"><NotThere error={error} /></main>;
   const queued = queuedPods(queue).get(id);
   return (
     <main class="page">

@@ -1,9 +1,10 @@
 // The services as Consul and the edge see them, with the edge's traffic.
 
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { api } from "../api";
+import { api, type ApiError } from "../api";
 import { Badge, Card, Empty } from "../components/basics";
 import { Chart, clock } from "../components/chart";
+import { ErrorText, Said } from "../components/errors";
 import { WindowedTable } from "../components/windowed";
 import { named, useText } from "../i18n";
 import { usePolled } from "../polled";
@@ -25,7 +26,7 @@ export function ServicesPage() {
   useEffect(() => {
     if (polled.value) setSeen(remember(polled.value));
   }, [polled.value]);
-  return path[1] ? <OneService name={path[1]} all={polled.value} /> : <AllServices all={polled.value} error={polled.error?.message} />;
+  return path[1] ? <OneService name={path[1]} all={polled.value} /> : <AllServices all={polled.value} error={polled.error} />;
 }
 
 function remember(all: Services): number {
@@ -45,18 +46,20 @@ const perSecond = (value: number) => (value >= 10 ? value.toFixed(0) : value.toF
 const millis = (seconds: number) => (seconds >= 1 ? `${seconds.toFixed(1)} s` : `${(seconds * 1000).toFixed(0)} ms`);
 const percent = (share: number) => `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
-function AllServices({ all, error }: { all: Services | null; error?: string }) {
+function AllServices({ all, error }: { all: Services | null; error: ApiError | null }) {
   const text = useText();
   const [wanted, setWanted] = useFilter();
   const shown = (all?.services ?? []).filter((service) => `${service.name} ${service.app ?? ""} ${service.tags.join(" ")}`.toLowerCase().includes(wanted.toLowerCase()));
+  const problems = Object.entries(all?.problems ?? {});
+  const troubled = error !== null || problems.length > 0; // nothing can be said of what there is
   return (
     <main class="page">
       <header class="page-head"><h1>{text("services")}</h1></header>
       <div class="filters">
         <input type="search" aria-label={text("filterServices")} placeholder={text("filterServices")} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
       </div>
-      {error && <p class="error" role="alert">{error}</p>}
-      {Object.entries(all?.problems ?? {}).map(([name, why]) => <p class="error" role="alert" key={name}>{name}: {why}</p>)}
+      {error && <ErrorText error={error} />}
+      {problems.map(([name, why]) => <p class="error" role="alert" key={name}>{text("problemNeighbour", { name })} <Said>{why}</Said></p>)}
       {shown.length > 0 ? (
         <WindowedTable rows={shown} rowHeight={44} columns={7} label={text("services")}
           head={
@@ -68,7 +71,7 @@ function AllServices({ all, error }: { all: Services | null; error?: string }) {
           }
           row={(service) => <ServiceRow key={service.name} service={service} />} />
       ) : (
-        <Empty title={text(!all ? (error ? "noAnswer" : "connecting") : wanted ? "noMatch" : "noServices")} />
+        !troubled && <Empty title={text(!all ? "connecting" : wanted ? "noMatch" : "noServices")} />
       )}
       {(all?.refused.length ?? 0) > 0 && (
         <Card title={text("refusedByEdge")}>
@@ -145,7 +148,7 @@ function OneService({ name, all }: { name: string; all: Services | null }) {
         <p class="faint">{text("noTraffic")}</p>
       )}
       {samples && samples.length > 1 && <p class="faint small hint">{text("keptInTab", { time: clock(samples[0]!.at), minutes: (MOST_SAMPLES * LOOK_MS) / 60_000 })}</p>}
-      {detail.error && !detail.value && <p class="error" role="alert">{detail.error.message}</p>}
+      {detail.error && !detail.value && <ErrorText error={detail.error} />}
       {detail.value && (
         <div class="table-wrap" tabIndex={0}>
           <table class="table" aria-label={text("instances")}>

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { api } from "../api";
 import { Badge, Card, Empty, memory, shortId, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
+import { ErrorText } from "../components/errors";
 import { ActionButton } from "../components/permitted";
 import { type Translate, useText } from "../i18n";
 import type { Key } from "../i18n/en";
@@ -49,7 +50,7 @@ export function Volumes({ id, declared, wipe }: { id: string; declared: JsonObje
           </table>
         </div>
       )}
-      {error && !value && <p class="error" role="alert">{error.message}</p>}
+      {error && !value && <ErrorText error={error} />}
       {persistent && value && (kept.length === 0 ? <Card><p class="faint">{text("noneKept")}</p></Card> : (
         <div class="table-wrap" tabIndex={0}>
           <table class="table" aria-label={text("volumesKept")}>
