@@ -22,7 +22,7 @@ global
   maxconn 200
 defaults
   mode http
-  timeout connect 2s
+  timeout connect 20s
   timeout client 20s
   timeout server 20s
 frontend stats
@@ -88,6 +88,7 @@ async def test_the_rate_errors_and_queue_of_each_app_are_read(config, start, kin
                 assert requests.get(f"{config.url}/api", timeout=5).status_code == 503
             async with load(config.url, connections=2) as result:
                 await eventually_async(lambda: result.requests >= 50, 30)
+            assert result.failures == []
             done = result.requests
             await eventually_async(lambda: answered(config, "shop_web_10001") == done, 30)
             balancers.look(102, 5)

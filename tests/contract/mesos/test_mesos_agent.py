@@ -298,9 +298,9 @@ async def test_a_group_ends_as_a_whole(mesos: Mesos, end: str):
             await scheduler.kill(first)
         ended = await scheduler.update(first, "TASK_KILLED" if end == "a kill" else "TASK_FAILED")
 
-        assert ended["message"] == (
-            "Command terminated with signal 15" if end == "a kill" else "Command exited with status 3"
-        )
+        # Apache Mesos says 9 where the end of the group overtakes the signal.
+        signals = ["Command terminated with signal 15", "Command terminated with signal 9"]
+        assert ended["message"] in (signals if end == "a kill" else ["Command exited with status 3"])
         await scheduler.update(second, "TASK_KILLED")
 
 
