@@ -122,7 +122,7 @@ ROUTES = [
     _get("/v2/me", platform.show_me),
     _get("/v2/daemons", platform.list_daemons),
     _get("/v2/services", platform.list_services),
-    _get("/v2/services/{name}", platform.show_service),
+    _get("/v2/services/{name:path}", platform.show_service),
     _get("/v2/autoscale/journal", platform.show_journal),
     _get("/v2/agents", agents.list_agents),
     _post("/v2/agents/{id}/drain", agents.drain_agent),

@@ -43,7 +43,7 @@ class Entry:
     last_rejects: Counter[str] = field(default_factory=Counter)
     last_offers: int = 0
     all_rejects: Counter[str] = field(default_factory=Counter)
-    unused_offers: deque[tuple[Offer, tuple[str, ...]]] = field(default_factory=deque)
+    unused_offers: deque[tuple[Offer, tuple[str, ...], float]] = field(default_factory=deque)
 
 
 class Launcher:
@@ -332,7 +332,7 @@ class Launcher:
                 entry.last_unused_at = self._core.now
                 reasons = tuple(rejects)
                 for offer in result.unused[: self._core.settings.unused_offers_kept]:
-                    entry.unused_offers.append((offer, reasons))
+                    entry.unused_offers.append((offer, reasons, self._core.now))
                 while len(entry.unused_offers) > self._core.settings.unused_offers_kept:
                     entry.unused_offers.popleft()
 
@@ -408,7 +408,7 @@ class Launcher:
             last_offers=entry.last_offers,
             launch_rejects=dict(entry.all_rejects),
             problem=self._core.secrets.problem(entry.spec) or self._core.residents.problem(entry.spec),
-            unused=tuple((offer.raw, reasons) for offer, reasons in entry.unused_offers),
+            unused=tuple((offer.raw, reasons, at) for offer, reasons, at in entry.unused_offers),
         )
 
     @property

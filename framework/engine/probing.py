@@ -154,7 +154,6 @@ class Prober:
                 reason=reason,
                 host=instance.agent.host,
                 slaveId=instance.agent.id,
-                timestamp=core.now,
             )
         core.rollouts.instance_failed(instance)
         core.killer.kill(instance, f"unhealthy: {reason}", drain=False)

@@ -6,7 +6,7 @@ of specs come from the store.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from framework.model.deployment import Deployment
 from framework.model.group import Declared
@@ -58,7 +58,7 @@ class QueueItem:
     last_offers: int = 0
     launch_rejects: Mapping[str, int] | None = None
     problem: str | None = None  # what it waits for besides offers, one line
-    unused: tuple[tuple[Mapping[str, object], tuple[str, ...]], ...] = ()  # (the offer as Mesos sent it, reasons)
+    unused: tuple[tuple[Mapping[str, Any], tuple[str, ...], float], ...] = ()  # (offer as Mesos sent it, reasons, when)
 
 
 @dataclass(frozen=True, slots=True)

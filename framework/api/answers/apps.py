@@ -1,5 +1,6 @@
 """Apps as `/v2/apps` shows them: the definition, and what `embed` asks for of its state."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,18 +20,21 @@ COUNTS, DEPLOYMENTS, TASKS = "apps.counts", "apps.deployments", "apps.tasks"
 READINESS, LAST_FAILURE, STATS = "apps.readiness", "apps.lastTaskFailure", "apps.taskStats"
 ROTATION = "apps.rotation"  # not Marathon's, whose clients may choke on members of a task that they do not know
 ALWAYS = frozenset({COUNTS, DEPLOYMENTS})
-WHOLE = ALWAYS | {TASKS, LAST_FAILURE, READINESS}
+WHOLE = ALWAYS | {TASKS, LAST_FAILURE}  # of an app that is asked for by its id, whatever it is to embed besides
+
+_PREFIX = re.compile(r"^(group\.apps\.|apps?\.)")
 
 
-def embedded(names: Iterable[str], *, prefix: str = "") -> frozenset[str]:
-    """The parts that `embed` parameters name, unknown ones aside.
+def embedded(names: Iterable[str]) -> frozenset[str]:
+    """The parts that `embed` parameters name, unknown ones aside: `apps.tasks`, `app.tasks`, `group.apps.tasks` and `tasks` are one.
 
-    `app.` does for `apps.`, and `apps.failures` is the old name of tasks and last failure together.
+    With tasks come deployments, as ever. `failures` is the old name of tasks and last failure together.
     """
-    given = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
-    given |= {"apps." + name[4:] for name in given if name.startswith("app.")}
+    given = {"apps." + _PREFIX.sub("", name, count=1) for name in names}
+    if "apps.failures" in given:
+        given |= {TASKS, LAST_FAILURE}
     known = given & {COUNTS, DEPLOYMENTS, TASKS, READINESS, LAST_FAILURE, STATS, ROTATION}
-    return frozenset(known | ({TASKS, LAST_FAILURE} if "apps.failures" in given else set()))
+    return frozenset(known | ({DEPLOYMENTS} if TASKS in known else set()))
 
 
 class Apps:

@@ -6,6 +6,7 @@ from typing import Any
 from framework.engine.view import REJECT_REASONS, QueueItem
 from framework.model.app import App
 from framework.model.codec import to_json
+from framework.model.offer import UNRESERVED
 from framework.model.timestamp import to_text
 
 Document = dict[str, Any]
@@ -37,8 +38,41 @@ def _item(item: QueueItem, *, offers: bool) -> Document:
     if item.problem is not None:
         document["waitsFor"] = item.problem
     if offers:
-        document["lastUnusedOffers"] = [{"offer": offer, "reason": list(why)} for offer, why in item.unused]
+        document["lastUnusedOffers"] = [
+            {"offer": offer_json(offer), "reason": list(why), "timestamp": to_text(at)}
+            for offer, why, at in item.unused
+        ]
     return document
+
+
+def offer_json(offer: Mapping[str, Any]) -> Document:
+    """An offer of Mesos, flat as Marathon tells of it; a resource's role is that of its innermost reservation."""
+    return {
+        "id": offer.get("id", {}).get("value", ""),
+        "hostname": offer.get("hostname", ""),
+        "agentId": offer.get("agent_id", {}).get("value", ""),
+        "resources": [{**_value(resource), "role": _role(resource)} for resource in offer.get("resources", ())],
+        "attributes": [_value(attribute) for attribute in offer.get("attributes", ())],
+    }
+
+
+def _role(resource: Mapping[str, Any]) -> str:
+    reservations = resource.get("reservations") or ({"role": resource.get("role", UNRESERVED)},)
+    return str(reservations[-1].get("role", UNRESERVED))
+
+
+def _value(given: Mapping[str, Any]) -> Document:
+    """The name and the one value that a resource or an attribute has: `scalar`, `ranges`, `set` or `text`."""
+    found: Document = {"name": given.get("name", "")}
+    if "scalar" in given:
+        found["scalar"] = given["scalar"].get("value", 0)
+    if "ranges" in given:
+        found["ranges"] = [{"begin": r["begin"], "end": r["end"]} for r in given["ranges"].get("range", ())]
+    if "set" in given:
+        found["set"] = list(given["set"].get("item", ()))
+    if "text" in given:
+        found["text"] = given["text"].get("value", "")
+    return found
 
 
 def _summary(declined: Mapping[str, int], processed: int) -> list[Document]:

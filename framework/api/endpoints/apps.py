@@ -47,13 +47,12 @@ async def list_apps(request: Request) -> Response:
 
 
 async def show_app(request: Request) -> Response:
-    """`{id}` shows one app, `{group}/*` all that are in the group."""
+    """`{id}` shows one app, `{group}/*` all that are in the group. `embed` adds to what both show in any case."""
     api, asked = api_of(request), request.path_params["id"]
+    parts = WHOLE | embedded(listed(request, "embed"))
     if asked == "*" or asked.endswith("/*"):
-        return app_list(request, path_id.canonical(asked[:-1]), "*")
-    app = known_app(request)
-    parts = embedded(listed(request, "embed"))
-    return raw_json(b'{"app":' + api.apps.bytes_of(app, (ALWAYS | parts) if parts else WHOLE) + b"}")
+        return _listed(api, apps_in_group(request, path_id.canonical(asked[:-1])), parts, "*")
+    return raw_json(b'{"app":' + api.apps.bytes_of(known_app(request), parts) + b"}")
 
 
 async def create_app(request: Request) -> Response:
@@ -129,12 +128,13 @@ async def show_version(request: Request) -> Response:
     return json_response(to_json(await _at(api, app_id, version)))
 
 
-def app_list(request: Request, group: str, name: str) -> Response:
-    """`{name: […]}` of all apps in a group."""
-    api = api_of(request)
-    apps = visible(request, api.view.declared.apps)
-    found = [apps[app_id] for app_id in sorted(ids_below(group, apps))]
-    return _listed(api, found, WHOLE, name)
+def apps_in_group(request: Request, group_id: str) -> list[App]:
+    """Of a group that there is, at any depth, those that the caller may view."""
+    declared = api_of(request).view.declared
+    if group_id != path_id.ROOT and group_id not in declared.groups:
+        raise NotFoundError.of("Group", group_id)
+    apps = visible(request, declared.apps)
+    return [apps[app_id] for app_id in sorted(ids_below(group_id, apps))]
 
 
 def _listed(api: Api, found: Iterable[App], parts: frozenset[str], name: str) -> Response:

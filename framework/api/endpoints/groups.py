@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from framework.api.answers.apps import embedded
 from framework.api.answers.deployments import step_json
 from framework.api.answers.groups import ALL_PARTS, group_json
-from framework.api.answers.slices import warmed
+from framework.api.answers.slices import sliced_list, warmed
 from framework.api.changes import DraftEdit, ids_below
 from framework.api.context import (
     Api,
@@ -22,7 +22,7 @@ from framework.api.context import (
     version_of,
     visible,
 )
-from framework.api.endpoints.apps import app_list
+from framework.api.endpoints.apps import apps_in_group
 from framework.api.errors import NotFoundError
 from framework.api.forms import group_form, shapes
 from framework.model import path_id
@@ -34,7 +34,7 @@ async def show_group(request: Request) -> Response:
     _require(api, group_id)
     asked = listed(request, "embed")
     parts = frozenset(asked) & ALL_PARTS if asked else ALL_PARTS
-    of_apps = embedded(asked, prefix="group.")
+    of_apps = _of_apps(asked)
     spell = lambda app: api.apps.bytes_of(app, of_apps)  # noqa: E731
     declared = _visible(request, api.view.declared)
     if "group.apps" in parts:
@@ -43,9 +43,12 @@ async def show_group(request: Request) -> Response:
 
 
 async def list_group_apps(request: Request) -> Response:
-    api, group_id = api_of(request), _id(request)
-    _require(api, group_id)
-    return app_list(request, group_id, "apps")
+    """A bare list; of their state there is what `embed` asks for."""
+    api, parts = api_of(request), _of_apps(listed(request, "embed"))
+    found = apps_in_group(request, _id(request))
+    return StreamingResponse(
+        sliced_list(found, lambda app: api.apps.bytes_of(app, parts)), media_type="application/json"
+    )
 
 
 async def list_group_versions(request: Request) -> Response:
@@ -102,6 +105,10 @@ async def delete_group(request: Request) -> Response:
     group_id = _id(request)
     accepted = await api_of(request).declare(request, group_form.removal(group_id), group=group_id)
     return deployed(accepted.deployment)
+
+
+def _of_apps(embed: list[str]) -> frozenset[str]:
+    return embedded(name for name in embed if name.startswith("group.apps."))
 
 
 def _id(request: Request) -> str:

@@ -16,7 +16,7 @@ from framework.api.context import (
     version_of,
     visible,
 )
-from framework.api.errors import ConflictError, InvalidJsonError, NotFoundError, Violation
+from framework.api.errors import BadRequestError, ConflictError, InvalidJsonError, NotFoundError, Violation
 from framework.api.forms import pod_form, shapes
 from framework.api.forms.app_form import Defaults
 from framework.engine.commands import Killed, KillInstances
@@ -60,6 +60,8 @@ async def put_pod(request: Request) -> Response:
     if not isinstance(document, dict):
         raise InvalidJsonError([Violation("/", "error.expected.jsobject")])
     given = shapes.check(shapes.Pod, document)
+    if path_id.canonical(given["id"]) != pod_id:
+        raise BadRequestError(f"'{pod_id}' does not match definition's id ('{given['id'][:200]}')")
 
     def edit(declared: Declared, defaults: Defaults) -> Change:
         if pod_id not in declared.pods:
@@ -82,7 +84,8 @@ async def delete_pod(request: Request) -> Response:
 
     accepted = await api.declare(request, edit, group=path_id.parent(pod_id))
     api.announce("pod_deleted_event", request)
-    return Response(status_code=202, headers={DEPLOYMENT_HEADER: accepted.deployment.id})
+    deployment_id = accepted.deployment.id
+    return Response(status_code=202, headers={"Location": deployment_id, DEPLOYMENT_HEADER: deployment_id})
 
 
 async def list_statuses(request: Request) -> Response:

@@ -8,9 +8,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from framework.api.answers.slices import named_list
 from framework.api.answers.tasks import endpoints_text, is_running, is_staging
-from framework.api.changes import ids_below
 from framework.api.context import Api, api_of, deployed, flag, json_body, listed, raw_json, require, visible
-from framework.api.endpoints.apps import known_app
+from framework.api.endpoints.apps import apps_in_group, known_app
 from framework.api.errors import BadRequestError, NotFoundError
 from framework.api.forms import shapes
 from framework.engine.commands import Killed, KillInstances
@@ -41,9 +40,8 @@ async def list_app_tasks(request: Request) -> Response:
     """`{group}/*` lists those of all apps in the group."""
     api, asked = api_of(request), request.path_params["id"]
     if asked == "*" or asked.endswith("/*"):
-        apps = visible(request, api.view.declared.apps)
-        ids = sorted(ids_below(path_id.canonical(asked[:-1]), apps))
-        return _listed(api, [i for app_id in ids for i in api.view.instances(app_id)])
+        apps = apps_in_group(request, path_id.canonical(asked[:-1]))
+        return _listed(api, [i for app in apps for i in api.view.instances(app.id)])
     app = known_app(request)
     if wants_text(request):
         return PlainTextResponse(endpoints_text({app.id: app}, api.view))

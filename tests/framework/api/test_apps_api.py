@@ -81,6 +81,8 @@ async def test_the_list_is_filtered_and_embeds_what_is_asked_for(framework: Fram
         "?embed=apps.failures",
         "?embed=x&embed=apps.tasks",
         "?embed=app.tasks",
+        "?embed=tasks",
+        "?embed=group.apps.tasks",
     ):
         assert len((await framework.get("/v2/apps" + query))["apps"][0]["tasks"]) == 1
     stats = (await framework.get("/v2/apps?embed=apps.taskStats"))["apps"][0]["tasksStats"]
@@ -88,12 +90,28 @@ async def test_the_list_is_filtered_and_embeds_what_is_asked_for(framework: Fram
     assert set(stats) == {"startedAfterLastScaling", "withLatestConfig", "totalSummary"}
 
 
+@pytest.mark.parametrize("query", ["", "?embed=app.taskStats", "?embed=apps.readiness", "?embed=x"])
+async def test_an_app_by_its_id_has_its_whole_state_whatever_it_embeds_besides(
+    framework: Framework, query: str
+) -> None:
+    framework.cluster.failing.add("/web")
+    await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x", "backoffSeconds": 300})
+    await eventually_async(lambda: framework.engine.view.last_failure("/web"))
+    app = (await framework.get("/v2/apps/web" + query))["app"]
+    assert app["tasks"] == [] and app["tasksRunning"] == 0 and len(app["deployments"]) == 1
+    assert app["lastTaskFailure"]["state"] == "TASK_FAILED"
+    assert ("tasksStats" in app, "readinessCheckResults" in app) == ("taskStats" in query, "readiness" in query)
+
+
 async def test_a_group_wildcard_lists_all_apps_in_the_group(framework: Framework) -> None:
     for app_id in ("/a/one", "/a/b/two", "/ab"):
         await framework.app(app_id)
     assert [app["id"] for app in (await framework.get("/v2/apps/a/*"))["*"]] == ["/a/b/two", "/a/one"]
     assert len((await framework.get("/v2/apps/*"))["*"]) == 3
-    assert (await framework.get("/v2/apps/nope/*")) == {"*": []}
+    assert len((await framework.get("/v2/apps/a/*/tasks"))["tasks"]) == 2
+    for path in ("/v2/apps/nope/*", "/v2/apps/nope/*/tasks"):
+        unknown = await framework.call("GET", path)
+        assert (unknown.status, unknown.json["message"]) == (404, "Group '/nope' does not exist")
 
 
 async def test_an_app_is_not_created_twice(framework: Framework) -> None:

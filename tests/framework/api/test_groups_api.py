@@ -36,7 +36,9 @@ async def test_embed_chooses_what_a_group_shows(framework: Framework) -> None:
     assert counted["apps"][0]["tasksRunning"] == 2 and len(counted["apps"][0]["tasks"]) == 2
     assert "groups" not in counted
     flat = await framework.get("/v2/groups/prod/apps")
-    assert [a["id"] for a in flat["apps"]] == ["/prod/db", "/prod/front/web"]
+    assert [a["id"] for a in flat] == ["/prod/db", "/prod/front/web"] and "tasksRunning" not in flat[0]
+    embedded = await framework.get("/v2/groups/apps?embed=group.apps.tasks")
+    assert len(embedded[0]["tasks"]) == 2 and embedded[0]["deployments"] == []
 
 
 async def test_a_group_is_not_created_twice_and_unknown_ones_are_404(framework: Framework) -> None:
@@ -134,7 +136,8 @@ async def test_a_pod_is_created_runs_and_is_deleted(framework: Framework) -> Non
     assert [s["id"] for s in await framework.get("/v2/pods/::status")] == ["/pod"]
     assert [s["id"] for s in await framework.get("/v2/pods::status")] == ["/pod"]
     deleted = await framework.call("DELETE", "/v2/pods/pod")
-    assert deleted.status == 202 and deleted.body == b"" and "Marathon-Deployment-Id" in deleted.headers
+    assert deleted.status == 202 and deleted.body == b""
+    assert deleted.headers["Location"] == deleted.headers["Marathon-Deployment-Id"]
     await framework.settled()
     gone = await framework.call("GET", "/v2/pods/pod")
     assert (gone.status, gone.json["message"]) == (404, "Pod '/pod' does not exist")
@@ -147,7 +150,9 @@ async def test_a_pod_is_replaced_and_keeps_its_versions(framework: Framework) ->
     await framework.settled()
     assert await framework.get("/v2/pods/pod::versions") == [put.json["version"], first]
     assert (await framework.get(f"/v2/pods/pod::versions/{first}"))["labels"] == {}
-    assert (await framework.call("PUT", "/v2/pods/nope", POD)).status == 404
+    assert (await framework.call("PUT", "/v2/pods/nope", {**POD, "id": "nope"})).status == 404
+    other = await framework.call("PUT", "/v2/pods/pod", {**POD, "id": "/other"})
+    assert (other.status, other.json["message"]) == (400, "'/pod' does not match definition's id ('/other')")
     assert (await framework.call("POST", "/v2/pods", POD)).json == {"message": "A pod with id [/pod] already exists."}
 
 

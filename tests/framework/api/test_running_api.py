@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from framework.api.answers.queue import offer_json
 from framework.api.settings import ApiSettings
 from tests.support.memory_cluster import Framework, running_framework
 from tests.support.waiting import eventually_async
@@ -108,7 +109,40 @@ async def test_the_queue_tells_what_waits_and_why(framework: Framework) -> None:
     assert summary["rejectSummaryLastOffers"][5]["processed"] == 0
     assert "lastUnusedOffers" not in item
     [item] = (await framework.get("/v2/queue?embed=lastUnusedOffers"))["queue"]
-    assert item["lastUnusedOffers"][0]["reason"] == ["InsufficientCpus"]
+    unused = item["lastUnusedOffers"][0]
+    assert unused["reason"] == ["InsufficientCpus"] and unused["timestamp"] <= summary["lastUnusedOfferAt"]
+    assert set(unused["offer"]) == {"id", "hostname", "agentId", "resources", "attributes"}
+
+
+def test_an_offer_is_told_of_as_marathon_does() -> None:
+    reserved = [{"type": "STATIC", "role": "prod"}, {"type": "DYNAMIC", "role": "prod/web"}]
+    ports = {"name": "ports", "type": "RANGES", "ranges": {"range": [{"begin": 31000, "end": 31005}]}}
+    resources = [
+        {"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.5}},
+        {"name": "mem", "type": "SCALAR", "scalar": {"value": 64}, "role": "old"},
+        {**ports, "reservations": reserved},
+    ]
+    attributes = [
+        {"name": "rack", "type": "TEXT", "text": {"value": "a"}},
+        {"name": "size", "type": "SCALAR", "scalar": {"value": 3}},
+        {"name": "kinds", "type": "SET", "set": {"item": ["x", "y"]}},
+    ]
+    offer = {"id": {"value": "o1"}, "hostname": "h", "agent_id": {"value": "s1"}, "resources": resources}
+    assert offer_json({**offer, "attributes": attributes}) == {
+        "id": "o1",
+        "hostname": "h",
+        "agentId": "s1",
+        "resources": [
+            {"name": "cpus", "scalar": 1.5, "role": "*"},
+            {"name": "mem", "scalar": 64, "role": "old"},
+            {"name": "ports", "ranges": [{"begin": 31000, "end": 31005}], "role": "prod/web"},
+        ],
+        "attributes": [
+            {"name": "rack", "text": "a"},
+            {"name": "size", "scalar": 3},
+            {"name": "kinds", "set": ["x", "y"]},
+        ],
+    }
 
 
 async def test_a_delay_is_reset(framework: Framework) -> None:

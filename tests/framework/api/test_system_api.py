@@ -1,16 +1,29 @@
 """The framework about itself, limits, headers, and what happens when the store or the leader is away."""
 
 import asyncio
+import json
 import logging
+from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 
+from framework.api.answers.info import info_json
 from framework.api.openapi import OPERATIONS
 from framework.api.server import ROUTES
 from framework.api.settings import ApiSettings
+from framework.settings import FrameworkSettings
 from framework.store.base import StoreFull
+from tests.support.answering import Answering, answering
 from tests.support.memory_cluster import Framework, running_framework
 from tests.support.waiting import eventually_async
+
+
+@pytest.fixture
+def consul() -> Iterator[Answering]:
+    with answering() as said:
+        said.body = "[]"
+        yield said
 
 
 @pytest.mark.parametrize(
@@ -36,6 +49,30 @@ async def test_info_and_leader(framework: Framework) -> None:
     assert answer.headers["Content-Type"] == "application/json"
     assert "no-store" in answer.headers["Cache-Control"]
     assert await framework.get("/v2/plugins") == {"plugins": []}
+
+
+async def test_info_has_the_daemons_settings_by_marathons_names_and_no_credentials(framework: Framework) -> None:
+    zk = SecretStr("zk://me:s3cret@one:2181,two:2181/dromos")
+    settings = FrameworkSettings(zk=zk, hostname="node", mesos_user="web", decline_offer_duration=7.5)
+    info = info_json(framework.engine.view, settings)
+    known = info["marathon_config"]
+    assert (known["ha"], known["hostname"], known["mesos_user"], known["executor"]) == (True, "node", "web", "//cmd")
+    assert known["failover_timeout"] == 604800 and known["decline_offer_duration"] == 7500
+    assert known["leader_proxy_connection_timeout_ms"] == 5000 and known["task_launch_timeout"] == 300_000
+    assert known["webui_url"] is None and "maintenance_mode" in known["features"]
+    zookeeper = info["zookeeper_config"]
+    assert zookeeper["zk"] == "zk://xxxxxxxx:xxxxxxxx@one:2181,two:2181/dromos"
+    assert zookeeper["zk_session_timeout"] == 5000 and zookeeper["zk_max_versions"] == 50
+    assert info_json(framework.engine.view, FrameworkSettings())["zookeeper_config"] == {}
+
+
+async def test_a_service_may_have_a_slash_in_its_name(consul: Answering) -> None:
+    service = {"ID": "w1", "Service": "shop/web", "Address": "10.0.0.1", "Port": 8000}
+    consul.at["/v1/health/service/shop%2Fweb"] = json.dumps([{"Service": service, "Checks": []}])
+    async with running_framework(ApiSettings(consul=consul.url)) as framework:
+        for path in ("/v2/services/shop%2Fweb", "/v2/services/shop/web"):
+            found = await framework.get(path)
+            assert found["name"] == "shop/web" and [i["port"] for i in found["instances"]] == [8000]
 
 
 async def test_the_leader_abdicates(framework: Framework) -> None:
