@@ -1,7 +1,7 @@
 """The routing model -> nginx.conf. Pure: same model, same text.
 
 One server block per set of routes that hosts share, two locations per path (`= /app` and `/app/`, so that `/apple` is not `/app`).
-With Lua, endpoints are not part of the text; without it each service is an upstream block.
+With Lua, endpoints are not part of the text, and blocks that differ in services alone are one; without it each service is an upstream.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nginx import syntax
 from nginx.layout import Layout, Listen, Tuning, listen_address
 from nginx.model import Cors, Endpoint, Model, Options, Route, Service, StreamRoute
+from nginx.server_blocks import Block, HostMap, joined
 
 PLAIN_STAND_INS = {
     "BALANCE=ewma": "Nginx without Lua measures no latency: of two endpoints at random, the one with fewer connections",
@@ -33,7 +34,7 @@ _environment = Environment(
     keep_trailing_newline=True,
     autoescape=False,  # noqa: S701  nginx.conf is no HTML; every value passes a quoting filter or is a number
 )
-_environment.filters.update(quote=syntax.quote, quote_pattern=syntax.quote_pattern)
+_environment.filters.update(quote=syntax.quote, quote_key=syntax.quote_key, quote_pattern=syntax.quote_pattern)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ class _Writer:
 
     def values(self) -> dict[str, Any]:
         around = self.around
-        servers = self._servers()
+        servers, host_maps = self._servers()
+        for server in servers:
+            server["refusals"] = _with_refusals(server["locations"])
         upstreams = [] if around.lua else [self._upstream(service) for service in self._routed_services()]
         return {
             "generation": around.generation,
@@ -136,6 +139,7 @@ class _Writer:
             "connection_zones": list(self.connection_zones.values()),
             "upstreams": upstreams,
             "maps": self.maps,
+            "host_maps": host_maps,
             "splits": [one.split for one in self.canaries.values()],
             "streams": [self._stream(stream) for stream in self.model.streams],
         }
@@ -143,7 +147,7 @@ class _Writer:
     def _modules(self) -> tuple[str, ...]:
         return (*(LUA_MODULES if self.around.lua else ()), *((STREAM_MODULE,) if self.model.streams else ()))
 
-    def _servers(self) -> list[dict[str, Any]]:
+    def _servers(self) -> tuple[list[Block], list[HostMap]]:
         routes_of: defaultdict[str, list[Route]] = defaultdict(list)
         for route in self.model.routes:
             for host in route.hosts or ("",):
@@ -153,14 +157,15 @@ class _Writer:
             if host:
                 shared[tuple(routes_of[host])].append(host)
         default = self._server(["_"], routes_of.get("", []), default=True)
-        return [default, *(self._server(hosts, routes, default=False) for routes, hosts in shared.items())]
+        named = [self._server(hosts, routes, default=False) for routes, hosts in shared.items()]
+        blocks, maps = joined(named) if self.around.lua else (named, [])
+        return [default, *blocks], maps
 
-    def _server(self, names: list[str], routes: Sequence[Route], *, default: bool) -> dict[str, Any]:
+    def _server(self, names: list[str], routes: Sequence[Route], *, default: bool) -> Block:
         listen, suffix = self.around.listen, " default_server" * default
         authorities = [route.options.access.client_ca for route in routes if route.options.access.client_ca]
         locations = [location for route in routes for location in self._locations(route)]
         mirrors = sorted({route.options.mirror for route in routes if route.options.mirror})
-        refusals = _with_refusals(locations)
         return {
             "listen": [
                 f"{listen.http}{suffix}",
@@ -174,7 +179,6 @@ class _Writer:
             "client_ca": authorities[0] if authorities else "",
             "has_root": any(route.path == "/" for route in routes),
             "locations": locations + [self._mirror(service) for service in mirrors],
-            "refusals": refusals,
         }
 
     def _certificate(self, host: str) -> Path:

@@ -2,6 +2,8 @@
 
 from nginx.errors import RefusedError
 
+_WORDS_OF_MAPS = ("default", "hostnames", "include", "volatile")
+
 
 def quote(value: object) -> str:
     """A double-quoted string for Nginx (and for Lua). Refuses what quoting cannot hold: control characters and variables."""
@@ -9,6 +11,12 @@ def quote(value: object) -> str:
     if not text.isprintable() or "$" in text:
         raise RefusedError(f"{text[:60]!a} cannot stand in an Nginx configuration")
     return _quoted(text)
+
+
+def quote_key(value: object) -> str:
+    """As `quote`, for the first word of a map's entry, where some words mean something else unless a backslash comes before them."""
+    text = str(value)
+    return quote(f"\\{text}" if text in _WORDS_OF_MAPS else text)
 
 
 def quote_pattern(value: object) -> str:

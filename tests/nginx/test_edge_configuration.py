@@ -54,7 +54,14 @@ HOSTILE = st.sampled_from(
         "٣",
     ]
 )
-HOSTS = ["a.example.org", "b.example.org", "*.example.org", "c.example.org, d.example.org", "xn--bcher-kva.ch"]
+HOSTS = [
+    "a.example.org",
+    "b.example.org",
+    "default",
+    "*.example.org",
+    "c.example.org, d.example.org",
+    "xn--bcher-kva.ch",
+]
 PATHS = ["/", "/a", "/a/b", "/a.b~c", "/@x,/y"]
 # What means something to Nginx, HAProxy or Lua; put into a value that is fine otherwise.
 FRAGMENTS = [
@@ -320,6 +327,19 @@ def servers_of(text: str) -> list[Directive]:
     return http.all("server")
 
 
+def names_of(server: Directive) -> list[str]:
+    return server.all("server_name")[0].words[1:]
+
+
+def maps_of(text: str) -> dict[str, dict[str, str]]:
+    """Variable -> what each host (or whatever its source is) gives."""
+    (http,) = parse(text).all("http")
+    return {
+        one.words[2]: {entry.words[0].removeprefix("\\"): entry.words[-1] for entry in one.block or []}
+        for one in http.all("map")
+    }
+
+
 @given(catalogs())
 @settings(max_examples=50, deadline=None)
 def test_the_structure_is_the_models_whatever_the_names_and_values(services: dict[str, tuple[Instance, ...]]) -> None:
@@ -330,20 +350,24 @@ def test_the_structure_is_the_models_whatever_the_names_and_values(services: dic
     assert len(configuration.all("stream")) == (1 if model.streams else 0)
     hosts = {host for route in model.routes for host in route.hosts}
     users_servers = servers_of(text)[:-2]
-    named = [name for server in users_servers for name in server.all("server_name")[0].words[1:]]
+    named = [name for server in users_servers for name in names_of(server)]
     assert sorted(named) == sorted(["_", *hosts])
+    services_of = maps_of(text)
     for server in users_servers:
-        names = server.all("server_name")[0].words[1:]
-        expected = {}
-        for route in model.routes:
-            if (set(names) & set(route.hosts)) or (names == ["_"] and not route.hosts):
-                paths = [("^~", "/")] if route.path == "/" else [("=", route.path), ("^~", f"{route.path}/")]
-                expected |= dict.fromkeys(paths, route.service)
-        found = {}
-        for location in server.all("location"):
-            if len(location.words) == 3 and not location.all("internal"):
-                found[location.words[1], location.words[2]] = location.all("set")[0].words[2]
-        assert found == expected
+        for name in names_of(server):
+            expected = {}
+            for route in model.routes:
+                if name in route.hosts or (name == "_" and not route.hosts):
+                    paths = [("^~", "/")] if route.path == "/" else [("=", route.path), ("^~", f"{route.path}/")]
+                    expected |= dict.fromkeys(paths, route.service)
+            found = {}
+            for location in server.all("location"):
+                if len(location.words) == 3 and not location.all("internal"):
+                    service = location.all("set")[0].words[2]
+                    found[location.words[1], location.words[2]] = (
+                        services_of[service][name] if service.startswith("$") else service
+                    )
+            assert found == expected
 
 
 @given(catalogs(), st.booleans())
