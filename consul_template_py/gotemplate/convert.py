@@ -13,175 +13,18 @@ from dataclasses import dataclass, field
 
 from consul_template_py.errors import TemplateError
 from consul_template_py.gotemplate import nodes as n
+from consul_template_py.gotemplate.equivalents import (
+    FIELD_TYPES,
+    FUNCTIONS,
+    JINJA_NAMES,
+    RESERVED,
+    SCRATCH,
+    STRUCTS,
+    TAG_METHODS,
+)
 from consul_template_py.gotemplate.functions import PURE, SPECIAL, asking_functions, strftime
 from consul_template_py.gotemplate.parser import parse
 from consul_template_py.gotemplate.values import FIELDS
-from consul_template_py.query import (
-    CaRoot,
-    Check,
-    KeyPair,
-    Node,
-    NodeService,
-    NodeWithServices,
-    ServiceInstance,
-    ServiceSummary,
-)
-from consul_template_py.query.vault import Secret
-
-# Types: "str", "int", "bool", "any", a struct's name, "list:T", "map:T".
-_STRUCTS = {
-    "instance": ServiceInstance,
-    "summary": ServiceSummary,
-    "check": Check,
-    "node": Node,
-    "node_services": NodeWithServices,
-    "node_service": NodeService,
-    "pair": KeyPair,
-    "secret": Secret,
-    "ca_root": CaRoot,
-}
-_FIELD_TYPES = {
-    "Port": "int",
-    "Tags": "list:str",
-    "ServiceMeta": "map:str",
-    "NodeMeta": "map:str",
-    "Meta": "map:str",
-    "NodeTaggedAddresses": "map:str",
-    "TaggedAddresses": "map:str",
-    "ServiceTaggedAddresses": "any",
-    "Checks": "list:check",
-    "Services": "list:node_service",
-    "Data": "any",
-    "Weights": "any",
-    "CreateIndex": "int",
-    "ModifyIndex": "int",
-    "LockIndex": "int",
-    "Flags": "int",
-    "LeaseDuration": "int",
-    "Renewable": "bool",
-    "Active": "bool",
-}
-
-
-@dataclass(frozen=True)
-class _As:
-    """How a function is written in Jinja2. `value_last`: Go gives the value last, where a Jinja2 filter has it first."""
-
-    name: str
-    type: str = "str"
-    value_last: bool = False
-
-
-_FUNCTIONS: dict[str, _As] = {
-    "base64Decode": _As("base64_decode"),
-    "base64Encode": _As("base64_encode"),
-    "base64URLDecode": _As("base64_url_decode"),
-    "base64URLEncode": _As("base64_url_encode"),
-    "byKey": _As("by_key", "map:map:pair"),
-    "byMeta": _As("by_meta", "map:list:instance", True),
-    "byPort": _As("by_port", "map:list:instance"),
-    "byTag": _As("by_tag", "map:list:any"),
-    "caRoots": _As("ca_roots", "list:ca_root"),
-    "config": _As("config", "any"),
-    "connect": _As("connect", "list:instance"),
-    "contains": _As("contains", "bool", True),
-    "containsAll": _As("contains_all", "bool", True),
-    "containsAny": _As("contains_any", "bool", True),
-    "containsNone": _As("contains_none", "bool", True),
-    "containsNotAll": _As("contains_not_all", "bool", True),
-    "datacenters": _As("datacenters", "list:str"),
-    "divide": _As("divide", "any", True),
-    "add": _As("add", "any", True),
-    "subtract": _As("subtract", "any", True),
-    "multiply": _As("multiply", "any", True),
-    "modulo": _As("modulo", "int", True),
-    "minimum": _As("minimum", "any", True),
-    "maximum": _As("maximum", "any", True),
-    "env": _As("env"),
-    "envOrDefault": _As("env_or_default"),
-    "explode": _As("explode", "any"),
-    "explodeMap": _As("explode_map", "any"),
-    "file": _As("file"),
-    "hmacSHA256Hex": _As("hmac_sha256_hex"),
-    "in": _As("contains", "bool"),
-    "join": _As("join", "str", True),
-    "key": _As("key"),
-    "keyExists": _As("key_exists", "bool"),
-    "keyOrDefault": _As("key_or_default"),
-    "loop": _As("range", "list:int"),
-    "ls": _As("ls", "list:pair"),
-    "md5sum": _As("md5"),
-    "mergeMap": _As("merge_map", "any"),
-    "mergeMapWithOverride": _As("merge_map_with_override", "any"),
-    "mustEnv": _As("must_env"),
-    "node": _As("node", "node_services"),
-    "nodes": _As("nodes", "list:node"),
-    "parseBool": _As("parse_bool", "bool"),
-    "parseFloat": _As("parse_float", "any"),
-    "parseInt": _As("parse_int", "int"),
-    "parseJSON": _As("parse_json", "any"),
-    "parseUint": _As("parse_uint", "int"),
-    "parseYAML": _As("parse_yaml", "any"),
-    "print": _As("go.print"),
-    "printf": _As("go.printf"),
-    "println": _As("go.println"),
-    "html": _As("go.html"),
-    "js": _As("go.js"),
-    "urlquery": _As("go.urlquery"),
-    "slice": _As("go.slice", "any"),
-    "regexMatch": _As("regex_match", "bool", True),
-    "regexReplaceAll": _As("regex_replace_all", "str", True),
-    "replaceAll": _As("replace_all", "str", True),
-    "safeLs": _As("safe_ls", "list:pair"),
-    "safeTree": _As("safe_tree", "list:pair"),
-    "secret": _As("secret", "secret"),
-    "secrets": _As("secrets", "list:str"),
-    "service": _As("service", "list:instance"),
-    "services": _As("services", "list:summary"),
-    "sha256Hex": _As("sha256_hex"),
-    "sockaddr": _As("sockaddr"),
-    "split": _As("split", "list:str", True),
-    "splitToMap": _As("split_to_map", "map:str", True),
-    "toJSON": _As("to_json"),
-    "toJSONPretty": _As("to_json_pretty"),
-    "toLower": _As("to_lower"),
-    "toTOML": _As("to_toml"),
-    "toTitle": _As("to_title"),
-    "toUpper": _As("to_upper"),
-    "toYAML": _As("to_yaml"),
-    "tree": _As("tree", "list:pair"),
-    "trim": _As("trim", "str", True),
-    "trimLeft": _As("trim_left", "str", True),
-    "trimPrefix": _As("trim_prefix", "str", True),
-    "trimRight": _As("trim_right", "str", True),
-    "trimSpace": _As("trim_space"),
-    "trimSuffix": _As("trim_suffix", "str", True),
-    "zchildren": _As("zchildren", "list:str"),
-    "znode": _As("znode"),
-    "znodeOrDefault": _As("znode_or_default"),
-}
-_SCRATCH = {
-    "Key": "key",
-    "Get": "get",
-    "Set": "set",
-    "SetX": "set_x",
-    "MapSet": "map_set",
-    "MapSetX": "map_set_x",
-    "MapValues": "map_values",
-}
-_TAG_METHODS = {
-    "Contains": "contains",
-    "ContainsAll": "contains_all",
-    "ContainsAny": "contains_any",
-    "ContainsNone": "contains_none",
-    "ContainsNotAll": "contains_not_all",
-}
-_RESERVED = frozenset(
-    {
-        "and", "or", "not", "in", "is", "if", "else", "for", "endfor", "true", "false", "none", "loop",
-        "self", "super", "caller", "varargs", "kwargs", "go", "scratch",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -219,7 +62,7 @@ def convert(source: str, name: str, *, left: str = "{{", right: str = "}}") -> s
 class _Converter:
     def __init__(self, name: str, parsed: n.Parsed) -> None:
         self._name, self._parsed = name, parsed
-        self._taken: set[str] = set(_RESERVED)
+        self._taken: set[str] = set(RESERVED)
         self._assigned = {variable for body in (parsed.body, *parsed.defined.values()) for variable in _assigned(body)}
         self._macros = {defined: self._fresh(f"template_{_word(defined)}") for defined in parsed.defined}
         self._dots = 0
@@ -342,21 +185,21 @@ class _Converter:
     def _method(self, head: n.Fields, arguments: list[_Expression], scope: _Scope, line: int) -> _Expression:
         given = ", ".join(argument.code for argument in arguments)
         if head.of == n.Function("scratch"):
-            return _Expression(f"scratch.{_SCRATCH[head.names[0]]}({given})")
-        if head.names[-1] not in _TAG_METHODS:
+            return _Expression(f"scratch.{SCRATCH[head.names[0]]}({given})")
+        if head.names[-1] not in TAG_METHODS:
             raise self._error(line, f"method {head.names[-1]}")
         of = head.of if len(head.names) == 1 else n.Fields(head.of, head.names[:-1])
         value = self._word(of, scope, line)
-        return _Expression(f"{value.part} | {_TAG_METHODS[head.names[-1]]}({given})", "bool", atom=False)
+        return _Expression(f"{value.part} | {TAG_METHODS[head.names[-1]]}({given})", "bool", atom=False)
 
     def _call(self, name: str, arguments: list[_Expression], line: int) -> _Expression:
         special = getattr(self, f"_call_{name}", None)
         if special is not None:
             made: _Expression = special(arguments, line)
             return made
-        if name not in _FUNCTIONS:
+        if name not in FUNCTIONS:
             raise self._error(line, f"function {name}")
-        known = _FUNCTIONS[name]
+        known = FUNCTIONS[name]
         type = known.type
         if name == "byTag" and arguments:
             type = f"map:{arguments[0].type}"
@@ -446,7 +289,7 @@ class _Converter:
         if isinstance(word, n.Pipeline):
             return self._pipeline(word, scope)
         if word.of == n.Function("scratch"):
-            return _Expression(f"scratch.{_SCRATCH[word.names[0]]}()")
+            return _Expression(f"scratch.{SCRATCH[word.names[0]]}()")
         value = self._word(word.of, scope, line)
         for name in word.names:
             value = _member(value, name)
@@ -456,7 +299,7 @@ class _Converter:
 
     def _fresh(self, wanted: str) -> str:
         name, number = wanted, 1
-        while name in self._taken or name in _JINJA_NAMES:
+        while name in self._taken or name in JINJA_NAMES:
             number += 1
             name = f"{wanted}_{number}"
         self._taken.add(name)
@@ -470,22 +313,12 @@ class _Converter:
         return TemplateError(f"{self._name}:{line}: {what} has no equivalent in Jinja2")
 
 
-_JINJA_NAMES = frozenset(known.name for known in _FUNCTIONS.values()) | {
-    "dict",
-    "namespace",
-    "cycler",
-    "joiner",
-    "range",
-    "lipsum",
-}
-
-
 def _member(value: _Expression, name: str) -> _Expression:
-    struct = _STRUCTS.get(value.type)
+    struct = STRUCTS.get(value.type)
     if struct is not None:
         known = FIELDS[struct]
         if name in known:
-            type = _FIELD_TYPES.get(name, "str")
+            type = FIELD_TYPES.get(name, "str")
             if value.type == "node_services" and name == "Node":
                 type = "node"
             return _Expression(f"{value.part}.{known[name]}", type)

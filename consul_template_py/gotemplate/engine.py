@@ -5,7 +5,6 @@ they read and the queries that they ask keeps its rounds (`incremental.py`).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from consul_template_py.errors import QuerySyntaxError, TemplateError
@@ -15,10 +14,10 @@ from consul_template_py.evaluation import Current, Evaluation
 from consul_template_py.functions import collections
 from consul_template_py.gotemplate import nodes as n
 from consul_template_py.gotemplate import values
+from consul_template_py.gotemplate.frames import Compiled, Frame, Step, Value
 from consul_template_py.gotemplate.functions import PURE, SPECIAL, Function, GoScratch, asking_functions
 from consul_template_py.gotemplate.parser import parse
-
-MOST_DEPTH = 100
+from consul_template_py.gotemplate.rounds import BreakError, ContinueError, Dependence, Kept, Rounds
 
 _TAG_METHODS: dict[str, Function] = {
     "Contains": collections.contains,
@@ -27,40 +26,6 @@ _TAG_METHODS: dict[str, Function] = {
     "ContainsNone": collections.contains_none,
     "ContainsNotAll": collections.contains_not_all,
 }
-
-
-class Frame:
-    """One run of a body: where its text goes, its dot, its variables (slot 0 is `$`)."""
-
-    __slots__ = ("depth", "dot", "out", "slots")
-
-    def __init__(self, dot: Any, slots: int, depth: int) -> None:
-        self.out: list[str] = []
-        self.dot = dot
-        self.slots: list[Any] = [dot] + [None] * slots
-        self.depth = depth
-
-
-Step = Callable[[Frame], None]
-Value = Callable[[Frame], Any]
-
-
-class _BreakError(Exception):
-    pass
-
-
-class _ContinueError(Exception):
-    pass
-
-
-@dataclass
-class _Compiled:
-    steps: list[Step]
-    slots: int = 0
-
-    def run(self, frame: Frame) -> None:
-        for step in self.steps:
-            step(frame)
 
 
 class GoEngine:
@@ -100,10 +65,10 @@ class GoTemplate:
         self.asking = asking
         self.line = 0  # of what is being evaluated
         self.sites = 0
-        self.defined: dict[str, _Compiled] = {name: _Compiled([]) for name in parsed.defined}
+        self.defined: dict[str, Compiled] = {name: Compiled([]) for name in parsed.defined}
         for defined, body in parsed.defined.items():
             self._compile(self.defined[defined], body)
-        self._main = _Compiled([])
+        self._main = Compiled([])
         self._compile(self._main, parsed.body)
 
     def evaluate(self, evaluation: Evaluation) -> str:
@@ -115,8 +80,8 @@ class GoTemplate:
             except (TemplateError, QuerySyntaxError) as error:
                 raise TemplateError(f"{self.name}:{self.line}: {error}") from None
             except (
-                _BreakError,
-                _ContinueError,
+                BreakError,
+                ContinueError,
                 TypeError,
                 ValueError,
                 ArithmeticError,
@@ -128,11 +93,9 @@ class GoTemplate:
                 raise TemplateError(f"{self.name}:{self.line}: nested too deeply") from None
 
     def _body(self) -> str:
-        frame = Frame(None, self._main.slots, 0)
-        self._main.run(frame)
-        return "".join(frame.out)
+        return self._main.text(None)
 
-    def _compile(self, into: _Compiled, body: n.Body) -> None:
+    def _compile(self, into: Compiled, body: n.Body) -> None:
         compiler = _Compiler(self)
         into.steps, _ = compiler.body(body, BARE)
         into.slots = compiler.slots
@@ -168,7 +131,7 @@ class _Compiler:
             return self._range(node, place)
         if isinstance(node, n.Call):
             return self._call_template(node, place)
-        error = _BreakError if isinstance(node, n.Break) else _ContinueError
+        error = BreakError if isinstance(node, n.Break) else ContinueError
 
         def leave(frame: Frame) -> None:
             raise error
@@ -242,74 +205,38 @@ class _Compiler:
         outer = len(self._names)
         value = self._pipeline(n.Pipeline(node.pipeline.commands))
         slots = self._loop_slots(node.pipeline)
-        begun, slots_before = len(self._names), self.slots
-        start = self._start_of_rounds(node.body, place)
-        self.slots = slots_before
-        self._t.sites += 1
-        site = self._t.sites
-        self._depth += 1
-        body, end = self.body(node.body, start)
-        self._depth -= 1
-        del self._names[begun:]
+        site, body, end = self._round(node.body, place)
         del self._names[outer:]
         otherwise, other_end = self.body(node.otherwise, place)
-        end = syntax.merge(syntax.merge(place, end), other_end)
-        used = _Used(template)
-        used.look(node.body, frozenset(node.pipeline.declares))
-        free = tuple(sorted({self._slot(name) for name in used.free}))
-        leaves = used.leaves
-        keeps = not leaves and not used.assigns and not node.pipeline.assigns and (used.asks or self._depth == 0)
-
-        def rounds(frame: Frame) -> Callable[..., str]:
-            def run(index: Any, item: Any) -> str:
-                out, dot = frame.out, frame.dot
-                frame.out, frame.dot = [], item
-                for slot, given in zip(slots, (item,) if len(slots) == 1 else (index, item), strict=False):
-                    frame.slots[slot] = given
-                try:
-                    for each in body:
-                        each(frame)
-                    return "".join(frame.out)
-                except _ContinueError:
-                    return "".join(frame.out)
-                except _BreakError:
-                    raise _Stopped("".join(frame.out)) from None
-                finally:
-                    frame.out, frame.dot = out, dot
-
-            return run
+        on = Dependence(node, template.asking)
+        kept = None
+        if on.independent and (on.asks or self._depth == 0):
+            kept = Kept(site, tuple(sorted({self._slot(name) for name in on.free})))
+        rounds = Rounds(body, slots, kept)
 
         def step(frame: Frame) -> None:
             template.line = line
             found, pairs = values.items(value(frame))
-            if not found:
-                for each in otherwise:
-                    each(frame)
+            if found:
+                frame.out.append(rounds.text(frame, found, pairs, template.current.now.incremental))
                 return
-            run = rounds(frame)
-            if keeps:
-                incremental = template.current.now.incremental
-                outer_values = tuple(frame.slots[slot] for slot in free)
-                if pairs:
-                    text = incremental.loop(site, found, run, outer_values, unpack=True)
-                elif len(slots) == 2:
-                    text = incremental.loop(
-                        site, found, lambda p, item: run(p.index0, item), outer_values, position=("index0",)
-                    )
-                else:
-                    text = incremental.loop(site, found, lambda item: run(0, item), outer_values)
-                frame.out.append(text or "")
-                return
-            for index, item in enumerate(found):
-                try:
-                    frame.out.append(run(*item) if pairs else run(index, item))
-                except RefusedValueError as error:
-                    template.current.now.incremental.refuse(error)
-                except _Stopped as stopped:
-                    frame.out.append(stopped.text)
-                    break
+            for each in otherwise:
+                each(frame)
 
-        return step, end
+        return step, syntax.merge(syntax.merge(place, end), other_end)
+
+    def _round(self, body: n.Body, place: Place) -> tuple[int, list[Step], Place]:
+        """The loop's number in the template, the steps of a round, and the place where one ends."""
+        names, slots = len(self._names), self.slots
+        start = self._start_of_rounds(body, place)
+        self.slots = slots  # those were compiled to learn the place
+        self._t.sites += 1
+        site = self._t.sites
+        self._depth += 1
+        steps, end = self.body(body, start)
+        self._depth -= 1
+        del self._names[names:]
+        return site, steps, end
 
     def _start_of_rounds(self, body: n.Body, place: Place) -> Place:
         """Where each round begins: at `place`, or where the round before it has ended."""
@@ -340,7 +267,7 @@ class _Compiler:
 
         def step(frame: Frame) -> None:
             template.line = line
-            frame.out.append(run_defined(called, argument(frame), frame.depth + 1))
+            frame.out.append(called.text(argument(frame), frame.depth + 1))
 
         return step, place
 
@@ -381,7 +308,7 @@ class _Compiler:
         if name in ("and", "or"):
             if not arguments:
                 raise TemplateError(f"{self._t.name}:{line}: {name} needs arguments")
-            return _and(arguments) if name == "and" else _or(arguments)
+            return _first(arguments, truth=name == "or")
         if name == "executeTemplate":
             template = self._t
 
@@ -389,7 +316,7 @@ class _Compiler:
                 wanted, *data = (argument(frame) for argument in arguments)
                 if wanted not in template.defined:
                     raise TemplateError(f"executeTemplate: template {wanted!r} is not defined")
-                return Rendered(run_defined(template.defined[wanted], data[0] if data else None, frame.depth + 1))
+                return Rendered(template.defined[wanted].text(data[0] if data else None, frame.depth + 1))
 
             return execute
         function = self._t.functions[name]
@@ -441,82 +368,14 @@ class _Compiler:
         return next(slot for known, slot in reversed(self._names) if known == name)
 
 
-class _Stopped(Exception):  # noqa: N818  it carries a text, and is no error
-    def __init__(self, text: str) -> None:
-        self.text = text
+def _first(arguments: list[Value], truth: bool) -> Value:
+    """The first argument that is so, else the last: `or` with true, `and` with false."""
 
-
-class _Used:
-    """What the body of a `range` depends on: outer variables it reads, whether it may ask, whether its rounds are independent."""
-
-    def __init__(self, template: GoTemplate) -> None:
-        self._t = template
-        self.free: set[str] = set()
-        self.asks = False
-        self.assigns = False
-        self.leaves = False
-
-    def look(self, body: n.Body, own: frozenset[str], *, inner: bool = False) -> None:
-        for node in body:
-            if isinstance(node, n.Break | n.Continue):
-                self.leaves |= not inner
-            elif isinstance(node, n.Action):
-                own = self._pipeline(node.pipeline, own)
-            elif isinstance(node, n.Call):
-                self.asks = True  # what is called is not looked into
-                if node.pipeline is not None:
-                    self._pipeline(node.pipeline, own)
-            elif isinstance(node, n.If | n.With | n.Range):
-                inside = self._pipeline(node.pipeline, own)
-                self.look(node.body, inside, inner=inner or isinstance(node, n.Range))
-                self.look(node.otherwise, inside, inner=inner)
-
-    def _pipeline(self, pipeline: n.Pipeline, own: frozenset[str]) -> frozenset[str]:
-        for command in pipeline.commands:
-            for word in command.words:
-                self._word(word, own)
-        if pipeline.assigns:
-            self.assigns |= bool(set(pipeline.declares) - own)
-            return own
-        return own | set(pipeline.declares)
-
-    def _word(self, word: n.Word, own: frozenset[str]) -> None:
-        if isinstance(word, n.Variable) and word.name not in own:
-            self.free.add(word.name)
-        elif isinstance(word, n.Function):
-            self.asks |= word.name in self._t.asking or word.name == "executeTemplate"
-        elif isinstance(word, n.Fields):
-            self._word(word.of, own)
-        elif isinstance(word, n.Pipeline):
-            self._pipeline(word, own)
-
-
-def run_defined(called: _Compiled, dot: Any, depth: int) -> str:
-    if depth > MOST_DEPTH:
-        raise TemplateError(f"templates call each other more than {MOST_DEPTH} deep")
-    frame = Frame(dot, called.slots, depth)
-    called.run(frame)
-    return "".join(frame.out)
-
-
-def _and(arguments: list[Value]) -> Value:
     def evaluate(frame: Frame) -> Any:
         found: Any = None
         for argument in arguments:
             found = argument(frame)
-            if not values.is_true(found):
-                return found
-        return found
-
-    return evaluate
-
-
-def _or(arguments: list[Value]) -> Value:
-    def evaluate(frame: Frame) -> Any:
-        found: Any = None
-        for argument in arguments:
-            found = argument(frame)
-            if values.is_true(found):
+            if values.is_true(found) is truth:
                 return found
         return found
 
