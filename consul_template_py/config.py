@@ -300,29 +300,26 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-# What Consul's and Vault's own tools, and consul-template, take from the environment.
+# What Consul's and Vault's own tools, and consul-template, take from the environment: of both tools by the same names, and of one.
+_OF_BOTH: dict[str, tuple[str, ...]] = {
+    "NAMESPACE": ("namespace",),
+    "CACERT": ("ssl", "ca_cert"),
+    "CAPATH": ("ssl", "ca_path"),
+    "CLIENT_CERT": ("ssl", "cert"),
+    "CLIENT_KEY": ("ssl", "key"),
+    "TLS_SERVER_NAME": ("ssl", "server_name"),
+}
 _VARIABLES: dict[str, tuple[str, ...]] = {
+    **{f"{tool.upper()}_{name}": (tool, *place) for tool in ("consul", "vault") for name, place in _OF_BOTH.items()},
     "CONSUL_HTTP_ADDR": ("consul", "address"),
     "CONSUL_HTTP_TOKEN": ("consul", "token"),
     "CONSUL_HTTP_TOKEN_FILE": ("consul", "token_file"),
-    "CONSUL_NAMESPACE": ("consul", "namespace"),
     "CONSUL_HTTP_SSL": ("consul", "ssl", "enabled"),
     "CONSUL_HTTP_SSL_VERIFY": ("consul", "ssl", "verify"),
-    "CONSUL_CACERT": ("consul", "ssl", "ca_cert"),
-    "CONSUL_CAPATH": ("consul", "ssl", "ca_path"),
-    "CONSUL_CLIENT_CERT": ("consul", "ssl", "cert"),
-    "CONSUL_CLIENT_KEY": ("consul", "ssl", "key"),
-    "CONSUL_TLS_SERVER_NAME": ("consul", "ssl", "server_name"),
     "VAULT_ADDR": ("vault", "address"),
     "VAULT_TOKEN": ("vault", "token"),
-    "VAULT_NAMESPACE": ("vault", "namespace"),
     "VAULT_UNWRAP_TOKEN": ("vault", "unwrap_token"),
     "VAULT_RENEW_TOKEN": ("vault", "renew_token"),
-    "VAULT_CACERT": ("vault", "ssl", "ca_cert"),
-    "VAULT_CAPATH": ("vault", "ssl", "ca_path"),
-    "VAULT_CLIENT_CERT": ("vault", "ssl", "cert"),
-    "VAULT_CLIENT_KEY": ("vault", "ssl", "key"),
-    "VAULT_TLS_SERVER_NAME": ("vault", "ssl", "server_name"),
     "CONSUL_TEMPLATE_LOG": ("log_level",),
 }
 

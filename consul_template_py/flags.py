@@ -12,49 +12,55 @@ from consul_template_py.errors import ConfigError
 F = TypeVar("F", bound=Callable[..., Any])
 
 # flag, where it goes in the configuration, help
-_VALUES: list[tuple[str, tuple[str, ...], str]] = [
+Flag = tuple[str, tuple[str, ...], str]
+
+_OF_A_CONNECTION: list[Flag] = [
+    ("retry-attempts", ("retry", "attempts"), "end after so many failures in a row; 0: never"),
+    ("retry-backoff", ("retry", "backoff"), "first pause after a failed query"),
+    ("retry-max-backoff", ("retry", "max_backoff"), "longest pause after failed queries"),
+    ("ssl-cert", ("ssl", "cert"), "client certificate"),
+    ("ssl-key", ("ssl", "key"), "key of the client certificate"),
+    ("ssl-ca-cert", ("ssl", "ca_cert"), "certificates to check the server's against"),
+    ("ssl-ca-path", ("ssl", "ca_path"), "folder of such certificates"),
+    ("ssl-server-name", ("ssl", "server_name"), "name expected in the server's certificate"),
+    ("transport-dial-timeout", ("transport", "dial_timeout"), "longest wait for a connection"),
+    ("transport-dial-keep-alive", ("transport", "dial_keep_alive"), "silence before it is probed"),
+    ("transport-tls-handshake-timeout", ("transport", "tls_handshake_timeout"), "longest handshake"),
+    (
+        "transport-max-idle-conns-per-host",
+        ("transport", "max_idle_conns_per_host"),
+        "connections kept without a request on them",
+    ),
+]
+_SWITCHES_OF_A_CONNECTION: list[Flag] = [
+    ("retry", ("retry", "enabled"), "try again when a query has failed"),
+    ("ssl", ("ssl", "enabled"), "TLS to the server"),
+    ("ssl-verify", ("ssl", "verify"), "check the server's certificate"),
+    (
+        "transport-disable-keep-alives",
+        ("transport", "disable_keep_alives"),
+        "a connection of its own for each request",
+    ),
+]
+
+
+def _of(server: str, flags: list[Flag]) -> list[Flag]:
+    return [(f"{server}-{name}", (server, *place), text) for name, place, text in flags]
+
+
+_VALUES: list[Flag] = [
     ("wait", ("wait",), "MIN[:MAX]: quiet period before a template is rendered again, and the longest wait"),
     ("consul-addr", ("consul", "address"), "address of Consul  [CONSUL_HTTP_ADDR]"),
     ("consul-token", ("consul", "token"), "ACL token; better given as CONSUL_HTTP_TOKEN or in a file"),
     ("consul-token-file", ("consul", "token_file"), "file that holds the ACL token"),
     ("consul-namespace", ("consul", "namespace"), "namespace of Consul Enterprise"),
-    ("consul-retry-backoff", ("consul", "retry", "backoff"), "first pause after a failed query"),
-    ("consul-retry-max-backoff", ("consul", "retry", "max_backoff"), "longest pause after failed queries"),
-    ("consul-retry-attempts", ("consul", "retry", "attempts"), "end after so many failures in a row; 0: never"),
-    ("consul-ssl-cert", ("consul", "ssl", "cert"), "client certificate"),
-    ("consul-ssl-key", ("consul", "ssl", "key"), "key of the client certificate"),
-    ("consul-ssl-ca-cert", ("consul", "ssl", "ca_cert"), "certificates to check Consul's against"),
-    ("consul-ssl-ca-path", ("consul", "ssl", "ca_path"), "folder of such certificates"),
-    ("consul-ssl-server-name", ("consul", "ssl", "server_name"), "name expected in Consul's certificate"),
     ("consul-transport-max-conns-per-host", ("consul", "max_connections"), "connections to Consul, at most"),
-    ("consul-transport-dial-timeout", ("consul", "transport", "dial_timeout"), "longest wait for a connection"),
-    ("consul-transport-dial-keep-alive", ("consul", "transport", "dial_keep_alive"), "silence before it is probed"),
-    ("consul-transport-tls-handshake-timeout", ("consul", "transport", "tls_handshake_timeout"), "longest handshake"),
-    (
-        "consul-transport-max-idle-conns-per-host",
-        ("consul", "transport", "max_idle_conns_per_host"),
-        "connections kept without a request on them",
-    ),
+    *_of("consul", _OF_A_CONNECTION),
     ("vault-addr", ("vault", "address"), "address of Vault  [VAULT_ADDR]"),
     ("vault-token", ("vault", "token"), "token of Vault; better given as VAULT_TOKEN"),
     ("vault-agent-token-file", ("vault", "vault_agent_token_file"), "file in which a Vault agent keeps a token"),
     ("vault-namespace", ("vault", "namespace"), "namespace of Vault Enterprise"),
-    ("vault-retry-attempts", ("vault", "retry", "attempts"), "end after so many failures in a row; 0: never"),
-    ("vault-retry-backoff", ("vault", "retry", "backoff"), "first pause after a failed query"),
-    ("vault-retry-max-backoff", ("vault", "retry", "max_backoff"), "longest pause after failed queries"),
-    ("vault-ssl-cert", ("vault", "ssl", "cert"), "client certificate"),
-    ("vault-ssl-key", ("vault", "ssl", "key"), "key of the client certificate"),
-    ("vault-ssl-ca-cert", ("vault", "ssl", "ca_cert"), "certificates to check Vault's against"),
-    ("vault-ssl-ca-path", ("vault", "ssl", "ca_path"), "folder of such certificates"),
-    ("vault-ssl-server-name", ("vault", "ssl", "server_name"), "name expected in Vault's certificate"),
-    ("vault-transport-dial-timeout", ("vault", "transport", "dial_timeout"), "longest wait for a connection"),
-    ("vault-transport-dial-keep-alive", ("vault", "transport", "dial_keep_alive"), "silence before it is probed"),
-    ("vault-transport-tls-handshake-timeout", ("vault", "transport", "tls_handshake_timeout"), "longest handshake"),
-    (
-        "vault-transport-max-idle-conns-per-host",
-        ("vault", "transport", "max_idle_conns_per_host"),
-        "connections kept without a request on them",
-    ),
+    *_of("vault", _OF_A_CONNECTION),
     ("vault-grace", ("vault", "grace"), "read and not used, as in consul-template since 0.20"),
     (
         "vault-default-lease-duration",
@@ -85,26 +91,12 @@ _VALUES: list[tuple[str, tuple[str, ...], str]] = [
     ("status", ("status", "listen"), "HOST:PORT of /status, /health and /metrics"),
     ("state-dir", ("state_dir",), "where unfinished reloads are noted"),
 ]
-_SWITCHES: list[tuple[str, tuple[str, ...], str]] = [
+_SWITCHES: list[Flag] = [
     ("dedup", ("deduplicate", "enabled"), "of many processes with the same templates one renders for all"),
     ("syslog", ("syslog", "enabled"), "log to syslog"),
-    ("consul-retry", ("consul", "retry", "enabled"), "try again when a query has failed"),
-    ("consul-ssl", ("consul", "ssl", "enabled"), "TLS to Consul"),
-    ("consul-ssl-verify", ("consul", "ssl", "verify"), "check Consul's certificate"),
-    (
-        "consul-transport-disable-keep-alives",
-        ("consul", "transport", "disable_keep_alives"),
-        "a connection of its own for each request",
-    ),
-    ("vault-retry", ("vault", "retry", "enabled"), "try again when a query has failed"),
-    ("vault-ssl", ("vault", "ssl", "enabled"), "TLS to Vault"),
-    (
-        "vault-transport-disable-keep-alives",
-        ("vault", "transport", "disable_keep_alives"),
-        "a connection of its own for each request",
-    ),
+    *_of("consul", _SWITCHES_OF_A_CONNECTION),
+    *_of("vault", _SWITCHES_OF_A_CONNECTION),
     ("vault-unwrap-token", ("vault", "unwrap_token"), "the token given is a wrapping token: the one in it is used"),
-    ("vault-ssl-verify", ("vault", "ssl", "verify"), "check Vault's certificate"),
     ("vault-renew-token", ("vault", "renew_token"), "renew Vault's token before it ends"),
 ]
 
