@@ -65,6 +65,7 @@ OPERATIONS: dict[Endpoint, Operation] = {
     apps.patch_app: Operation("Change an app", _CHANGE, shapes.App),
     apps.delete_app: Operation("Delete an app", _CHANGE),
     tasks.list_app_tasks: Operation("The tasks of an app"),
+    tasks.show_app_task: Operation("One task of an app"),
     tasks.delete_app_tasks: Operation("Kill tasks of an app", ("host", *_KILL)),
     tasks.delete_app_task: Operation("Kill one task", _KILL),
     tasks.list_tasks: Operation("All tasks of apps", ("status", "status[]")),

@@ -62,6 +62,7 @@ ROUTES = [
     _post("/v2/apps/{id:path}/restart", apps.restart_app),
     _get("/v2/apps/{id:path}/tasks", tasks.list_app_tasks),
     _delete("/v2/apps/{id:path}/tasks", tasks.delete_app_tasks),
+    _get("/v2/apps/{id:path}/tasks/{task_id}", tasks.show_app_task),
     _delete("/v2/apps/{id:path}/tasks/{task_id}", tasks.delete_app_task),
     _get("/v2/apps/{id:path}/versions", apps.list_versions),
     _get("/v2/apps/{id:path}/versions/{version}", apps.show_version),

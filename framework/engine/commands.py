@@ -64,7 +64,7 @@ class KillInstances:
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """`instances` as they were before; `deployment` with `scale` only (None if nothing was to be done)."""
+    """`instances` as they were before; `deployment` with `scale` only, without steps if nothing was to be done."""
 
     instances: tuple[Instance, ...]
     deployment: Deployment | None = None

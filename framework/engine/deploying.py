@@ -60,7 +60,7 @@ class Deployer:
         ledger = self._core.ledger
         victims = tuple(ledger.instances[i] for i in dict.fromkeys(command.instance_ids) if i in ledger.instances)
         accepted = None
-        if command.scale and victims:
+        if command.scale:  # of nobody too: who asks for it is told of a deployment in any case
             accepted = self._scale_down(victims, command.force)
         for instance in victims:
             self._core.killer.kill(instance, "asked for", wipe=command.wipe)

@@ -1,5 +1,6 @@
 """Announcements of the bus as server-sent events: `id`, `event`, and `data` with `eventType` and `timestamp`."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ def event_json(announcement: Announcement, *, light: bool) -> Document:
 def _spelled(value: object, *, light: bool) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if isinstance(value, Deployment):
         return plan_json(value, light=light)
     if isinstance(value, Step):

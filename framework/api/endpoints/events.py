@@ -29,7 +29,7 @@ async def stream_events(request: Request) -> Response:
         frozenset(listed(request, "event_type")), after=int(last) if last.isascii() and last.isdigit() else None
     )
     light = request.query_params.get("plan-format") == "light"
-    client = f"{request.client.host}:{request.client.port}" if request.client else ""
+    client = request.client.host if request.client else ""
     return EventStream(api, subscription, light=light, client=client)
 
 

@@ -48,6 +48,10 @@ async def list_app_tasks(request: Request) -> Response:
     return raw_json(b'{"tasks":' + api.tasks.list_of(app.id) + b"}")
 
 
+async def show_app_task(request: Request) -> Response:
+    return raw_json(b'{"task":' + api_of(request).tasks.bytes_of(_known_task(request)) + b"}")
+
+
 async def delete_tasks(request: Request) -> Response:
     """POST `/v2/tasks/delete`."""
     api = api_of(request)
@@ -67,12 +71,7 @@ async def delete_app_tasks(request: Request) -> Response:
 
 
 async def delete_app_task(request: Request) -> Response:
-    api = api_of(request)
-    app, task_id = known_app(request), request.path_params["task_id"]
-    instance = _instance(api, task_id)
-    if instance is None or instance.spec_id != app.id:
-        raise NotFoundError.of("Task", task_id)
-    return await _kill(api, request, [instance], one=True)
+    return await _kill(api_of(request), request, [_known_task(request)], one=True)
 
 
 async def _kill(api: Api, request: Request, instances: Iterable[Instance], *, one: bool = False) -> Response:
@@ -83,7 +82,7 @@ async def _kill(api: Api, request: Request, instances: Iterable[Instance], *, on
     require(request, "update", *(instance.spec_id for instance in chosen))
     ids = tuple(dict.fromkeys(instance.id for instance in chosen))
     killed = Killed(())
-    if ids:
+    if ids or scale:
         answer = await api.engine.execute(KillInstances(ids, scale=scale, wipe=wipe, force=flag(request, "force")))
         assert isinstance(answer, Killed)
         killed = answer
@@ -93,6 +92,15 @@ async def _kill(api: Api, request: Request, instances: Iterable[Instance], *, on
     if one and spelled:
         return raw_json(b'{"task":' + spelled[0] + b"}")
     return raw_json(b'{"tasks":[' + b",".join(spelled) + b"]}")
+
+
+def _known_task(request: Request) -> Instance:
+    """The one of the path, if it is the app's."""
+    app, task_id = known_app(request), request.path_params["task_id"]
+    instance = _instance(api_of(request), task_id)
+    if instance is None or instance.spec_id != app.id:
+        raise NotFoundError.of("Task", task_id)
+    return instance
 
 
 def wants_text(request: Request) -> bool:

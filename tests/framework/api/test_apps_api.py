@@ -256,6 +256,7 @@ async def test_a_locked_app_names_its_deployments_and_force_overrides(framework:
 async def test_killed_tasks_are_replaced_or_the_app_shrinks(framework: Framework) -> None:
     await framework.app("/web", instances=3)
     tasks = (await framework.get("/v2/apps/web/tasks"))["tasks"]
+    assert await framework.get(f"/v2/apps/web/tasks/{tasks[0]['id']}") == {"task": tasks[0]}
     killed = await framework.call("DELETE", f"/v2/apps/web/tasks/{tasks[0]['id']}")
     assert killed.status == 200 and killed.json["task"]["id"] == tasks[0]["id"]
     await eventually_async(lambda: _replaced(framework, tasks[0]["id"]))
@@ -276,6 +277,13 @@ async def _replaced(framework: Framework, task_id: str) -> bool:
 async def test_tasks_of_one_host_are_killed(framework: Framework) -> None:
     await framework.app("/web", instances=4)
     tasks = (await framework.get("/v2/apps/web/tasks"))["tasks"]
+    nobody = await framework.call("DELETE", "/v2/apps/web/tasks?host=elsewhere")
+    assert (nobody.status, nobody.json) == (200, {"tasks": []})
+    fewer = await framework.call("DELETE", "/v2/apps/web/tasks?host=elsewhere&scale=true")
+    assert fewer.status == 200 and set(fewer.json) == {"version", "deploymentId"}
+    for method in ("GET", "DELETE"):
+        unknown = await framework.call(method, "/v2/apps/web/tasks/nope")
+        assert (unknown.status, unknown.json["message"]) == (404, "Task 'nope' does not exist")
     host = tasks[0]["host"]
     killed = await framework.call("DELETE", f"/v2/apps/web/tasks?host={host}")
     assert {task["id"] for task in killed.json["tasks"]} == {task["id"] for task in tasks if task["host"] == host}
