@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import click
 
@@ -51,8 +52,11 @@ async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
         log.warning("policy file", note=note)
 
     async def step() -> None:
+        began = time.monotonic()
         await asyncio.to_thread(autoscaler.round)
-        await lifecycle.sleep_or_stop(settings.interval, stop)
+        # What a round takes is part of the interval; after a long one neighbours get a rest all the same.
+        rest = settings.interval - (time.monotonic() - began)
+        await lifecycle.sleep_or_stop(max(rest, settings.interval / 2), stop)
 
     sock = bind(settings.host, settings.port, what="the autoscaler", mend="choose another port with --port")
     async with serving(status_app(health, *routes(autoscaler)), sock):

@@ -1,6 +1,7 @@
 """All that is measured: the load balancers, Mesos, Prometheus and queues, asked as far as the apps' policies need them.
 
-A round waits for the load balancers. The others are asked beside it: one that is slow to answer, or does not, delays no other app.
+A round waits for the load balancers that answer. The others, and a load balancer that hangs, are asked beside it: what is slow to answer,
+or does not, delays no other app.
 """
 
 import threading
@@ -27,7 +28,7 @@ from daemonkit.health import Health
 FRESH_ROUNDS = 2.5  # how many rounds old a sample may be
 AT_EDGE = ("requests", "concurrency", "latency")
 IN_MESOS = ("cpu", "memory")
-PATIENCE = 0.5  # of the interval: so long a round waits for answers before it goes on with those that it has
+PATIENCE = 0.5  # of the interval: so long a round waits for what it has just asked before it goes on with what it has
 SATURATED_ERRORS = 0.05  # share of requests that are answered with 5xx
 
 
@@ -43,7 +44,10 @@ class Asked:
 class Inputs:
     def __init__(self, settings: AutoscaleSettings, api: Api, health: Health) -> None:
         self._settings, self._api, self._health = settings, api, health
-        self._balancers = Balancers(settings.edge, quorum=settings.quorum, window=settings.window)
+        self._patience = PATIENCE * settings.interval
+        self._balancers = Balancers(
+            settings.edge, quorum=settings.quorum, window=settings.window, patience=self._patience
+        )
         self._mesos = Mesos(settings.mesos, timeout=settings.timeout) if settings.mesos else None
         self._prometheus = (
             Prometheus(settings.prometheus, timeout=settings.timeout, lookback=settings.prometheus_lookback)
@@ -73,13 +77,15 @@ class Inputs:
         signals = {signal for policy in policies for signal in policy.signals}
         with_mesos = any(signal.kind in IN_MESOS for signal in signals)
         outside = [signal for signal in signals if signal.kind in ("query", "queue")]
+        asked: list[Future[Any]] = []
         if with_mesos and self._mesos and self._looking is None and self._is_time(now, self._looked_at):
             self._looked_at, self._looking = now, self._threads.submit(self._look_at_mesos)
+            asked.append(self._looking)
         for signal in outside:
             if signal not in self._asking and self._is_due(signal, now):
                 self._asking[signal] = self._threads.submit(self._ask, signal, now)
-        waiting: list[Future[Any]] = [*self._asking.values(), *([self._looking] if self._looking else [])]
-        wait(waiting, timeout=PATIENCE * self._settings.interval)
+                asked.append(self._asking[signal])
+        wait(asked, timeout=self._patience)
         if with_mesos:
             self._hear_of_mesos()
         else:
@@ -88,7 +94,7 @@ class Inputs:
             self._asked[signal] = self._asking.pop(signal).result()
         self._asked = {signal: self._asked[signal] for signal in outside if signal in self._asked}
         if outside:
-            errors = [asked.error for asked in self._asked.values() if asked.error]
+            errors = [answer.error for answer in self._asked.values() if answer.error]
             if errors:
                 self._health.failing("signals", "; ".join(errors[:3]))
             else:

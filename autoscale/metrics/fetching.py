@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from urllib3.exceptions import HTTPError, TimeoutError
 
 from autoscale.errors import MetricsError
 
+CHUNK = 65_536  # bytes
 LARGEST = 64_000_000  # bytes
 
 
@@ -50,7 +52,8 @@ def get(
     try:
         with session.get(url, params=params, timeout=timeout, stream=True, allow_redirects=redirects) as response:
             body = bytearray()
-            for chunk in response.iter_content(65_536):
+            # What has come, not a whole chunk: a server that sends a byte now and then would hold it for ever.
+            while chunk := response.raw.read1(CHUNK, decode_content=True):
                 body += chunk
                 if len(body) > largest:
                     raise MetricsError(f"{what} at {shown(url)} is larger than {largest:,} bytes")
@@ -59,13 +62,13 @@ def get(
             if response.status_code != 200:
                 raise MetricsError(f"{what} at {shown(url)} answered {response.status_code}")
             return Answer(bytes(body), response.headers)
-    except (requests.RequestException, ValueError) as error:
+    except (requests.RequestException, HTTPError, ValueError) as error:
         raise MetricsError(f"{what} at {shown(url)} cannot be read: {reason_of(error)}") from None
 
 
 def reason_of(error: Exception) -> str:
     """In words, without the address: it may hold a password."""
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout | TimeoutError):
         return "no answer in time"
     if isinstance(error, requests.ConnectionError):
         return "connection failed"

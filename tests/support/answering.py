@@ -14,14 +14,20 @@ class Answering:
     status: int = 200
     content_type: str = "application/json"
     at: dict[str, str] = field(default_factory=dict)
+    ready: threading.Event = field(default_factory=threading.Event)  # where it is cleared, no answer comes
+
+
+MOST = 60.0  # seconds without an answer, however unready
 
 
 @contextlib.contextmanager
 def answering() -> Iterator[Answering]:
     said = Answering()
+    said.ready.set()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            said.ready.wait(MOST)
             body = said.at.get(self.path, said.body).encode()
             self.send_response_only(said.status)  # without a date: a test has its own time
             self.send_header("Content-Type", said.content_type)
@@ -41,6 +47,7 @@ def answering() -> Iterator[Answering]:
     try:
         yield said
     finally:
+        said.ready.set()
         server.shutdown()
         thread.join()
         server.server_close()
