@@ -94,7 +94,7 @@ class Balancers:
         self._threads = ThreadPoolExecutor(max(1, min(most_threads, len(self._all))), "balancers")
 
     def look(self, now: float, timeout: float) -> None:
-        """Asks those whose last answer is not awaited any more. Blocking: about `timeout` seconds at most, `patience` for one that hangs."""
+        """Asks those that are not being asked. Blocking: about `timeout` seconds at most; `patience` for one that hangs."""
         free = [one for one in self._all if one.asking is None]
         sound = [one for one in free if not one.hangs]
         for one in free:
