@@ -4,6 +4,7 @@ Each task has a cgroup `<root>/<agent id>/<container id>`; in version 1 one in e
 """
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -11,6 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from daemonkit.logs import get_logger
+
+log = get_logger(__name__)
 
 Json = dict[str, Any]
 
@@ -100,17 +105,23 @@ class Cgroup:
             time.sleep(0.005)
         return True
 
-    def remove(self) -> None:
-        """Removes it, with the groups that its processes made below it, and the groups above it that are empty then."""
+    def remove(self, timeout: float = 2.0) -> None:
+        """Removes it, with the groups that its processes made below it, and the groups above it that are empty then.
+
+        A killed process leaves its group a moment after its end: for `timeout` seconds it is tried again, then what is left is logged.
+        """
+        deadline = time.monotonic() + timeout
         for directory in self.directories:
-            below = sorted((path for path in directory.glob("**/*/")), key=lambda path: -len(path.parts))
-            for group in (*below, directory, directory.parent, directory.parent.parent):
-                try:
-                    group.rmdir()
-                except FileNotFoundError:
-                    continue
-                except OSError:
+            while (error := _remove_with_all_below(directory)) and error.errno == errno.EBUSY:
+                if time.monotonic() > deadline:
                     break
+                time.sleep(0.005)
+            if error:
+                log.warning(
+                    "a cgroup cannot be removed", path=error.filename, error=error.strerror, pids=self.processes()
+                )
+            else:
+                _remove_empty(directory.parent, directory.parent.parent)
 
     def statistics(self) -> Json:
         """The part of Mesos' ResourceStatistics that cgroups know. Empty if the cgroup is gone."""
@@ -232,6 +243,25 @@ def find_mounts(mountinfo: str) -> dict[str, Path]:
                 if name in CONTROLLERS:
                     found.setdefault(name, point)
     return found
+
+
+def _remove_with_all_below(directory: Path) -> OSError | None:
+    """The reason where one of them is left."""
+    for group in (*sorted(directory.glob("**/*/"), key=lambda path: -len(path.parts)), directory):
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return error
+    return None
+
+
+def _remove_empty(*groups: Path) -> None:
+    """Those of other containers stay."""
+    for group in groups:
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 def _make(directory: Path) -> None:

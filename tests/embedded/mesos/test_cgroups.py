@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from embedded.mesos.cgroups import Cgroup, Cgroups, Limits, detect, find_mounts, weight
 from tests.support.cgroups import cgroups_named
@@ -79,6 +80,34 @@ def test_groups_of_others_stay_when_one_is_removed(cgroups):
     assert other.exists()
     other.remove()
     assert not other.exists()
+
+
+def test_a_group_whose_processes_end_meanwhile_is_removed_all_the_same(cgroups, tmp_path):
+    group = cgroups.group("agent", "ending")
+    group.limit(Limits(cpus=1))
+    joins = "".join(f"echo $$ > {directory}/cgroup.procs; " for directory in group.directories)
+    with running(["sh", "-c", joins + "exec sleep 1000"], log=tmp_path / "log") as process:
+        eventually(lambda: group.processes() == [process.pid], 30)
+        with ThreadPoolExecutor(1) as threads:
+            removing = threads.submit(group.remove, 60)
+            assert group.exists() and not removing.done()
+            process.kill()
+            process.wait()
+    assert cgroups_named(cgroups.root) == []
+
+
+def test_a_group_that_cannot_be_removed_is_told_with_its_processes(cgroups, tmp_path):
+    group = cgroups.group("agent", "busy")
+    group.limit(Limits(cpus=1))
+    joins = "".join(f"echo $$ > {directory}/cgroup.procs; " for directory in group.directories)
+    with running(["sh", "-c", joins + "exec sleep 1000"], log=tmp_path / "log") as process:
+        eventually(lambda: group.processes() == [process.pid], 30)
+        with capture_logs() as logged:
+            group.remove(timeout=0.02)
+        assert {line["path"] for line in logged} == {str(directory) for directory in group.directories}
+        assert all(line["pids"] == [process.pid] for line in logged)
+    group.remove()
+    assert cgroups_named(cgroups.root) == []
 
 
 @pytest.fixture
