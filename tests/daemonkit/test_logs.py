@@ -46,3 +46,14 @@ def test_records_of_both_kinds_are_json_lines_with_the_daemon_and_without_secret
     assert lines[0]["token"] == "***" and lines[0]["port"] == 1 and lines[0]["level"] == "info"
     assert all(line["daemon"] == "registrator" and line["timestamp"].endswith("Z") for line in lines)
     assert logging.getLogger("ours").name == lines[0]["logger"]
+
+
+def test_a_daemon_does_not_load_what_only_a_terminal_needs_and_others_still_may():
+    program = (
+        "import sys, daemonkit.logs; assert 'rich' not in sys.modules and 'pygments' not in sys.modules;"
+        "import rich.console; daemonkit.logs.configure(daemon='x', format='text');"
+        "daemonkit.logs.get_logger('y').error('told', exc_info=ValueError('why'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "told" in done.stderr and "ValueError: why" in done.stderr

@@ -12,6 +12,7 @@ A permission is a verb and a path, and holds for the path and all below it. Verb
 four; `admin` (path `/`) is for leadership, log levels and configuration. `hashed_password` and `hashed_token` make the entries.
 """
 
+import functools
 import hashlib
 import hmac
 import os
@@ -61,7 +62,7 @@ class Accounts:
     def with_password(self, name: str, password: str) -> Identity | None:
         """Takes some tens of milliseconds by design: for a thread."""
         account = self.by_name.get(name)
-        hashed = account.password if account and account.password else _NOBODY
+        hashed = account.password if account and account.password else _nobodys_password()
         # An unknown name takes as long as a known one.
         return account.identity if fits(password, hashed) and account is not None else None
 
@@ -77,6 +78,7 @@ def load(path: Path) -> Accounts:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OperatorError(f"accounts file {path} cannot be read: {error}") from None
     accounts = [_account(name, entry, path) for name, entry in document.items()]
+    _nobodys_password()  # so that the first unknown name takes no longer than the next
     return Accounts(
         {account.identity.name: account for account in accounts},
         {account.token: account for account in accounts if account.token},
@@ -100,7 +102,9 @@ def fits(password: str, hashed: str) -> bool:
     return hmac.compare_digest(made, b64decode(digest))
 
 
-_NOBODY = hashed_password(os.urandom(16).hex())
+@functools.cache
+def _nobodys_password() -> str:
+    return hashed_password(os.urandom(16).hex())
 
 
 def _account(name: str, entry: Any, path: Path) -> Account:
