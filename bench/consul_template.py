@@ -3,8 +3,9 @@
 `python -m bench.consul_template [--services N …] [--changes N] [--interval SECONDS] [--embedded]`
 
 The Consul is a real 1.8.7 dev agent unless `--embedded`. A change is the port of one instance; its time runs from the moment before the
-request is sent to the rename that puts the new file in place. CPU is the daemon's own, from the kernel's scheduler statistics. Disk is
-what a file of the same size takes to be written and fsynced on the same disk, just before each change: the part that is not the daemon's.
+request is sent to the rename that puts the new file in place. Of that, `write` is the time from the creation of the temporary file to the
+rename: what the disk takes for the daemon's own write and fsync; `before` is the rest, Consul's part and the daemon's. CPU is the daemon's
+own, from the kernel's scheduler statistics. The files are in TMPDIR: its file system is the one that is measured.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +40,27 @@ REFERENCE = {
     100: ("7", "", "11", "4", "20"),
     1000: ("21", "35", "79", "20", "93"),
 }
+_MOVED_TO, _CREATED = 0x80, 0x100  # of inotify
 PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Seconds: until the daemon created its temporary file, and from then until that was in place."""
+
+    before: float
+    write: float
+
+    @property
+    def whole(self) -> float:
+        return self.before + self.write
 
 
 @dataclass
 class Result:
     services: int
     first: float  # seconds to the first file
-    latencies: list[float]  # seconds
-    disk: list[float]  # seconds
+    changes: list[Change]
     cpu: float  # seconds a change
     memory: int  # KiB, resident
     peak: int
@@ -115,60 +129,51 @@ def _put(consul: ConsulServer, number: int, instance: int, port: int) -> None:
 
 
 def _changes(consul: ConsulServer, pid: int, out: Path, first: float, count: int, given: argparse.Namespace) -> Result:
-    watch = _Renames(out.parent)
+    watch = _Writes(out.parent)
     choice = random.Random(1)
-    latencies, disk = [], []
+    changes = []
     cpu_before = _cpu(pid)
     for change in range(given.changes):
         port = 30000 + change
         number, instance = choice.randrange(count), choice.randrange(INSTANCES)
-        disk.append(_write(out.parent.parent / "probe", out.read_bytes()))
         began = time.perf_counter()
         _put(consul, number, instance, port)
         while True:
-            seen = watch.next()
+            created, renamed = watch.next()
             if f":{port};" in out.read_text():
                 break
-        latencies.append(seen - began)
+        changes.append(Change(created - began, renamed - created))
         time.sleep(max(0.0, given.interval - (time.perf_counter() - began)))
     cpu = (_cpu(pid) - cpu_before) / given.changes
     memory, peak = (_status(pid, name) for name in ("VmRSS", "VmHWM"))
-    return Result(count, first, latencies, disk, cpu, memory, peak, out.stat().st_size)
+    return Result(count, first, changes, cpu, memory, peak, out.stat().st_size)
 
 
-def _write(path: Path, content: bytes) -> float:
-    """Seconds that a file takes to be on the disk and in its place."""
-    began = time.perf_counter()
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    return time.perf_counter() - began
-
-
-class _Renames:
-    """Waits, by inotify, for a file to be renamed into a folder; says when."""
+class _Writes:
+    """Waits, by inotify, for a file to be written beside its place in a folder, and renamed to it; says when each of the two was."""
 
     def __init__(self, folder: Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self._handle = libc.inotify_init1(0)
-        moved_to = 0x80
-        if libc.inotify_add_watch(self._handle, str(folder).encode(), moved_to) < 0:
+        if libc.inotify_add_watch(self._handle, str(folder).encode(), _MOVED_TO | _CREATED) < 0:
             raise OSError(ctypes.get_errno(), "inotify")
+        self._created = 0.0
+        self._done: deque[tuple[float, float]] = deque()
 
-    def next(self) -> float:
-        while True:
+    def next(self) -> tuple[float, float]:
+        while not self._done:
             data = os.read(self._handle, 4096)
             seen = time.perf_counter()
             at = 0
             while at < len(data):
-                _, _, _, length = struct.unpack_from("iIII", data, at)
+                _, event, _, length = struct.unpack_from("iIII", data, at)
                 name = data[at + 16 : at + 16 + length].rstrip(b"\0")
                 at += 16 + length
-                if not name.startswith(b"."):
-                    return seen
+                if event & _CREATED and name.startswith(b"."):
+                    self._created = seen
+                elif event & _MOVED_TO and not name.startswith(b"."):
+                    self._done.append((self._created, seen))
+        return self._done.popleft()
 
 
 def _cpu(pid: int) -> float:
@@ -190,15 +195,19 @@ def _show(results: list[Result]) -> None:
         "p90 ms",
         "p99 ms",
         "max ms",
-        "disk p50",
-        "disk max",
+        "before p50",
+        "max",
+        "write p50",
+        "max",
         "CPU ms/change",
         "MB",
         "peak MB",
     )
     table = Table(*columns, title="Consul change to applied file", box=None, title_justify="left")
     for result in results:
-        ordered = sorted(result.latencies)
+        ordered = sorted(change.whole for change in result.changes)
+        before = [change.before for change in result.changes]
+        writes = [change.write for change in result.changes]
 
         def at(share: float, ordered: list[float] = ordered) -> str:
             return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000:.1f}"
@@ -211,14 +220,16 @@ def _show(results: list[Result]) -> None:
             at(0.9),
             at(0.99),
             f"{ordered[-1] * 1000:.1f}",
-            f"{statistics.median(result.disk) * 1000:.1f}",
-            f"{max(result.disk) * 1000:.1f}",
+            f"{statistics.median(before) * 1000:.1f}",
+            f"{max(before) * 1000:.1f}",
+            f"{statistics.median(writes) * 1000:.1f}",
+            f"{max(writes) * 1000:.1f}",
             f"{result.cpu * 1000:.1f}",
             f"{result.memory / 1024:.0f}",
             f"{result.peak / 1024:.0f}",
         )
     console = Console(width=140)
-    console.print(table, "")
+    console.print(table, "", _slowest(results), "")
     reference = Table(
         "services",
         "p50 ms",
@@ -233,6 +244,17 @@ def _show(results: list[Result]) -> None:
     for services, figures in REFERENCE.items():
         reference.add_row(f"{services:,}", *figures)
     console.print(reference, "")
+
+
+def _slowest(results: list[Result]) -> Table:
+    """Where the time of the slowest changes went."""
+    table = Table("services", "change", "ms", "before", "write", title="The slowest", box=None, title_justify="left")
+    for result in results:
+        slowest = sorted(enumerate(result.changes, 1), key=lambda item: -item[1].whole)[:3]
+        for number, change in slowest:
+            parts = (change.whole, change.before, change.write)
+            table.add_row(f"{result.services:,}", str(number), *(f"{part * 1000:.1f}" for part in parts))
+    return table
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ all that has arrived by then.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -112,6 +113,7 @@ class Runner:
             self._share()
         appliers = [asyncio.create_task(group.applier.run(), name=group.name) for group in self.groups]
         stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: self._wake.set())
         try:
             while not stop.is_set():
                 if self._given_up:
@@ -120,7 +122,7 @@ class Runner:
                 if self.ready and self._once:
                     await self._finish(stopping)
                     return
-                await self._sleep(stopping)
+                await self._sleep()
         finally:
             stopping.cancel()
             tasks = [*appliers, *self._sharing]
@@ -159,22 +161,20 @@ class Runner:
             self._dirty.add(unit)
             self._wake.set()
 
-    async def _sleep(self, stopping: "asyncio.Task[bool]") -> None:
+    async def _sleep(self) -> None:
         """Until something has changed, a burst is over, or `stop`."""
-        if not self._wake.is_set():
-            dues = [due(unit.burst, unit.wait) for unit in self._dirty if unit.burst is not None]
-            timeout = max(0.0, min(dues) - time.monotonic()) if dues else None
-            waking = asyncio.create_task(self._wake.wait())
-            try:
-                await asyncio.wait({waking, stopping}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waking.cancel()
+        dues = [due(unit.burst, unit.wait) for unit in self._dirty if unit.burst is not None]
+        timeout = max(0.0, min(dues) - time.monotonic()) if dues else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
         self._wake.clear()
 
     def _pass(self) -> None:
         """Evaluates the units that are due, and says to their targets what is wanted now."""
         again: set[Group] = set()
-        for unit in [unit for unit in self.units if unit in self._dirty and self._is_due(unit)]:
+        evaluated = [unit for unit in self.units if unit in self._dirty and self._is_due(unit)]
+        for unit in evaluated:
             self._dirty.discard(unit)
             unit.burst = None
             if unit.evaluate():
@@ -182,11 +182,12 @@ class Runner:
                 again.add(self._group_of[unit])
                 if unit in self._to_publish:
                     self._to_publish[unit].set()
-            self._note(unit)
             self._follow(unit)
         changed_now = [group for group in self.groups if group in again]
         for group, place in zip(changed_now, line(len(changed_now)), strict=True):
             group.applier.want(group.wanted, place)
+        for unit in evaluated:
+            self._note(unit)
         self._check_ready()
 
     def _check_ready(self) -> None:

@@ -21,6 +21,8 @@ log = get_logger(__name__)
 
 # Seconds that a restarted server may take until it has read its log again.
 _LONGEST_BEHIND = 120.0
+# Seconds that those who were told of a change have to work on it before the next request makes Consul want the processor too.
+_HEAD_START = 0.001
 
 T = TypeVar("T")
 Listener = Callable[["Watched[Any]"], None]
@@ -133,7 +135,7 @@ class Watcher:
         watch = self._watches.get(query)
         if watch is None:
             watch = self._watches[query] = _Watch(self, query)
-            self._count()
+            self._count(query, 1)
             watch.start()
         subscription: Subscription[T] = Subscription(watch, listener)
         watch.join(listener, subscription)
@@ -165,7 +167,7 @@ class Watcher:
         if watch is not None:
             watch.stop()
             self._failing.get(query.source, set()).discard(query)
-            self._count()
+            self._count(query, -1)
 
     def _failed(self, query: Query[Any], error: str) -> None:
         self._on_error(query.source)
@@ -180,9 +182,9 @@ class Watcher:
         if not failing:
             log.info("watches recovered", source=query.source)
 
-    def _count(self) -> None:
-        if self._consul is not None:
-            self._consul.watches = sum(1 for query in self._watches if query.source == "consul")
+    def _count(self, query: Query[Any], more: int) -> None:
+        if self._consul is not None and query.source == "consul":
+            self._consul.watches += more
 
 
 class _Watch:
@@ -244,7 +246,8 @@ class _Watch:
             failures = 0
             cursor = answer.cursor
             caught_up = self._note_index(answer.index)
-            self._answered(answer.value, caught_up)
+            if self._answered(answer.value, caught_up):
+                await asyncio.sleep(_HEAD_START)
 
     def _note_index(self, index: int) -> bool:
         """True where it is no longer behind. A server that stays so has started over: what it says is what there is."""
@@ -255,7 +258,8 @@ class _Watch:
             self._behind_since, self.state.behind = now, True
         return was_behind and not self.state.behind
 
-    def _answered(self, value: Any, caught_up: bool) -> None:
+    def _answered(self, value: Any, caught_up: bool) -> bool:
+        """True if the listeners were told of another value."""
         state = self.state
         now = time.time()
         recovered, state.error, state.stale_since, state.answered_at = bool(state.error), "", None, now
@@ -267,6 +271,7 @@ class _Watch:
             self._watcher._recovered(state.query)
         if changed or recovered or caught_up:
             self._tell(changed)
+        return changed
 
     def _failed(self, error: Exception) -> None:
         state = self.state

@@ -3,8 +3,9 @@
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 # structlog would import rich, and that pygments, for tracebacks in colour: a fifth of the time that a daemon takes to start, and 4 MB.
 _FOUND = sys.modules.get("rich")
@@ -35,7 +36,7 @@ def configure(*, daemon: str, level: str = "info", format: Format = "auto") -> N
         _mask,
     ]
     final: list[structlog.types.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=_traceback)]
         if as_text
         else [structlog.processors.format_exc_info, _mask, _in_order, structlog.processors.JSONRenderer()]
     )
@@ -75,6 +76,11 @@ def masked(value: object, key: str = "") -> object:
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\1:{MASK}@", value)
     return value
+
+
+def _traceback(output: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    """For people: never with the frames' variables, which structlog would show where rich is loaded, and masked as the rest is."""
+    output.write("\n" + str(masked("".join(traceback.format_exception(*exc_info)).rstrip("\n"))))
 
 
 def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
