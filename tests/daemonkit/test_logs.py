@@ -57,3 +57,24 @@ def test_a_daemon_does_not_load_what_only_a_terminal_needs_and_others_still_may(
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "told" in done.stderr and "ValueError: why" in done.stderr
+
+
+@pytest.mark.parametrize("before", ["", "import rich\n", "import structlog\n"])
+def test_a_traceback_for_people_shows_neither_variables_nor_passwords(before):
+    """Whatever was loaded first: with rich, structlog would show what each frame's variables hold."""
+    program = before + (
+        "import logging\n"
+        "from daemonkit import logs\n"
+        "logs.configure(daemon='registrator', format='text')\n"
+        "def call():\n"
+        "    token = 'hun' + 'ter2'\n"
+        "    raise ValueError('no answer of http://u:' + 'pw@h/')\n"
+        "for log in (logs.get_logger('ours'), logging.getLogger('theirs')):\n"
+        "    try:\n"
+        "        call()\n"
+        "    except ValueError:\n"
+        "        log.exception('broken')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.count("no answer of http://u:***@h/") == 2
+    assert "hunter2" not in done.stderr and "u:pw" not in done.stderr
