@@ -319,7 +319,9 @@ async def test_a_target_that_is_throttled_lets_the_others_pass(tmp_path: Path) -
         await asyncio.gather(throttled.settled(), other.settled())
         for number, (applier, place) in enumerate(zip((throttled, other), places, strict=True)):
             applier.want(wanted(tmp_path / str(number), "newer"), place)
-        await eventually_async(lambda: log.read_text().splitlines() == ["0", "1", "1"], 30)
+        assert (await asyncio.wait_for(other.settled(), 30)).ok
+        assert log.read_text().splitlines() == ["0", "1", "1"]
+        assert [(tmp_path / name).read_text() for name in "01"] == ["new", "newer"]
 
 
 async def test_a_target_of_which_something_newer_is_wanted_holds_nobody_up(tmp_path: Path) -> None:

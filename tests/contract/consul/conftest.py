@@ -125,7 +125,7 @@ class Watch:
 
     async def woken(self) -> Reply:
         """The reply, which comes for a change and not for the end of the time."""
-        reply = await asyncio.wait_for(self.task, 5)
+        reply = await asyncio.wait_for(self.task, 30)
         assert reply.index != self.before.index
         return reply
 

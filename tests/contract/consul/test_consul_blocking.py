@@ -6,6 +6,7 @@ all services on that node, and a service without instances has the index of the 
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -210,17 +211,26 @@ async def test_the_loss_of_the_last_instance_wakes_the_readers(api: Api) -> None
         assert (reply.json, reply.index > watch.before.index) == ([], True)
 
 
+def status_of(entry: dict[str, Any], check: str) -> str:
+    return next(found["Status"] for found in entry["Checks"] if found["CheckID"] == check)
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "shown"),
     [
-        {"Check": {"CheckID": "c", "ServiceID": "{name}", "Status": "critical"}},
-        {"Check": {"CheckID": "n", "Status": "critical"}},
-        {"Service": {"Service": "{name}", "Tags": ["new"]}},
-        {"Address": "10.0.0.2"},
-        {"NodeMeta": {"a": "b"}},
+        (
+            {"Check": {"CheckID": "c", "ServiceID": "{name}", "Status": "critical"}},
+            lambda entry: status_of(entry, "c") == "critical",
+        ),
+        ({"Check": {"CheckID": "n", "Status": "critical"}}, lambda entry: status_of(entry, "n") == "critical"),
+        ({"Service": {"Service": "{name}", "Tags": ["new"]}}, lambda entry: entry["Service"]["Tags"] == ["new"]),
+        ({"Address": "10.0.0.2"}, lambda entry: entry["Node"]["Address"] == "10.0.0.2"),
+        ({"NodeMeta": {"a": "b"}}, lambda entry: entry["Node"]["Meta"] == {"a": "b"}),
     ],
 )
-async def test_what_changes_an_instance_wakes_the_readers_of_its_service(api: Api, change: dict[str, Any]) -> None:
+async def test_what_changes_an_instance_wakes_the_readers_of_its_service_and_is_in_their_answer(
+    api: Api, change: dict[str, Any], shown: Callable[[dict[str, Any]], bool]
+) -> None:
     name, node = api.name(), api.name("node")
     await external(
         api, node, Service={"Service": name}, Checks=[{"CheckID": "c", "ServiceID": name, "Status": "passing"}]
@@ -231,7 +241,8 @@ async def test_what_changes_an_instance_wakes_the_readers_of_its_service(api: Ap
         if isinstance(value, dict):
             value = {key: item.format(name=name) if isinstance(item, str) else item for key, item in value.items()}
         await external(api, node, **{field: value})
-        await watch.woken()
+        (entry,) = (await watch.woken()).json
+        assert shown(entry) and not shown(watch.before.json[0])
 
 
 async def test_other_services_nodes_and_keys_do_not_wake_the_readers_of_a_service(api: Api) -> None:

@@ -216,10 +216,15 @@ async def test_a_client_with_too_many_requests_under_way_is_told_so(
         url = f"{server.url}/v1/catalog/nodes?index=1000000&wait=10s"
         waiting = [asyncio.create_task(session.get(url)) for _ in range(10)]
 
-        async def refused() -> bool:
-            return (await get(session, server, "status/leader")).status == 429
+        async def refused() -> str | None:
+            answer = await get(session, server, "status/leader")
+            return await answer.text() if answer.status == 429 else None
 
-        await eventually_async(refused, interval=0.01)
+        # Consul's own words, which clients know it by.
+        assert (
+            await eventually_async(refused, interval=0.01)
+            == "Your IP is issuing too many concurrent connections, please rate limit your calls\n"
+        )
         waiting.pop().cancel()
 
         async def served() -> bool:
