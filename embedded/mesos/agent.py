@@ -124,7 +124,7 @@ class Agent:
 
     def destroy_volume(self, persistence_id: str) -> None:
         place = volume_place(self.layout.meta, persistence_id)
-        in_background(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
+        in_background(asyncio.to_thread(_delete_volume, place))
 
     def shut_down_framework(self, framework_id: str) -> None:
         self._silenced.add(framework_id)
@@ -457,6 +457,16 @@ def lock_directory(directory: Path) -> IO[str]:
             f"another embedded Mesos runs with the state of {directory.parent}; stop it, or give this one another state directory"
         ) from None
     return file
+
+
+def _delete_volume(place: Path) -> None:
+    """What cannot be deleted is told: somebody thinks that it is gone."""
+
+    def told(_: object, path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:
+        if not isinstance(problem[1], FileNotFoundError):
+            log.warning("a persistent volume is left behind", path=path, error=str(problem[1]))
+
+    shutil.rmtree(place, onerror=told)
 
 
 def _with_soft_limits(statistics: Json) -> Json:

@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from embedded.mesos.runtimes.base import Json, LaunchError, ProbeError, Terminal
 from embedded.mesos.runtimes.docker_stream import STDERR, DockerStreamError, FrameParser
 
@@ -18,10 +16,8 @@ if TYPE_CHECKING:
 
 PIECE = 64 * 1024
 LOOK_SECONDS = 1.0
-RETRIES, RETRY_SECONDS = (
-    40,
-    0.05,
-)  # of what Docker cannot do before the command runs, or knows only a moment after its end
+RETRIES = 40  # of what Docker cannot do before the command runs, or knows only a moment after its end
+RETRY_SECONDS = 0.05
 
 
 class DockerSession:
@@ -56,11 +52,15 @@ class DockerSession:
         exec_id = str(created["Id"])
         try:
             connection = await runtime.streams.attach_exec(exec_id, tty=tty)
-        except (DockerStreamError, aiohttp.ClientError, OSError) as error:
+        except (DockerStreamError, OSError) as error:
             raise LaunchError(f"Failed to launch the session: {error}") from None
         session = cls(runtime, exec_id, connection, tty=tty)
         if terminal:
-            await session.resize(terminal)
+            try:
+                await session.resize(terminal)
+            except ProbeError as error:
+                await session.end()
+                raise LaunchError(f"Failed to launch the session: {error}") from None
         return session
 
     async def read(self) -> tuple[str, bytes] | None:

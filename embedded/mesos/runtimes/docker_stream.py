@@ -94,6 +94,9 @@ class DockerStreams:
                 status = int(answer.split(" ", 2)[1])
                 if status not in (101, 200):
                     raise DockerStreamError((await reader.read(4096)).decode(errors="replace").strip(), status)
+        except (EOFError, asyncio.LimitOverrunError, ValueError, IndexError):
+            writer.close()
+            raise DockerStreamError("Docker broke off, or does not speak HTTP", 502) from None
         except BaseException:
             writer.close()
             raise

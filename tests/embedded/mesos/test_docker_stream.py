@@ -1,5 +1,6 @@
 """Docker's multiplexed output: read whole however it is cut, and copied once however often it is read."""
 
+import asyncio
 import struct
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedded.mesos.runtimes.docker_logs import Position, Reading
-from embedded.mesos.runtimes.docker_stream import DockerStreamError, Frame, FrameParser, unix_time
+from embedded.mesos.runtimes.docker_stream import DockerStreamError, DockerStreams, Frame, FrameParser, unix_time
 
 STREAMS = st.sampled_from([1, 2])
 
@@ -65,3 +66,14 @@ def test_every_frame_is_copied_once_however_often_the_reading_breaks_off(steps, 
     assert sorted(copied, key=lambda frame: int(frame.data)) == history
     for stream in (1, 2):
         assert [frame for frame in copied if frame.stream == stream] == [f for f in history if f.stream == stream]
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1", b"HTTP/1.1 101 ", b"garbage\r\n\r\n", b"x" * 100_000])
+async def test_a_docker_that_breaks_off_or_talks_nonsense_is_an_error_in_words(tmp_path, answer):
+    async def talks(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_unix_server(talks, tmp_path / "docker.sock"):
+        with pytest.raises((DockerStreamError, ConnectionError)):
+            await DockerStreams(f"unix://{tmp_path}/docker.sock").attach_exec("id", tty=False)
