@@ -33,6 +33,8 @@ REASONS = (ROLE, CONSTRAINT, RESERVATION, MAINTENANCE, CPUS, MEMORY, DISK, GPUS,
 # How many agents that would do are compared before the best is taken. More would cost time on large clusters and gain little.
 CANDIDATES = 16
 
+WANT_WORK = 8  # what a want costs before its first look at an offer, in looks
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
@@ -105,12 +107,20 @@ class Placement:
 
 @dataclass(slots=True)
 class Round:
-    """What came of one round: `rejects` by spec id count offers by reason, `seen` the offers looked at."""
+    """What came of one round: `rejects` by spec id count offers by reason, `seen` the offers looked at. `work` is what it took: a look at
+    an offer is 1."""
 
     placements: list[Placement] = field(default_factory=list)
-    rejects: dict[str, Counter[str]] = field(default_factory=dict)
-    seen: Counter[str] = field(default_factory=Counter)
+    rejects: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
     unused: list[Offer] = field(default_factory=list)
+    work: int = 0
+
+    def refused(self, spec_id: str, rejects: Mapping[str, int], seen: int) -> None:
+        """Of `seen` offers, so many by reason."""
+        known = self.rejects.get(spec_id)
+        self.rejects[spec_id] = rejects if known is None else Counter(known) + Counter(rejects)
+        self.seen[spec_id] = self.seen.get(spec_id, 0) + seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,21 +222,31 @@ def match_offers(
     port_start: Callable[[str], int] = lambda agent_id: 0,
     claims: Sequence[Claim] = (),
     most: int | None = None,
+    most_work: int | None = None,
 ) -> Round:
     """Places as many instances as fit, those with volumes of their own first. `port_start(agent id)`: where the free choice of ports
-    begins on an agent. After `most` placements for `wants` (at least one) it ends; those that had no turn by then are not even asked for.
+    begins on an agent. After `most` placements for `wants` (at least one) it ends, and after `most_work` no further want has a turn; those
+    that had none by then are not even asked for.
     """
     result = Round()
     open_offers = [OpenOffer(offer) for offer in offers]
+    by_agent: dict[str, list[OpenOffer]] = {}
+    for open_offer in open_offers:
+        by_agent.setdefault(open_offer.offer.agent.id, []).append(open_offer)
     for claim in claims:
-        _take_up(claim, open_offers, rules, port_start, result)
+        _take_up(claim, by_agent.get(claim.instance.agent.id, []), rules, port_start, result)
     hopeless: dict[object, Counter[str]] = {}
     starts: dict[str, int] = {}
     begun: list[_Placer] = []
+    upcoming = iter(wants)
 
     def begin() -> Iterator[_Placer]:
-        for position, want in enumerate(wants):
-            begun.append(_Placer(want, open_offers, rules, position, result, hopeless))
+        while most_work is None or result.work < most_work:
+            want = next(upcoming, None)
+            if want is None:
+                return
+            result.work += WANT_WORK
+            begun.append(_Placer(want, open_offers, rules, len(begun), result, hopeless))
             yield begun[-1]
 
     turn: Iterable[_Placer] = begin()
@@ -257,14 +277,14 @@ def match_offers(
 def _take_up(
     claim: Claim, offers: list[OpenOffer], rules: Rules, port_start: Callable[[str], int], result: Round
 ) -> None:
+    """`offers` are those of its agent."""
     for offer in offers:
-        if offer.offer.agent.id != claim.instance.agent.id or offer.offer.role != claim.requirement.role:
+        if offer.offer.role != claim.requirement.role:
             continue
         pool = next((p for p in offer.offer.pools if p.owner == (claim.framework_id, claim.instance.id)), None)
         reason = _reject_claim(claim.requirement, pool, offer, rules)
         if pool is None or reason is not None:
-            result.rejects.setdefault(claim.spec.id, Counter())[reason or RESERVATION] += 1
-            result.seen[claim.spec.id] += 1
+            result.refused(claim.spec.id, {reason or RESERVATION: 1}, 1)
             continue
         need, agent_id = claim.requirement, offer.offer.agent.id
         scratch = need.disk - _on_root_disk(pool)
@@ -372,6 +392,7 @@ class _Placer:
         while self._fill():
             rank, index = heapq.heappop(self._heap)
             offer = self._offers[index]
+            self._result.work += 1
             reason = reject(need, offer, self._spread, self._rules)
             if reason is not None:
                 self._refuse(index, reason)
@@ -402,6 +423,7 @@ class _Placer:
             index = self._next
             self._next = (index + 1) % len(self._offers)
             self._unseen -= 1
+            self._result.work += 1
             offer = self._offers[index]
             reason = reject(self.want.requirement, offer, self._spread, self._rules)
             if reason is None:
@@ -430,6 +452,4 @@ class _Placer:
         rejects = self._rejects
         if self._blocked:
             rejects = rejects + Counter({CONSTRAINT: len(self._blocked)})
-        spec_id = self.want.spec.id
-        self._result.rejects[spec_id] = self._result.rejects.get(spec_id, Counter()) + rejects
-        self._result.seen[spec_id] += len(self._offers) - self._unseen
+        self._result.refused(self.want.spec.id, rejects, len(self._offers) - self._unseen)

@@ -1,11 +1,11 @@
 """Instances that wait, and the offers they wait for: the queue, launch delays, matching, reviving and suppressing."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from framework.decide.backoff import Delay, forgotten, longer
-from framework.decide.match_offers import Placement, Requirement, Round, Rules, Want, match_offers
+from framework.decide.match_offers import Claim, Placement, Requirement, Round, Rules, Want, match_offers
 from framework.decide.placement import LABEL, STRATEGIES, Strategy
 from framework.engine.actions import Accept, Decline, Launch, Reconcile, Revive, Suppress, UpdateRoles
 from framework.engine.core import Core, instance_id_of, task_id_of
@@ -22,8 +22,7 @@ RIPE = "ripe"
 REVIVE = "revive"
 MATCH = "match"
 
-# Of one batch. A look at an offer costs a small part of what a launch does.
-LOOKS_FOR_A_LAUNCH = 40
+LOOKS_FOR_A_LAUNCH = 40  # a look at an offer costs a small part of what a launch does
 MOST_FOR_ONE_OFFER = 4  # times launches_in_batch: what a single offer, which cannot be divided, may take
 
 
@@ -44,6 +43,20 @@ class Entry:
     last_offers: int = 0
     all_rejects: Counter[str] = field(default_factory=Counter)
     unused_offers: deque[tuple[Offer, tuple[str, ...], float]] = field(default_factory=deque)
+    refused: bool = False  # by every offer that it was shown last
+
+
+@dataclass(slots=True)
+class Part:
+    """Offers that are being shown to all who wait, a bounded number of those in one batch. What is used leaves at once, the rest when
+    all have had their turn. `counts`: how many of each spec may be launched; `most` of all, None for as many as will."""
+
+    offers: dict[str, Offer]
+    turn: deque[str]  # spec ids
+    counts: dict[str, int]
+    claims: list[Claim]
+    most: int | None
+    whole: bool  # of the round, too
 
 
 class Launcher:
@@ -52,6 +65,7 @@ class Launcher:
         self._entries: dict[str, Entry] = {}
         self._delays: dict[tuple[str, str], Delay] = {}
         self._offers: dict[str, Offer] = {}
+        self._part: Part | None = None  # of the round that is under way
         self._ports: dict[str, int] = {}  # agent id -> where the next free choice of ports begins
         self._round = 0  # one goes on until no offer is left; it may take several batches
         self._going_round = False
@@ -80,7 +94,7 @@ class Launcher:
             self.wake(spec)
             return
         if entry.spec is not spec:
-            entry.spec, entry.requirement = spec, Requirement.of(spec)
+            entry.spec, entry.requirement, entry.refused = spec, Requirement.of(spec), False
             self.wake(spec)
         elif count > entry.count:
             self.wake(spec)
@@ -155,11 +169,13 @@ class Launcher:
     def subscribed(self) -> None:
         """A new subscription: old offers are void, and none are suppressed or filtered."""
         self._offers.clear()
+        self._part = None
         self._suppressed = frozenset()
         self._hungry = False
 
     def disconnected(self) -> None:
         self._offers.clear()
+        self._part = None
 
     def hungry(self) -> None:
         """Somebody needs offers soon."""
@@ -172,80 +188,120 @@ class Launcher:
 
     def rescinded(self, offer_id: str) -> None:
         self._offers.pop(offer_id, None)
+        if self._part is not None:
+            self._part.offers.pop(offer_id, None)
 
     def agent_lost(self, agent_id: str) -> None:
-        for offer in [offer for offer in self._offers.values() if offer.agent.id == agent_id]:
-            del self._offers[offer.id]
+        for offers in (self._offers, self._part.offers if self._part else {}):
+            for offer in [offer for offer in offers.values() if offer.agent.id == agent_id]:
+                del offers[offer.id]
 
     def match(self) -> None:
         """At the end of a batch: offers meet those who wait; what is not used goes back at once.
 
-        Where many wait, a batch takes some of the offers, and the next ones the others.
+        Where many wait, a batch shows some of the offers to some of them, and the next ones go on with the others.
         """
-        if not self._offers:
-            return
-        core, settings = self._core, self._core.settings
-        ready = [entry for entry in self._entries.values() if self._can_launch(entry.spec)]
-        counts = self._bounded(ready)
-        offers, most = self._part_of_offers(ready, sum(counts.values()))
-        whole = most is None and not self._going_round
-        if not self._going_round:
-            self._round += 1
-            self._launched_before_round = self.launched
-        self._going_round = bool(self._offers)
+        core = self._core
+        if self._part is None:
+            if not self._offers:
+                return
+            if not self._going_round:
+                self._round += 1
+                self._launched_before_round = self.launched
+            self._part = self._next_part()
+        part = self._part
+        launched = self._show(part)
+        exhausted = part.most is not None and launched >= part.most
+        if part.most is not None:
+            part.most -= launched
+        if part.turn:
+            part.whole = False
+        if not part.turn or not part.offers or exhausted:
+            self._give_back(part.offers.values())
+            self._part = None
+        self._going_round = bool(self._offers or self._part)
         if self._going_round:
             core.timers.set(MATCH, "", core.now)
-        rules = Rules(core.now, settings.maintenance_lead, core.home_region, settings.reserve_gpu_agents)
-        claims = {
-            e.spec.id: core.residents.claims(e.spec, e.requirement, counts[e.spec.id])
-            for e in ready
-            if e.requirement.volumes
-        }
-        wants = (self._want(entry, counts[entry.spec.id] - len(claims.get(entry.spec.id, ()))) for entry in ready)
+        elif not part.whole and self.launched > self._launched_before_round:
+            self._hungry = True  # what a part of the offers had no use for may do for others now
+
+    def _next_part(self) -> Part:
+        """Of the offers that are there. Where instances are to be spread, each part of the offers gets its part of them."""
+        ready = [entry for entry in self._entries.values() if self._can_launch(entry.spec)]
+        counts = self._bounded(ready)
+        wanted = sum(counts.values())
+        # Who was refused by all that it saw does not make the others' parts smaller.
+        likely = sum(counts[entry.spec.id] for entry in ready if not entry.refused)
+        there, bound = len(self._offers), self._core.settings.launches_in_batch
+        most, count = None, there
+        if wanted > bound:
+            most = bound * MOST_FOR_ONE_OFFER
+            if likely > bound:
+                count = max(1, there * bound // likely)
+                if any(self._strategy(entry.spec) == "spread" for entry in ready):
+                    most = min(most, -(-likely * count // there))
+        offers = {offer_id: self._offers.pop(offer_id) for offer_id in list(self._offers)[:count]}
+        claims: list[Claim] = []
+        for entry in ready:
+            if entry.requirement.volumes:
+                own = self._core.residents.claims(entry.spec, entry.requirement, counts[entry.spec.id])
+                counts[entry.spec.id] -= len(own)
+                claims += own
+        turn = deque(entry.spec.id for entry in ready if counts[entry.spec.id])
+        return Part(offers, turn, counts, claims, most, whole=most is None and not self._going_round)
+
+    def _show(self, part: Part) -> int:
+        """Shows a part's offers to the next of those whose turn it is. How many of them are launched."""
+        core, settings = self._core, self._core.settings
+        offers, claims = list(part.offers.values()), part.claims
+        part.claims = []
         result = match_offers(
-            (want for want in wants if want.count),
+            self._wants(part),
             offers,
-            rules,
+            Rules(core.now, settings.maintenance_lead, core.home_region, settings.reserve_gpu_agents),
             lambda agent: self._ports.get(agent, 0),
-            [claim for of_spec in claims.values() for claim in of_spec],
-            most,
+            claims,
+            part.most,
+            settings.launches_in_batch * LOOKS_FOR_A_LAUNCH,
         )
+        if any(self._entries[placement.spec.id].refused for placement in result.placements):
+            for entry in self._entries.values():  # there is new room, for others too
+                entry.refused = False
         launches: dict[str, list[Launch]] = {}
         for placement in result.placements:
             launches.setdefault(placement.offer.id, []).append(self._launch(placement))
         self._record(result, offers)
-        unused = []
         for offer in offers:
-            releases = core.residents.releases(offer)
-            if offer.id in launches or releases:
-                core.act(Accept(offer, tuple(launches.get(offer.id, ())), settings.decline_seconds, releases))
-            else:
-                unused.append(offer.id)
-        if unused:
-            core.act(Decline(tuple(unused), settings.decline_seconds))
-        if not (whole or self._going_round) and self.launched > self._launched_before_round:
-            self._hungry = True  # what a part of the offers had no use for may do for others now
+            if offer.id in launches:
+                del part.offers[offer.id]
+                releases = core.residents.releases(offer)
+                core.act(Accept(offer, tuple(launches[offer.id]), settings.decline_seconds, releases))
         # The next to be served first are those that got nothing, or not all, this time.
         for spec_id in dict.fromkeys(placement.spec.id for placement in result.placements):
             if spec_id in self._entries:
                 self._entries[spec_id] = self._entries.pop(spec_id)
+        return sum(placement.again is None for placement in result.placements)
 
-    def _part_of_offers(self, ready: list[Entry], wanted: int) -> tuple[list[Offer], int | None]:
-        """The offers of this batch, and how many may be launched on them; None for as many as will.
+    def _wants(self, part: Part) -> Iterator[Want]:
+        while part.turn:
+            spec_id = part.turn.popleft()
+            entry = self._entries.get(spec_id)
+            count = min(part.counts[spec_id], entry.count) if entry else 0
+            if entry is not None and count > 0 and self._can_launch(entry.spec):
+                yield self._want(entry, count)
 
-        Where instances are to be spread, each part of the offers gets its part of them.
-        """
-        there, bound = len(self._offers), self._core.settings.launches_in_batch
-        looks = bound * LOOKS_FOR_A_LAUNCH
-        if not wanted or (wanted <= bound and len(ready) * there <= looks):
-            offers, self._offers = list(self._offers.values()), {}
-            return offers, None
-        part = max(1, min(there, there * bound // wanted, looks // len(ready)))
-        offers = [self._offers.pop(offer_id) for offer_id in list(self._offers)[:part]]
-        most = bound * MOST_FOR_ONE_OFFER
-        if any(self._strategy(entry.spec) == "spread" for entry in ready):
-            most = min(most, -(-wanted * part // there))
-        return offers, most
+    def _give_back(self, offers: Iterable[Offer]) -> None:
+        """Nobody had a use for them, but something in them may be no longer needed."""
+        core, seconds = self._core, self._core.settings.decline_seconds
+        unused = []
+        for offer in offers:
+            releases = core.residents.releases(offer)
+            if releases:
+                core.act(Accept(offer, (), seconds, releases))
+            else:
+                unused.append(offer.id)
+        if unused:
+            core.act(Decline(tuple(unused), seconds))
 
     def _bounded(self, entries: list[Entry]) -> dict[str, int]:
         """How many of each may be launched now: one of each in turn, as far as launches in flight are bounded."""
@@ -318,9 +374,11 @@ class Launcher:
 
     def _record(self, result: Round, offers: list[Offer]) -> None:
         self.offers_used += len(offers) - len(result.unused)
+        placed = {placement.spec.id for placement in result.placements}
         for entry in [self._entries[spec_id] for spec_id in result.rejects if spec_id in self._entries]:
             rejects = result.rejects[entry.spec.id]
             declined = sum(rejects.values())
+            entry.refused = entry.spec.id not in placed and declined == result.seen[entry.spec.id]
             entry.processed += result.seen[entry.spec.id]
             entry.unused += declined
             if entry.last_round != self._round:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from framework.engine.actions import Accept, Decline, Kill
-from framework.engine.events import OfferRescinded, OffersReceived, TimePassed
+from framework.engine.events import AgentLost, OfferRescinded, OffersReceived, TimePassed
 from framework.engine.settings import EngineSettings
 from framework.model.constraint import Constraint
 from framework.model.instance import Condition
@@ -60,6 +60,47 @@ def test_what_fits_nowhere_does_not_take_the_turn_of_others_in_any_part() -> Non
     assert sum(len(launched_in(desk, part)) for part in parts) == 6
     [item] = desk.state.launcher.queue("/huge-3")
     assert (item.last_offers, item.last_rejects) == (6, {"InsufficientCpus": 6}), "over all parts of the round"
+
+
+def test_a_crowd_that_fits_nowhere_is_shown_the_offers_in_parts_and_then_they_go_back() -> None:
+    desk = desk_with(launches_in_batch=2)  # 80 looks in a batch
+    desk.declare(*(app(f"/huge-{number}", cpus=1000.0 + number) for number in range(60)))
+    offers = tuple(desk.offer(number) for number in range(6))
+    for _ in range(2):  # the second time it is known that nobody is likely to fit
+        seen = {item.spec.id: item.processed_offers for item in desk.state.launcher.queue()}
+        parts = [desk.tell(OffersReceived(offers)), *batches(desk)]
+        now = {item.spec.id: item for item in desk.state.launcher.queue()}
+        assert {spec_id: item.processed_offers - seen[spec_id] for spec_id, item in now.items()} == dict.fromkeys(
+            now, 6
+        )
+        assert all(item.last_rejects == {"InsufficientCpus": 6} for item in now.values())
+        declined = [offer_id for part in parts for one in desk.found(Decline, part) for offer_id in one.offer_ids]
+        assert sorted(declined) == sorted(offer.id for offer in offers) and len(parts) >= 60 * (8 + 6) // 94
+
+
+def test_a_crowd_that_fitted_nowhere_is_launched_when_there_is_room() -> None:
+    desk = desk_with(launches_in_batch=8)
+    desk.declare(*(app(f"/app-{number}", cpus=4.0, instances=2) for number in range(40)))
+    small = tuple(desk.offer(number, cpus=1000) for number in range(20))
+    desk.tell(OffersReceived(small))
+    batches(desk)
+    assert not desk.ledger.instances
+    for attempt in range(3):
+        desk.wait(10)
+        desk.tell(OffersReceived(tuple(desk.offer(100 * attempt + number) for number in range(20))))
+        batches(desk)
+    assert Counter(i.spec_id for i in desk.ledger.instances.values()) == {f"/app-{n}": 2 for n in range(40)}
+
+
+def test_what_is_lost_between_two_parts_is_shown_to_nobody() -> None:
+    desk = desk_with(launches_in_batch=2)
+    desk.declare(*(app(f"/huge-{number}", cpus=1000.0 + number) for number in range(60)), app("/small"))
+    offers = [desk.offer(number) for number in range(3)]
+    desk.tell(OffersReceived(tuple(offers)))
+    desk.tell(OfferRescinded(offers[0].id))
+    desk.tell(AgentLost("agent-1"))
+    batches(desk)
+    assert [i.agent.id for i in desk.ledger.instances.values()] == ["agent-2"]
 
 
 def test_an_offer_that_is_taken_back_between_two_parts_is_not_used() -> None:
