@@ -132,7 +132,7 @@ def test_a_version_that_waits_for_its_go_gets_no_traffic_whoever_is_away_or_star
 ) -> None:
     consul = neighbours.consul
     blue_green = {"DROMOS_DEPLOY_STRATEGY": "blue-green", "DROMOS_DRAIN_SECONDS": "20"}
-    settings |= {"framework_grace": 0.5}
+    settings |= {"framework_grace": 0.5, "verify": 0.5}
     with running_registrator(tmp_path / "one", **settings):
         framework.deploy(app(labels=blue_green))
         eventually(lambda: tasks_in(consul) == running_tasks(framework), 30)

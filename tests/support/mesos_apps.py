@@ -37,6 +37,6 @@ async def launch_app(
             "ports": {"ports": [{"number": number, **port} for number, port in zip(numbers, ports, strict=True)]},
         },
     }
-    await scheduler.launch(offer, info)
+    await scheduler.launch(offer, info, refuse_seconds=0)  # the next app wants what is left
     await scheduler.update(task_id, "TASK_RUNNING")
     return task_id
