@@ -50,7 +50,7 @@ class Core:
         self.home_region = settings.home_region
         self.actions: list[Action] = []
         self.stirred: dict[str, None] = {}  # ids of specs to compare with what is wanted, in order
-        self._stories: dict[str, deque[str]] = {}
+        self._stories: dict[str, deque[tuple[float, str]]] = {}
 
     def act(self, action: Action) -> None:
         self.actions.append(action)
@@ -69,13 +69,14 @@ class Core:
         story = self._stories.get(subject)
         if story is None:
             story = self._stories[subject] = deque(maxlen=self.settings.stories_kept)
-        story.append(f"{self.now:.3f} {what}")
+        story.append((self.now, what))
 
     def forget(self, subject: str) -> None:
         self._stories.pop(subject, None)
 
     def invalid(self, subject: str, what: str) -> InvalidTransition:
-        return InvalidTransition(subject, what, self._stories.get(subject, ()))
+        story = [f"{at:.3f} {told}" for at, told in self._stories.get(subject, ())]
+        return InvalidTransition(subject, what, story)
 
     def put(self, instance: Instance, what: str) -> None:
         """Replaces an instance; announces a change of its condition."""

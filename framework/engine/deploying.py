@@ -1,7 +1,6 @@
 """What is declared, the deployments that bring it about, and the comparison of every spec's instances with what is wanted."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -23,7 +22,7 @@ from framework.model.instance import Instance
 from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec, stamped
 from framework.model.timestamp import to_epoch, to_text
-from framework.model.values import FrozenMap
+from framework.model.values import FrozenMap, replace
 
 DEADLINE = "deadline"
 AGAIN = "again"  # a spec that more is to be done for than one batch may

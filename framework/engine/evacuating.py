@@ -4,8 +4,6 @@ An instance that is to move counts as one on its way out; so a replacement is la
 ended as soon as minimumHealthCapacity allows. One with persistent volumes stays: its data would not come with it.
 """
 
-from dataclasses import replace
-
 from framework.decide.advance_deployment import Census, max_capacity, min_healthy
 from framework.engine.actions import AnswerInverseOffers
 from framework.engine.core import Core
@@ -13,6 +11,7 @@ from framework.engine.events import InverseOffer
 from framework.model.deployment import Progress
 from framework.model.instance import Instance
 from framework.model.run_spec import RunSpec
+from framework.model.values import replace
 
 EVACUATE = "evacuate"
 

@@ -107,7 +107,7 @@ class Killer:
     def settle(self) -> None:
         """At the end of a batch: sends as many kills as may be in flight, a bounded number in one batch."""
         core = self._core
-        if not core.connected:
+        if not self._queue or not core.connected:
             return
         room = core.settings.kills_in_flight - len(self._in_flight)
         if min(room, len(self._queue)) > core.settings.kills_in_batch:

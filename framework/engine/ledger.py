@@ -64,6 +64,9 @@ class Tally:
         return not (self.staying or self.leaving or self.inactive)
 
 
+_NOBODY = Side()
+_NO_TALLIES: Mapping[str, Tally] = {}
+
 _Place = tuple[str, str]  # where a value is kept, for undo and for the store: table and key
 
 
@@ -118,15 +121,13 @@ class Ledger:
 
     def census(self, spec_id: str, config_version: str) -> Census:
         """`config_version` tells new instances from old ones."""
-        new, old = Side(), [0, 0, 0]
-        for version, tally in self._tallies.get(spec_id, {}).items():
+        new, staying, ok, leaving = _NOBODY, 0, 0, 0
+        for version, tally in self._tallies.get(spec_id, _NO_TALLIES).items():
             if version == config_version:
                 new = Side(tally.staying, tally.ok, tally.leaving)
             else:
-                old[0] += tally.staying
-                old[1] += tally.ok
-                old[2] += tally.leaving
-        return Census(new, Side(*old))
+                staying, ok, leaving = staying + tally.staying, ok + tally.ok, leaving + tally.leaving
+        return Census(new, Side(staying, ok, leaving) if staying or leaving else _NOBODY)
 
     def counts(self, spec_id: str) -> Counts:
         tallies = self._tallies.get(spec_id)
@@ -147,13 +148,17 @@ class Ledger:
 
     def moving(self, spec_id: str) -> int:
         """How many instances are to leave their agent; they are among those on their way out."""
-        return sum(tally.moving for tally in self._tallies.get(spec_id, {}).values())
+        moving = 0
+        for tally in self._tallies.get(spec_id, _NO_TALLIES).values():
+            moving += tally.moving
+        return moving
 
     def held(self, spec_id: str) -> list[Instance]:
         """Those that get no traffic before a go."""
-        if not any(tally.held for tally in self._tallies.get(spec_id, {}).values()):
-            return []
-        return [instance for instance in self.instances_of(spec_id) if instance.held]
+        for tally in self._tallies.get(spec_id, _NO_TALLIES).values():
+            if tally.held:
+                return [instance for instance in self.instances_of(spec_id) if instance.held]
+        return []
 
     def on_agents(self, spec_id: str) -> Mapping[str, int]:
         """Agent id -> how many instances of the spec are there."""
@@ -254,6 +259,11 @@ class Ledger:
                 self._drop_versions(spec_id, [v for v in self.versions[spec_id] if (spec_id, v) not in self._specs])
 
     # --- the batch
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to be committed."""
+        return bool(self._writes)
 
     def pending(self) -> Iterator[Write]:
         """What is to be committed, encoded one by one: a large batch takes its time."""

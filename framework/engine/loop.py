@@ -272,7 +272,8 @@ class Engine:
     async def _step(self) -> None:
         actions, handled = await self._handle_batch()
         try:
-            writes = await self._encoded(self.state.ledger.pending())
+            ledger = self.state.ledger
+            writes = await self._encoded(ledger.pending()) if ledger.changed else []
         except Exception as error:
             await self._not_encodable(error)
             return
@@ -301,7 +302,8 @@ class Engine:
         self.figures.batches += 1
         self.figures.events += handled
         self.figures.writes += len(writes)
-        await self._perform(actions)
+        if actions:
+            await self._perform(actions)
 
     def _needs_word(self, actions: list[Action]) -> bool:
         """Whether to ask the store first if this one still leads, or the store still writes."""

@@ -13,7 +13,7 @@ from framework.model.group import Group
 from framework.model.instance import Agent, Condition, ContainerEnd, Goal, Instance, IpAddress, Task, TaskFailure
 from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec
-from framework.model.values import FrozenMap
+from framework.model.values import FrozenMap, quick
 
 FRAMEWORK = "framework"  # "id" -> the framework id
 SPECS = "specs"  # "<spec id>@<version>" -> a spec in this version
@@ -27,6 +27,7 @@ HISTORY = "history"  # root version -> what changed with it
 SpecKey = tuple[str, str]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """What one accepted change did: for each spec its versions before and after, for each group what it was and is."""
@@ -108,12 +109,16 @@ def _task(t: Task) -> list[Any]:
     ]
 
 
+_CONDITIONS = {condition.value: condition for condition in Condition}
+_GOALS = {goal.value: goal for goal in Goal}
+
+
 def decode_instance(data: bytes) -> Instance:
     row: Any = orjson.loads(data)
     agent_id, host, attributes, region, zone = row[5]
     agent = Agent(agent_id, host, tuple((name, value) for name, value in attributes), region, zone)
     tasks = tuple(Task(*_task_fields(task)) for task in row[6])
-    fields: list[Any] = [*row[:5], agent, tasks, Condition(row[7]), Goal(row[8]), *row[9:]]
+    fields: list[Any] = [*row[:5], agent, tasks, _CONDITIONS[row[7]], _GOALS[row[8]], *row[9:]]
     return Instance(*fields)
 
 

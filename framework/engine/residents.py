@@ -4,14 +4,13 @@ What is reserved names its instance by labels. So what belongs to nobody any mor
 happened in between.
 """
 
-from dataclasses import replace
-
 from framework.decide.disks import persistent_volumes
 from framework.decide.match_offers import Claim, Requirement
 from framework.engine.core import Core
 from framework.model.instance import Condition, Goal, Instance
 from framework.model.offer import UNRESERVED, Offer, Pool
 from framework.model.run_spec import RunSpec
+from framework.model.values import replace
 
 
 class Residents:

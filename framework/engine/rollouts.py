@@ -1,7 +1,7 @@
 """Canary and blue/green: a version that has a share of the instances and waits, for a go or until it has been well for long enough."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from framework.decide.advance_deployment import Census
@@ -12,12 +12,13 @@ from framework.engine.errors import NotFound, NotWaiting
 from framework.model.deployment import Deployment, Progress, Rollout, SpecChange, StepAction
 from framework.model.instance import Instance
 from framework.model.run_spec import RunSpec
-from framework.model.values import FrozenMap
+from framework.model.values import FrozenMap, quick, replace
 
 WELL = "well"
 GIVE_UP = "give up"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Target:
     """What is wanted of one spec now. `action` and `deployment` where a step is at it."""
@@ -72,6 +73,8 @@ class Rollouts:
 
     def look(self, target: Target, census: Census) -> None:
         """The share that is tried: is it there, is it well, for how long, or has it shown that it is not?"""
+        if target.deployment is None:
+            return
         core, here = self._core, target.pause
         deployment, rollout, progress, spec = target.deployment, target.rollout, target.progress, target.spec
         if here is None or deployment is None or rollout is None or progress is None or spec is None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from framework.model.values import quick
+
 
 class Condition(StrEnum):
     """Marathon's conditions. An instance exists from PROVISIONED on; SCHEDULED ones are the count in the queue."""
@@ -44,6 +46,7 @@ class Goal(StrEnum):
     DECOMMISSIONED = "Decommissioned"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Agent:
     """The agent that an instance runs on, as its offer described it. `attributes` are (name, value as text) pairs."""
@@ -61,6 +64,7 @@ class IpAddress:
     protocol: str = "IPv4"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Task:
     """What Mesos last said of one task: an app's instance has one, a pod's one for each container (`container` is its name)."""
@@ -77,6 +81,7 @@ class Task:
     ip_addresses: tuple[IpAddress, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Instance:
     """All times are epoch seconds.
@@ -152,6 +157,7 @@ def persistence_id(instance_id: str, container_path: str) -> str:
     return f"{instance_id}#{container_path}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HealthResult:
     """Of one health check of one instance: Marathon's healthCheckResults."""

@@ -1,10 +1,10 @@
 """What the engine runs instances of: an app or a pod."""
 
-from dataclasses import replace
 from typing import TypeVar
 
 from framework.model.app import App, VersionInfo
 from framework.model.pod import Pod
+from framework.model.values import replace
 
 RunSpec = App | Pod
 Spec = TypeVar("Spec", App, Pod)

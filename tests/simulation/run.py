@@ -7,7 +7,6 @@ import contextlib
 import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import accumulate
 
 import structlog
@@ -24,7 +23,7 @@ from framework.model.network import PortDefinition
 from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec
 from framework.model.strategy import UnreachableStrategy, UpgradeStrategy
-from framework.model.values import FrozenMap
+from framework.model.values import FrozenMap, replace
 from tests.simulation.faults import FAULTS, Fault, mend_everything
 from tests.simulation.invariants import COMMAND, Ask, Brief, Invariants, brief, spec_in
 from tests.simulation.node import Cluster
