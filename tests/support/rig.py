@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import requests
 
 from consul_template_py.apply import Applied, apply
@@ -23,6 +24,15 @@ from nginx.targets.with_udp import WithUdp, beside
 from tests.support.backends import Backend
 from tests.support.processes import free_port
 
+ALL = ["nginx-lua", "nginx", "haproxy"]
+SMART = ["nginx-lua", "haproxy"]
+LUA = ["nginx-lua"]
+
+
+def with_targets(targets: list[str]) -> pytest.MarkDecorator:
+    """The test runs with each of these proxies as its `edge`."""
+    return pytest.mark.parametrize("edge", targets, indirect=True)
+
 
 @dataclass
 class Rig:
@@ -37,6 +47,7 @@ class Rig:
     applied: Applied = field(default_factory=Applied)
     reloads: int = 0
     target: str = "nginx-lua"
+    broken: bool = False  # while, and if ever, the proxy did not follow
 
     async def show(self, *instances: Instance, switched: Collection[str] = ()) -> Model:
         """Makes the proxy follow these instances."""
@@ -45,12 +56,14 @@ class Rig:
             services.setdefault(instance.service, []).append(instance)
         self.model = build(services, self.policy)
         table = table_of(self.model, switched)
+        self.broken = True
         await self.proxy.follow(self.model, table)
         result = await apply(self.proxy, self.model, self.applied)
         assert result.ok, result.error
         if result.did_reload:
             self.reloads += 1
             await self.proxy.follow(self.model, table)
+        self.broken = False
         return self.model
 
     async def ask(
@@ -86,6 +99,11 @@ def instance(backend: Backend, service: str = "web", **labels: str) -> Instance:
     return Instance(f"{service}-{backend.port}", service, backend.host, backend.port, meta=meta)
 
 
+def policy_of(target: str, layout: Layout) -> Policy:
+    authorities = layout.authorities.glob("*") if layout.authorities.is_dir() else ()
+    return Policy(one_authority=target == "haproxy", authorities=frozenset(path.name for path in authorities))
+
+
 @contextlib.asynccontextmanager
 async def rig(
     directory: Path,
@@ -117,13 +135,7 @@ async def rig(
     else:
         around = Surroundings(layout, listen, tuning, lua)
         proxy = Nginx(around, process.find_program(), soft_close=soft_close)
-    policy = Policy(
-        one_authority=target == "haproxy",
-        authorities=frozenset(path.name for path in layout.authorities.glob("*"))
-        if layout.authorities.is_dir()
-        else frozenset(),
-    )
-    found = Rig(proxy, layout, port, tls_port, status_port, grpc_port, policy, target=target)
+    found = Rig(proxy, layout, port, tls_port, status_port, grpc_port, policy_of(target, layout), target=target)
     try:
         await proxy.start()
         if tls:
@@ -131,3 +143,45 @@ async def rig(
         yield found
     finally:
         await asyncio.to_thread(process.stop, directory, grace=0.5)
+
+
+class Rigs:
+    """One proxy of each kind for the tests of a process, one after the other: what one of them shows replaces what the one before did."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
+        self._loop = asyncio.new_event_loop()
+        self._open: dict[str, tuple[Rig, contextlib.AsyncExitStack]] = {}
+
+    def of(self, target: str) -> Rig:
+        if target in self._open and self._open[target][0].broken:
+            self._close(target)
+        if target not in self._open:
+            stack = contextlib.AsyncExitStack()
+            found = self._loop.run_until_complete(
+                stack.enter_async_context(rig(self._factory.mktemp("edge") / "edge", target))
+            )
+            self._open[target] = (found, stack)
+        found = self._open[target][0]
+        found.policy = policy_of(target, found.layout)
+        return found
+
+    def _close(self, target: str) -> None:
+        self._loop.run_until_complete(self._open.pop(target)[1].aclose())
+
+    def close(self) -> None:
+        for target in list(self._open):
+            self._close(target)
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rigs]:
+    with contextlib.closing(Rigs(tmp_path_factory)) as found:
+        yield found
+
+
+@pytest.fixture
+def edge(request: pytest.FixtureRequest, rigs: Rigs) -> Rig:
+    """A proxy, of the kind that `with_targets` names, with routes that the test shows it. Others have had it, and will."""
+    return rigs.of(request.param)
