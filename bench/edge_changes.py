@@ -32,7 +32,7 @@ from tests.support.waiting import eventually, eventually_async
 
 INSTANCES = 5
 MOST_OPERATIONS = 64  # that Consul takes in a transaction
-LIMITS = "limits { http_max_conns_per_client = 10000 }"
+LIMITS = "limits { http_max_conns_per_client = 18000 }"  # those of an edge that has just ended count for a while
 HOST = "probe.test"
 PAUSE = 0.001  # seconds between the client's requests: one without any pause takes a core from those it measures
 QUIET_ANSWERS, QUIET_SECONDS = 50, 0.15  # in a row and in time without an answer of the removed endpoint: it is gone
