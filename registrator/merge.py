@@ -4,7 +4,7 @@ A Mesos task that several sources see is one Instance, by its task id. The first
 framework, docker is the authority on tasks; Docker alone is the authority on containers that are no tasks.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
@@ -150,15 +150,6 @@ def judge(instance: Instance, seen: Mapping[str, Seen], age: Age, patience: Pati
         return judged(Verdict.NEW_ONLY if age.known > patience.framework else Verdict.WAIT, why)
     why = "runs and is healthy" if instance.health is Health.HEALTHY else "runs"
     return replace(judged(Verdict.WANTED, why), doubt=_doubt(instance, seen))
-
-
-def absent_kinds_proven(truth: Truth, seen: Mapping[str, Seen]) -> Collection[Kind]:
-    """The kinds of which a key that no look has is really absent, as far as one look can tell."""
-    return [
-        kind
-        for kind, source in truth.authority.items()
-        if source is None or (source in seen and seen[source].proves_absence)
-    ]
 
 
 def _is_held(instance: Instance, seen: Mapping[str, Seen]) -> bool:

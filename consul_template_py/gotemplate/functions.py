@@ -15,11 +15,6 @@ from consul_template_py.gotemplate import values
 Function = Callable[..., Any]
 
 
-def go_functions(context: Context) -> dict[str, Function]:
-    """All of them; `executeTemplate`, `and` and `or` are the evaluator's own, as they need more than their arguments."""
-    return {**PURE, **asking_functions(context)}
-
-
 def asking_functions(context: Context) -> dict[str, Function]:
     """Those that read a query, or something else that may change."""
     asks = Queries(context)
