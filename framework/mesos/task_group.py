@@ -10,6 +10,7 @@ from framework.mesos.task_info import (
     check_info,
     command_of,
     fetch_uris,
+    label_environment,
     labels,
     limits,
     linux_info,
@@ -39,7 +40,7 @@ def launch_group(launch: Launch, framework_id: str, resolve: Resolve = no_secret
     shares = split(launch.takes, [pod.executor_resources.total(), *(c.resources for c in pod.containers)], instance)
     executor: Json = {
         "type": "DEFAULT",
-        "executor_id": {"value": f"instance-{instance.id}"},
+        "executor_id": {"value": executor_id(instance)},
         "framework_id": {"value": framework_id},
         "resources": resources(shares[0], instance.role),
         "labels": labels(pod.labels),
@@ -52,6 +53,10 @@ def launch_group(launch: Launch, framework_id: str, resolve: Resolve = no_secret
         for task, spec, share in zip(instance.tasks, pod.containers, shares[1:], strict=True)
     ]
     return {"type": "LAUNCH_GROUP", "launch_group": {"executor": executor, "task_group": {"tasks": tasks}}}
+
+
+def executor_id(instance: Instance) -> str:
+    return f"instance-{instance.id}"
 
 
 def split(takes: Sequence[Take], needs: Sequence[Resources], instance: Instance) -> list[tuple[Take, ...]]:
@@ -147,16 +152,22 @@ def _command(pod: Pod, instance: Instance, task: Task, container: PodContainer, 
 
 
 def _environment(pod: Pod, instance: Instance, task: Task, container: PodContainer, resolve: Resolve) -> list[Json]:
+    resources_of = {"CPUS": container.resources.cpus, "MEM": container.resources.mem, "DISK": container.resources.disk}
+    amounts = {name: str(float(amount)) for name, amount in resources_of.items()}
+    amounts["GPUS"] = str(container.resources.gpus)
     found: dict[str, str] = {
         "MESOS_TASK_ID": task.id,
+        "MESOS_EXECUTOR_ID": executor_id(instance),
         "MARATHON_APP_ID": pod.id,
         "MARATHON_APP_VERSION": pod.version,
         "MARATHON_CONTAINER_ID": container.name,
-        "MARATHON_APP_RESOURCE_CPUS": str(float(container.resources.cpus)),
-        "MARATHON_APP_RESOURCE_MEM": str(float(container.resources.mem)),
-        "MARATHON_APP_RESOURCE_DISK": str(float(container.resources.disk)),
-        "MARATHON_APP_RESOURCE_GPUS": str(container.resources.gpus),
+        **{
+            f"MARATHON_{whose}_RESOURCE_{name}": text
+            for whose in ("CONTAINER", "APP")
+            for name, text in amounts.items()
+        },
         "HOST": instance.agent.host,
+        **label_environment({**pod.labels, **container.labels}),
     }
     if container.image:
         found["MARATHON_APP_DOCKER_IMAGE"] = container.image.id
@@ -164,10 +175,11 @@ def _environment(pod: Pod, instance: Instance, task: Task, container: PodContain
     for other, its_task in zip(pod.containers, instance.tasks, strict=True):
         for endpoint, host, number in endpoint_ports(other, its_task.host_ports):
             name = variable_name(endpoint.name)
-            found[f"ENDPOINT_{name}"] = str(number if host is None else host)
-            found[f"EP_CONTAINER_{name}"] = str(number)
+            found[f"ENDPOINT_{name}"] = str(host if pod.host_networking and host is not None else number)
             if host is not None:
                 found[f"EP_HOST_{name}"] = str(host)
+            if endpoint.container_port is not None:
+                found[f"EP_CONTAINER_{name}"] = str(endpoint.container_port)
     given: dict[str, EnvValue] = {**pod.environment, **container.environment}
     sources = {name: secret.source for name, secret in pod.secrets.items()}
     return variables(found, given, sources, resolve)

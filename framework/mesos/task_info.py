@@ -1,6 +1,7 @@
 """An app and what was taken of an offer -> the TaskInfo that Mesos launches."""
 
 import base64
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,8 @@ Resolve = Callable[[str], bytes]  # a secret's source -> its value
 
 COMMAND_EXECUTOR = "//cmd"  # Marathon's name of Mesos' own
 HELD_LABEL = "DROMOS_HELD"  # of a task that is to get no traffic until the framework says that it may
-MAX_LABEL_LENGTH = 512  # longer label values are left out of the environment
+MAX_LABEL_LENGTH = 512  # longer variables of labels are left out of the environment
+_LABEL_PREFIX = "MARATHON_APP_LABEL_"
 
 
 class SecretUnavailableError(Exception):
@@ -293,13 +295,22 @@ def task_environment(app: App, instance: Instance) -> dict[str, str]:
     }
     if app.container and app.container.docker:
         found["MARATHON_APP_DOCKER_IMAGE"] = app.container.docker.image
-    usable = {variable_name(key): value for key, value in app.labels.items() if len(value) < MAX_LABEL_LENGTH}
-    found["MARATHON_APP_LABELS"] = " ".join(usable)
-    return found | {f"MARATHON_APP_LABEL_{key}": value for key, value in usable.items()}
+    return found | label_environment(app.labels)
+
+
+def label_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """MARATHON_APP_LABELS, the names, and MARATHON_APP_LABEL_<NAME> of each. Long ones are left out of both."""
+    usable = {
+        variable_name(key): value
+        for key, value in given.items()
+        if len(_LABEL_PREFIX + key) < MAX_LABEL_LENGTH and len(value) < MAX_LABEL_LENGTH
+    }
+    return {"MARATHON_APP_LABELS": " ".join(usable)} | {_LABEL_PREFIX + key: value for key, value in usable.items()}
 
 
 def variable_name(text: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in text).upper()
+    """`my-port.1` -> `MY_PORT_1`; as in Marathon, a run of other characters is one `_`."""
+    return re.sub("[^a-zA-Z0-9_]+", "_", text).upper()
 
 
 def port_environment(ports: Sequence[AssignedPort]) -> dict[str, str]:
@@ -310,7 +321,7 @@ def port_environment(ports: Sequence[AssignedPort]) -> dict[str, str]:
         found[f"PORT{index}"] = number
         if port.requested:
             found[f"PORT_{port.requested}"] = number
-        elif port.host is not None and port.container is None:
+        elif port.host is not None:
             found[f"PORT_{port.host}"] = number
         if port.name:
             found[f"PORT_{variable_name(port.name)}"] = number

@@ -4,6 +4,8 @@ import base64
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from framework.engine.actions import Launch
 from framework.mesos.task_group import launch_group
 from framework.mesos.task_info import task_info
@@ -23,8 +25,10 @@ def launch(spec: Any, *containers: str | None) -> Launch:
 
 
 def of_app(**document: Any) -> Any:
-    ports = [{"port": 0, "protocol": "tcp"}]
-    return task_info(launch(from_json(App, {"id": "/x", "cmd": "run me", "portDefinitions": ports, **document})))
+    whole = {"id": "/x", "cmd": "run me", "portDefinitions": [{"port": 0, "protocol": "tcp"}], **document}
+    if "container" in whole:
+        whole["container"] = {"type": "MESOS", "volumes": [], **whole["container"]}
+    return task_info(launch(from_json(App, whole)))
 
 
 def of_pod(container: dict[str, Any], **document: Any) -> Any:
@@ -33,6 +37,105 @@ def of_pod(container: dict[str, Any], **document: Any) -> Any:
         Pod, {"id": "/x", "networks": [{"mode": "host"}], "containers": [whole], "scheduling": {}, **document}
     )
     return launch_group(launch(pod, "c"), "f-1")["launch_group"]["task_group"]["tasks"][0]
+
+
+def environment(task: Any) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in task["command"]["environment"]["variables"]}
+
+
+APPS_OWN = {
+    "MESOS_TASK_ID": "x.instance-1._app.1",
+    "MARATHON_APP_ID": "/x",
+    "MARATHON_APP_VERSION": "2020-01-01T00:00:00.000Z",
+    "MARATHON_APP_RESOURCE_CPUS": "1.5",
+    "MARATHON_APP_RESOURCE_MEM": "128.0",
+    "MARATHON_APP_RESOURCE_DISK": "0.0",
+    "MARATHON_APP_RESOURCE_GPUS": "0",
+    "MARATHON_APP_LABELS": "",
+    "HOST": "host-1",
+}
+BRIDGED = {"networks": [{"mode": "container/bridge"}], "portDefinitions": []}
+
+
+@pytest.mark.parametrize(
+    ("document", "variables"),
+    [
+        ({"portDefinitions": []}, {}),
+        ({}, {"PORT": "31005", "PORTS": "31005", "PORT0": "31005", "PORT_31005": "31005"}),
+        (
+            {"portDefinitions": [{"port": 8080, "protocol": "tcp", "name": "http-api"}]},
+            {"PORT": "31005", "PORTS": "31005", "PORT0": "31005", "PORT_8080": "31005", "PORT_HTTP_API": "31005"},
+        ),
+        (
+            {**BRIDGED, "container": {"portMappings": [{"containerPort": 80, "hostPort": 0, "name": "web"}]}},
+            {"PORT": "31005", "PORTS": "31005", "PORT0": "31005", "PORT_80": "31005", "PORT_WEB": "31005"},
+        ),
+        (
+            {**BRIDGED, "container": {"portMappings": [{"containerPort": 0, "hostPort": 0}]}},
+            {"PORT": "31005", "PORTS": "31005", "PORT0": "31005", "PORT_31005": "31005"},
+        ),
+        (
+            {
+                "portDefinitions": [],
+                "container": {"docker": {"image": "nginx:1"}},
+                "labels": {"a.-b": "1", "C": "two words", "long": "x" * 512, "k" * 500: "y"},
+            },
+            {
+                "MARATHON_APP_DOCKER_IMAGE": "nginx:1",
+                "MARATHON_APP_LABELS": "A_B C",
+                "MARATHON_APP_LABEL_A_B": "1",
+                "MARATHON_APP_LABEL_C": "two words",
+            },
+        ),
+        ({"portDefinitions": [], "env": {"HOST": "mine", "A": "b"}}, {"HOST": "mine", "A": "b"}),
+    ],
+)
+def test_the_environment_of_an_app(document: dict[str, Any], variables: dict[str, str]) -> None:
+    found = environment(of_app(cpus=1.5, version=APPS_OWN["MARATHON_APP_VERSION"], **document))
+    assert found == {**APPS_OWN, **variables}
+
+
+@pytest.mark.parametrize(
+    ("networks", "endpoint", "variables"),
+    [
+        ([{"mode": "host"}], {"hostPort": 0}, {"ENDPOINT_WEB_1": "31005", "EP_HOST_WEB_1": "31005"}),
+        (
+            [{"mode": "container", "name": "n"}],
+            {"hostPort": 0, "containerPort": 8080},
+            {"ENDPOINT_WEB_1": "8080", "EP_HOST_WEB_1": "31005", "EP_CONTAINER_WEB_1": "8080"},
+        ),
+        (
+            [{"mode": "container", "name": "n"}],
+            {"containerPort": 8080},
+            {"ENDPOINT_WEB_1": "8080", "EP_CONTAINER_WEB_1": "8080"},
+        ),
+    ],
+)
+def test_the_environment_of_a_pods_container(
+    networks: list[Any], endpoint: dict[str, Any], variables: dict[str, str]
+) -> None:
+    given = {"endpoints": [{"name": "web-1", **endpoint}], "environment": {"A": "c"}, "labels": {"tier": "front"}}
+    pod = {"networks": networks, "environment": {"A": "b", "B": "b"}, "labels": {"team": "blue"}}
+    amounts = {"CPUS": "0.5", "MEM": "32.0", "DISK": "0.0", "GPUS": "0"}
+    assert environment(of_pod(given, version="v", **pod)) == {
+        "MESOS_TASK_ID": "x.instance-1.c.1",
+        "MESOS_EXECUTOR_ID": "instance-x.instance-1",
+        "MARATHON_APP_ID": "/x",
+        "MARATHON_APP_VERSION": "v",
+        "MARATHON_CONTAINER_ID": "c",
+        **{
+            f"MARATHON_{whose}_RESOURCE_{name}": text
+            for whose in ("APP", "CONTAINER")
+            for name, text in amounts.items()
+        },
+        "MARATHON_APP_LABELS": "TEAM TIER",
+        "MARATHON_APP_LABEL_TEAM": "blue",
+        "MARATHON_APP_LABEL_TIER": "front",
+        "HOST": "host-1",
+        "A": "c",
+        "B": "b",
+        **variables,
+    }
 
 
 def test_a_check_of_each_kind() -> None:
