@@ -82,7 +82,7 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     )
     if settings.tls_port:
         edge.chores.append(Watch(layout.certificates, edge.take))
-    edge.chores.append(partial(keep_out_of_collections, edge))
+    edge.chores.append(OutOfCollections(edge))
     routes = status.routes(edge, switchboard, layout.token)
     if settings.target == "nginx" and layout.access_log:
         traffic = Traffic(layout.access_log)
@@ -96,10 +96,17 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         await edge.run(catalog, stop)
 
 
-async def keep_out_of_collections(edge: Edge) -> None:
+class OutOfCollections:
     """What was there at the beginning is there to the end, or goes by its count: half a million objects that no collection need look at."""
-    if edge.model.services and not gc.get_freeze_count():
-        gc.freeze()
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._done = False  # to ask the collector takes as long as a collection
+
+    async def __call__(self) -> None:
+        if self._edge.model.services and not self._done:
+            gc.freeze()
+            self._done = True
 
 
 def consul_of(settings: EdgeSettings) -> ConsulSettings:
