@@ -6,7 +6,7 @@ JOBS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: ui up down test real-mesos simulate faults fuzz lint format bench edge-load lock setup setup-test clean screenshots ui-large
+.PHONY: ui up down test real-mesos simulate faults fuzz lint format bench churn edge-load lock setup setup-test clean screenshots ui-large
 
 up: setup ui  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
 	.venv/bin/dromos up $(ARGS)

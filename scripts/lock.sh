@@ -2,6 +2,7 @@
 # Pins requirements*.txt to requirements*.lock, with hashes. http-parser is compat/http-parser, which is installed from this tree.
 set -eu
 cd "$(dirname "$0")/.."
+[ -x .venv/bin/pip-compile ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
 for name in requirements requirements-dev; do
   sed '/^\.\//d; s/^-r requirements.txt$/-r requirements.flat.in/' "$name.txt" >"$name.flat.in"
 done
