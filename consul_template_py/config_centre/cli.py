@@ -302,6 +302,12 @@ def import_(
 @click.option("--command", "reload", help="run this after files have changed")
 @click.option("--reload-signal", default="", help="tell the program by this signal; without one it is started again")
 @click.option("--kill-timeout", default=30.0, show_default=True, help="seconds that the program may take to end")
+@click.option(
+    "--patience",
+    default=3.0,
+    show_default=True,
+    help="seconds that Consul may be away at the start until the copy serves",
+)
 @click.argument("program", nargs=-1, type=click.UNPROCESSED)
 @_here
 def deliver(
@@ -311,6 +317,7 @@ def deliver(
     reload: str | None,
     reload_signal: str,
     kill_timeout: float,
+    patience: float,
     program: Sequence[str],
 ) -> None:
     """Keeps files up to date, and runs PROGRAM with the values as environment variables, for as long as it is needed."""
@@ -322,6 +329,7 @@ def deliver(
         program=Command(tuple(program)) if program else None,
         reload_signal=reload_signal,
         kill_timeout=kill_timeout,
+        patience=patience,
     )
     model.check_environment(environment)
     logs.configure(daemon="config")

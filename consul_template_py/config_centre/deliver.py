@@ -27,18 +27,18 @@ from daemonkit.logs import get_logger
 
 log = get_logger(__name__)
 
-_START_PATIENCE = 3.0  # seconds until the local copy serves
-
 
 @dataclass(frozen=True)
 class Delivery:
-    """`files`: where, and in which format. `command` runs after files have changed. `program` runs with the values as variables."""
+    """`files`: where, and in which format. `command` runs after files have changed. `program` runs with the values as variables.
+    `patience`: seconds that Consul may be away at the start until the copy on this machine serves."""
 
     files: tuple[tuple[Path, str], ...] = ()
     command: Command | None = None
     program: Command | None = None
     reload_signal: str = ""
     kill_timeout: float = 30.0
+    patience: float = 3.0
 
 
 class Deliverer:
@@ -95,7 +95,7 @@ class Deliverer:
             patience.cancel()
 
     async def _serve_the_copy(self, applier: Applier[Files]) -> None:
-        await asyncio.sleep(_START_PATIENCE)
+        await asyncio.sleep(self._delivery.patience)
         copy = self._cache.load(self._environment)
         if copy is None:
             log.error("Consul is away and there is no copy of this environment on this machine; waiting for Consul")

@@ -486,8 +486,10 @@ def test_delivery_starts_from_the_copy_when_consul_is_away(own_any_consul: OwnCo
     cli.run("set", "prod", "a=1", "-m", "x")
     cli.run("get", "prod")
     own_any_consul.kill()
-    with running([*PROGRAM, "deliver", "prod", "--file", str(out)], log=tmp_path / "deliver.log", env=cli.env):
-        eventually(lambda: out.read_text() == "A=1\n", timeout=15)
+    words = ["deliver", "prod", "--patience", "0.2", "--file", str(out)]
+    with running([*PROGRAM, *words], log=tmp_path / "deliver.log", env=cli.env):
+        eventually(lambda: out.read_text() == "A=1\n", timeout=30)
+        assert "the copy on this machine serves" in (tmp_path / "deliver.log").read_text()
         own_any_consul.start()
         cli.run("set", "prod", "a=2", "-m", "x")
-        eventually(lambda: out.read_text() == "A=2\n", timeout=20)
+        eventually(lambda: out.read_text() == "A=2\n", timeout=30)
