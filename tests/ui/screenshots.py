@@ -6,8 +6,8 @@ python -m tests.ui.screenshots [--docs] [--only NAME]…
 import argparse
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import requests
 from playwright.sync_api import Page, expect
@@ -34,6 +34,8 @@ SHOWN = {
     ("volumes", "light"),
     ("deployments", "dark"),
 }
+Prepare = Callable[[Page], object]
+Shot = tuple[tuple[str, ...], dict[str, str], Prepare | None]  # path, query, what is done on the page first
 LONG = "/platform-of-the-department-for-long-names/europe-west/customer-facing/web-frontend-with-a-really-long-name-v2"
 
 
@@ -77,6 +79,8 @@ def prepare(dromos: Platform) -> None:
     for pod_id, instances in (("/teams/batch", 0), (f"{LONG}-as-a-pod", 1)):
         pod = {**POD, "id": pod_id, "scaling": {"kind": "fixed", "instances": instances}}
         requests.post(f"{dromos.api_url}/v2/pods", json=pod, timeout=30).raise_for_status()
+    secret = {"env": {"KEY": {"secret": "key"}}, "secrets": {"key": {"source": "search/key"}}}
+    put(dromos, {**WORKER, "id": "/search/secret", **secret})
     put(dromos, {**WORKER, "id": "/shop/worker", "mem": 48})
     put(dromos, {**WORKER, "id": "/shop/worker", "mem": 32, "env": {"MODE": "fast"}})
     eventually(lambda: dromos.edge("web.localhost").status_code == 200, 60)
@@ -127,6 +131,8 @@ def take_all(ui: Ui, dromos: Platform, docs: bool, only: list[str]) -> None:
                 folder.mkdir(parents=True, exist_ok=True)
                 ui.page.screenshot(path=folder / f"{'ui-' if docs else ''}{name}.png", animations="disabled")
                 ui.page.keyboard.press("Escape")
+                ui.page.context.set_offline(False)
+                ui.page.locator(".connection.live").wait_for()
             print(f"{theme} {width}: {len(wanted)}", flush=True)
 
 
@@ -149,100 +155,124 @@ def ready(page: Page) -> None:
     page.wait_for_timeout(400)  # what is asked for by the page itself
 
 
-def pages(dromos: Platform) -> dict[str, Any]:
-    """Name -> (path, query, what is done on the page first)."""
+def pages(dromos: Platform) -> dict[str, Shot]:
+    """Every page by name, with those of what runs there now."""
     task = dromos.tasks("/shop/web")[0]
     broken = dromos.get("/v2/apps/broken?embed=app.lastTaskFailure")["app"]["lastTaskFailure"]
     service = next(one["name"] for one in dromos.get("/v2/services")["services"] if one["app"] == "/shop/web")
-    app: tuple[str, ...] = ("app", "shop", "web")
-    long = ("app", *LONG.strip("/").split("/"))
-
-    def press(name: str) -> Any:
-        return lambda page: page.get_by_role("button", name=name, exact=True).click()
-
-    def refused(page: Page) -> None:
-        page.get_by_role("button", name="Create application").click()
-        page.get_by_label("JSON").fill('{"id": "/NOT an id", "cmd": "x", "cpus": -1, "mem": 64, "instances": 1}')
-        page.get_by_role("dialog").get_by_role("button", name="Create application").click()
-        page.locator(".field-error").first.wait_for()
-
-    def changed(page: Page) -> None:
-        press("Edit")(page)
-        page.get_by_label("Memory").fill("64")
-
-    def pod_changed(page: Page) -> None:
-        press("Edit")(page)
-        source = page.get_by_label("JSON")
-        source.fill(source.input_value().replace("100000", "200000"))
-
-    def older(page: Page) -> None:
-        page.locator(".versions button").nth(1).click()
-        page.locator(".changes").wait_for()
-
-    def charted(page: Page) -> None:
-        page.locator(".chart canvas").first.wait_for()
-        page.wait_for_timeout(12_000 if "service" not in page.url or page.viewport_size == WIDE else 500)
-
-    def searched(page: Page) -> None:
-        page.keyboard.press("/")
-        page.get_by_role("searchbox").last.fill("sho")
-
-    def forced(page: Page) -> None:
-        press("Restart")(page)
-        page.get_by_role("dialog").get_by_role("button", name="Restart").click()
-        page.get_by_role("button", name="Force").wait_for()
-
-    return {
-        "overview": ((), {}, None),
-        "apps": (("apps",), {}, None),
-        "apps-flat": (("apps",), {"view": "flat"}, None),
-        "apps-empty": (("apps", "nothing"), {}, None),
-        "apps-no-match": (("apps",), {"text": "zzz"}, None),
-        "app": (app, {}, None),
-        "app-long": (long, {}, None),
-        "configuration": (("app", "shop", "worker"), {"tab": "configuration"}, older),
-        "autoscaling": (app, {"tab": "autoscaling"}, None),
-        "debug": (("app", "stuck"), {"tab": "debug"}, None),
-        "failure": (("app", "broken"), {"tab": "debug"}, None),
-        "volumes": (("app", "prod", "db"), {"tab": "volumes"}, None),
-        "wipe": (
-            ("app", "prod", "db"),
-            {"tab": "volumes"},
-            lambda page: page.get_by_role("button", name="Wipe").first.click(),
-        ),
-        "no-volumes": (app, {"tab": "volumes"}, None),
-        "statistics": (app, {"tab": "debug"}, None),
-        "pods": (("pods",), {}, None),
-        "pod": (("pod", "teams", "pair"), {}, None),
-        "pod-long": (("pod", *f"{LONG}-as-a-pod".strip("/").split("/")), {}, None),
-        "pod-container": (("pod", "teams", "pair"), {}, lambda page: page.get_by_role("link", name="sidecar").click()),
-        "pod-edit": (("pod", "teams", "pair"), {}, pod_changed),
-        "pod-create": (("pods",), {}, press("Create pod")),
-        "app-events": (("app", "broken"), {"tab": "events"}, None),
-        "edit": (app, {}, changed),
-        "refused": (("apps",), {}, refused),
-        "destroy": (app, {}, press("Destroy")),
-        "force": (("app", "stuck"), {}, forced),
-        "deployments": (("deployments",), {}, None),
-        "events": (("events",), {}, None),
-        "instances": (("instances",), {}, None),
-        "log": (("instance", task["id"]), {"app": "/shop/web", "tab": "stderr"}, None),
-        "files": (("instance", task["id"]), {"app": "/shop/web", "tab": "files"}, None),
-        "ended": (
-            ("instance", broken["taskId"]),
-            {"app": "/broken", "agent": broken["slaveId"], "tab": "stderr"},
-            None,
-        ),
-        "agents": (("agents",), {}, None),
+    instance = ("instance", task["id"])
+    ended = ("instance", broken["taskId"])
+    return FIXED | {
+        "log": (instance, {"app": "/shop/web", "tab": "stderr"}, None),
+        "files": (instance, {"app": "/shop/web", "tab": "files"}, None),
+        "ended": (ended, {"app": "/broken", "agent": broken["slaveId"], "tab": "stderr"}, None),
         "agent": (("agents", task["slaveId"]), {}, None),
-        "services": (("services",), {}, None),
         "service": (("services", service), {}, charted),
-        "search": ((), {}, searched),
-        "help": ((), {}, lambda page: page.keyboard.press("?")),
-        "scale": (app, {}, press("Scale")),
-        "chosen": (app, {}, lambda page: page.get_by_role("checkbox").nth(1).check()),
-        "missing": (("nowhere",), {}, None),
     }
+
+
+# --- what is done on a page before its picture is taken
+
+
+def press(name: str) -> Prepare:
+    return lambda page: page.get_by_role("button", name=name, exact=True).first.click()
+
+
+def refused(page: Page) -> None:
+    page.get_by_role("button", name="Create application").click()
+    page.get_by_label("JSON").fill('{"id": "/NOT an id", "cmd": "x", "cpus": -1, "mem": 64, "instances": 1}')
+    page.get_by_role("dialog").get_by_role("button", name="Create application").click()
+    page.locator(".field-error").first.wait_for()
+
+
+def changed(page: Page) -> None:
+    press("Edit")(page)
+    page.get_by_label("Memory").fill("64")
+
+
+def pod_changed(page: Page) -> None:
+    press("Edit")(page)
+    source = page.get_by_label("JSON")
+    source.fill(source.input_value().replace("100000", "200000"))
+
+
+def older(page: Page) -> None:
+    page.locator(".versions button").nth(1).click()
+    page.locator(".changes").wait_for()
+
+
+def charted(page: Page) -> None:
+    page.locator(".chart canvas").first.wait_for()
+    page.wait_for_timeout(12_000 if page.viewport_size == WIDE else 500)
+
+
+def searched(page: Page) -> None:
+    page.keyboard.press("/")
+    page.get_by_role("searchbox").last.fill("sho")
+
+
+def forced(page: Page) -> None:
+    press("Restart")(page)
+    page.get_by_role("dialog").get_by_role("button", name="Restart").click()
+    page.get_by_role("button", name="Force").wait_for()
+
+
+def unknown_pod(page: Page) -> None:
+    press("Create pod")(page)
+    page.get_by_label("JSON").fill('{"id": "/Not An Id", "containers": []}')
+    page.get_by_role("dialog").get_by_role("button", name="Create pod").click()
+    page.get_by_role("dialog").get_by_role("alert").wait_for()
+
+
+def offline(page: Page) -> None:
+    page.context.set_offline(True)
+    page.get_by_role("alert").first.wait_for()
+
+
+WEB = ("app", "shop", "web")
+PAIR = ("pod", "teams", "pair")
+# Those that are at the same address on any platform.
+FIXED: dict[str, Shot] = {
+    "overview": ((), {}, None),
+    "apps": (("apps",), {}, None),
+    "apps-flat": (("apps",), {"view": "flat"}, None),
+    "apps-empty": (("apps", "nothing"), {}, None),
+    "apps-no-match": (("apps",), {"text": "zzz"}, None),
+    "app": (WEB, {}, None),
+    "app-long": (("app", *LONG.strip("/").split("/")), {}, None),
+    "configuration": (("app", "shop", "worker"), {"tab": "configuration"}, older),
+    "autoscaling": (WEB, {"tab": "autoscaling"}, None),
+    "debug": (("app", "stuck"), {"tab": "debug"}, None),
+    "debug-secret": (("app", "search", "secret"), {"tab": "debug"}, None),
+    "failure": (("app", "broken"), {"tab": "debug"}, None),
+    "volumes": (("app", "prod", "db"), {"tab": "volumes"}, None),
+    "wipe": (("app", "prod", "db"), {"tab": "volumes"}, press("Wipe")),
+    "no-volumes": (WEB, {"tab": "volumes"}, None),
+    "statistics": (WEB, {"tab": "debug"}, None),
+    "pods": (("pods",), {}, None),
+    "pod": (PAIR, {}, None),
+    "pod-long": (("pod", *f"{LONG}-as-a-pod".strip("/").split("/")), {}, None),
+    "pod-container": (PAIR, {}, lambda page: page.get_by_role("link", name="sidecar").click()),
+    "pod-edit": (PAIR, {}, pod_changed),
+    "pod-create": (("pods",), {}, press("Create pod")),
+    "pod-refused": (("pods",), {}, unknown_pod),
+    "app-events": (("app", "broken"), {"tab": "events"}, None),
+    "edit": (WEB, {}, changed),
+    "refused": (("apps",), {}, refused),
+    "destroy": (WEB, {}, press("Destroy")),
+    "force": (("app", "stuck"), {}, forced),
+    "deployments": (("deployments",), {}, None),
+    "events": (("events",), {}, None),
+    "instances": (("instances",), {}, None),
+    "agents": (("agents",), {}, None),
+    "services": (("services",), {}, None),
+    "search": ((), {}, searched),
+    "help": ((), {}, lambda page: page.keyboard.press("?")),
+    "scale": (WEB, {}, press("Scale")),
+    "chosen": (WEB, {}, lambda page: page.get_by_role("checkbox").nth(1).check()),
+    "missing": (("nowhere",), {}, None),
+    "stale": (("agents",), {}, offline),
+}
 
 
 if __name__ == "__main__":

@@ -37,3 +37,18 @@ export function usePolled<T>(key: string, ask: () => Promise<T>, ms: number, ...
   const own = state.key === key ? state : { value: null, error: null };
   return { value: own.value, error: own.error, again: () => setTurn((count) => count + 1) };
 }
+
+/** `value`, that changes at most every `ms`, and comes to rest at the last one. */
+export function useSettled<T>(value: T, ms: number): T {
+  const [settled, setSettled] = useState(value);
+  const changedAt = useRef(0);
+  useEffect(() => {
+    const wait = Math.max(0, changedAt.current + ms - Date.now());
+    const timer = window.setTimeout(() => {
+      changedAt.current = Date.now();
+      setSettled(value);
+    }, wait);
+    return () => window.clearTimeout(timer);
+  }, [value, ms]);
+  return settled;
+}

@@ -1,6 +1,6 @@
 // The agents: what each has, what of it is taken, what runs there; taking one out of service and back.
 
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { api } from "../api";
 import { Badge, Card, cpus, Empty, memory, Meter, shortId, When } from "../components/basics";
 import { ActionDialog } from "../components/dialog";
@@ -10,12 +10,14 @@ import { WindowedTable } from "../components/windowed";
 import { type Translate, useText } from "../i18n";
 import { cluster } from "../live";
 import { podTasks } from "../model";
-import { usePolled } from "../polled";
+import { type Polled, usePolled, useSettled } from "../polled";
 import { appHref, href, place, podHref, useFilter } from "../router";
 import { useStore } from "../store";
 import type { Agent, Task } from "../types";
 import { stateText } from "./events";
 import { instanceHref } from "./instance";
+
+const MOST_AT_ONCE = 2_000;
 
 export function AgentsPage() {
   const { path } = useStore(place);
@@ -70,8 +72,8 @@ export function AgentBadge({ agent, text }: { agent: Agent; text: Translate }) {
 function OneAgent({ id }: { id: string }) {
   const text = useText();
   const { value, error, again } = usePolled("agents", api.agents, 3_000);
-  const { loadedAt, pods } = useStore(cluster);
-  const tasks = usePolled("tasks", api.allTasks, 30_000, value5s(loadedAt));
+  const { pods } = useStore(cluster);
+  const tasks = useAllTasks();
   const [asked, setAsked] = useState(false);
   const agent = value?.agents.find((one) => one.id === id);
   if (!agent) return <main class="page">{value ? <Empty whole title={text("agentGone", { id })} /> : <NotThere error={error} />}</main>;
@@ -139,8 +141,8 @@ function TaskTable({ tasks, isPod, label }: { tasks: Task[]; isPod: Set<string>;
 /** All instances of all applications and pods. */
 export function InstancesPage() {
   const text = useText();
-  const { loadedAt, pods } = useStore(cluster);
-  const { value, error } = usePolled("tasks", api.allTasks, 30_000, value5s(loadedAt));
+  const { pods } = useStore(cluster);
+  const { value, error } = useAllTasks();
   const [wanted, setWanted] = useFilter();
   const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
   const isPod = new Set(pods.map((pod) => pod.id));
@@ -158,7 +160,11 @@ export function InstancesPage() {
   );
 }
 
-/** The list of all instances is long: what changes is looked at every five seconds, not each time. */
-function value5s(loadedAt: number): number {
-  return Math.floor((loadedAt || Date.now()) / 5_000);
+/** The list of all instances is asked for again when the cluster's picture has changed: at once, and a long one every five seconds. */
+function useAllTasks(): Polled<{ tasks: Task[] }> {
+  const loadedAt = useStore(cluster, (value) => value.loadedAt);
+  const long = useRef(false);
+  const tasks = usePolled("tasks", api.allTasks, 30_000, useSettled(loadedAt, long.current ? 5_000 : 250));
+  long.current = (tasks.value?.tasks.length ?? 0) > MOST_AT_ONCE;
+  return tasks;
 }
