@@ -25,11 +25,10 @@ from consul_template_py.sources.vault import VaultSettings, VaultSource
 from consul_template_py.sources.zookeeper import ZookeeperSource
 from consul_template_py.status import report
 from consul_template_py.watch import Watcher
-from tests.consul_template_py.conftest import zookeeper_command
 from tests.support.consul import ConsulServer
-from tests.support.processes import free_port, running
 from tests.support.vault import VaultServer
 from tests.support.waiting import eventually_async
+from tests.support.zookeeper import Ensemble, running_ensemble
 
 # files
 
@@ -64,17 +63,18 @@ async def test_files_outside_of_the_folder_are_refused_by_links_too(tmp_path: Pa
 
 
 @pytest.fixture
-def client(zookeeper: str) -> Iterator[KazooClient]:
-    made = KazooClient(zookeeper)
+def client(ensemble: Ensemble) -> Iterator[KazooClient]:
+    made = KazooClient(ensemble.hosts)
     made.start()
     yield made
     made.stop()
     made.close()
 
 
-async def test_a_node_and_its_children_are_followed(zookeeper: str, client: KazooClient) -> None:
+@pytest.mark.xdist_group("zookeeper")
+async def test_a_node_and_its_children_are_followed(ensemble: Ensemble, client: KazooClient) -> None:
     path = f"/{uuid.uuid4().hex}"
-    async with Watcher(sources={"zookeeper": ZookeeperSource(zookeeper)}) as watcher:
+    async with Watcher(sources={"zookeeper": ZookeeperSource(ensemble.hosts)}) as watcher:
         node, children = watcher.watch(ZnodeQuery(path)), watcher.watch(ZchildrenQuery(path))
         assert (await node.changed()).value is None and (await children.changed()).value == ()
         client.create(path, "wert-ü".encode())
@@ -88,13 +88,14 @@ async def test_a_node_and_its_children_are_followed(zookeeper: str, client: Kazo
         await eventually_async(lambda: node.state.value is None and children.state.value == ())
 
 
-async def test_a_node_behind_an_access_list_needs_its_credentials(zookeeper: str, client: KazooClient) -> None:
+@pytest.mark.xdist_group("zookeeper")
+async def test_a_node_behind_an_access_list_needs_its_credentials(ensemble: Ensemble, client: KazooClient) -> None:
     from kazoo.security import make_digest_acl
 
     path = f"/{uuid.uuid4().hex}"
     client.create(path, b"secret", acl=[make_digest_acl("me", "pass", all=True)])
-    stranger = ZookeeperSource(zookeeper)
-    friend = ZookeeperSource(zookeeper, auth=SecretStr("digest:me:pass"))
+    stranger = ZookeeperSource(ensemble.hosts)
+    friend = ZookeeperSource(ensemble.hosts, auth=SecretStr("digest:me:pass"))
     with pytest.raises(SourceRefusedError, match=r"set zookeeper\.auth"):
         await stranger.read(ZnodeQuery(path))
     assert await friend.read(ZnodeQuery(path)) == "secret"
@@ -103,23 +104,20 @@ async def test_a_node_behind_an_access_list_needs_its_credentials(zookeeper: str
 
 
 async def test_an_outage_of_zookeeper_keeps_the_value_and_ends_by_itself(tmp_path: Path) -> None:
-    port = free_port()
-    command = zookeeper_command(tmp_path, port)
-    source = ZookeeperSource(f"127.0.0.1:{port}", timeout=1.0)
-    async with Watcher(sources={"zookeeper": source}, most_retry=0.5) as watcher:
-        with running(command, log=tmp_path / "log"):
-            writer = KazooClient(f"127.0.0.1:{port}")
-            await asyncio.to_thread(writer.start, 30)
-            writer.create("/n", b"1")
+    with running_ensemble(tmp_path, 1) as own:
+        (server,) = own.members
+        writer = KazooClient(own.hosts)
+        await asyncio.to_thread(writer.start, 30)
+        writer.create("/n", b"1")
+        source = ZookeeperSource(own.hosts, timeout=1.0)
+        async with Watcher(sources={"zookeeper": source}, most_retry=0.5) as watcher:
             node = watcher.watch(ZnodeQuery("/n"))
             await eventually_async(lambda: node.state.received and node.state.value == "1", 30)
-            writer.stop()
-        await eventually_async(lambda: node.state.error, 30)
-        assert node.state.value == "1"
-        with running(command, log=tmp_path / "log"):
-            writer = KazooClient(f"127.0.0.1:{port}")
-            await asyncio.to_thread(writer.start, 30)
-            writer.set("/n", b"2")
+            server.kill()
+            await eventually_async(lambda: node.state.error, 30)
+            assert node.state.value == "1"
+            server.launch()
+            await eventually_async(lambda: writer.connected and writer.set("/n", b"2"), 30)
             await eventually_async(lambda: node.state.value == "2" and node.state.fresh, 30)
             writer.stop()
             writer.close()
@@ -286,9 +284,10 @@ async def test_a_wrapping_token_that_somebody_else_has_opened_is_said(vault: Vau
 # all of them at once
 
 
+@pytest.mark.xdist_group("zookeeper")
 async def test_one_template_may_read_all_sources_and_what_is_secret_is_shown_nowhere(
     vault: VaultServer,
-    zookeeper: str,
+    ensemble: Ensemble,
     client: KazooClient,
     embedded_consul: ConsulServer,
     tmp_path: Path,
@@ -313,7 +312,7 @@ async def test_one_template_may_read_all_sources_and_what_is_secret_is_shown_now
         {
             "consul": {"address": embedded_consul.url},
             "vault": {"address": vault.url, "token": vault.token},
-            "zookeeper": {"hosts": zookeeper},
+            "zookeeper": {"hosts": ensemble.hosts},
             "template": [{"contents": text, "destination": str(tmp_path / name)} for name, text in contents.items()],
         }
     )

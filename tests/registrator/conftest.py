@@ -1,7 +1,6 @@
 """What the registrator's tests share: the daemon itself, run against real neighbours."""
 
 import contextlib
-import socket
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ import pytest
 from tests.support.consul import ConsulServer
 from tests.support.docker import Dockerd
 from tests.support.mesos import Mesos
-from tests.support.processes import free_port, free_ports, running
+from tests.support.processes import free_ports
 from tests.support.registrator import Registrator, running_registrator
-from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -40,21 +38,6 @@ def neighbours(request: pytest.FixtureRequest) -> Neighbours:
     resources = f"cpus:4;mem:4096;disk:4096;ports:[{first}-{last}]"
     consul = request.getfixturevalue(f"{request.param}_consul")
     return Neighbours(start_mesos(resources=resources), consul, range(first, last + 1))
-
-
-@pytest.fixture(scope="session")
-def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of a real ZooKeeper."""
-    directory, port = tmp_path_factory.mktemp("zookeeper"), free_port()
-    classes = "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar"
-    options = ["-Xmx64m", "-Dzookeeper.admin.enableServer=false", "-Dzookeeper.forceSync=no"]
-    main = "org.apache.zookeeper.server.ZooKeeperServerMain"
-    command = ["java", *options, "-cp", classes, main, str(port), str(directory)]
-    with running(command, log=directory / "zookeeper.log"):
-        eventually(
-            lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 30, what="ZooKeeper listens"
-        )
-        yield f"127.0.0.1:{port}"
 
 
 Run = Callable[..., Any]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.support.mesos_apps import HTTP, launch_app
 from tests.support.processes import free_port
 from tests.support.scheduler import scheduling
 from tests.support.waiting import eventually_async
+from tests.support.zookeeper import Ensemble
 
 
 def source(*masters: str, resubscribe: float = 60.0) -> MesosSource:
@@ -60,28 +62,31 @@ async def watching(one: MesosSource) -> AsyncIterator[list[str]]:
         await one.close()
 
 
-async def test_the_leader_is_the_master_that_zookeeper_lists_first(zookeeper: str) -> None:
-    client = KazooClient(hosts=zookeeper)
+@pytest.mark.xdist_group("zookeeper")
+async def test_the_leader_is_the_master_that_zookeeper_lists_first(ensemble: Ensemble) -> None:
+    path = f"/{uuid.uuid4().hex}"
+    client = KazooClient(hosts=ensemble.hosts)
     client.start()
     for number, port in ((12, 5052), (9, 5051)):
         data = json.dumps({"address": {"ip": "10.0.0.1", "port": port}}).encode()
-        client.create(f"/mesos/json.info_{number:010}", data, makepath=True)
-    client.create("/mesos/log_replicas", b"")
-    masters = Masters([f"zk://{zookeeper}/mesos"], timeout=5)
+        client.create(f"{path}/json.info_{number:010}", data, makepath=True)
+    client.create(f"{path}/log_replicas", b"")
+    masters = Masters([ensemble.address(path)], timeout=5)
 
     assert await masters.urls() == ["http://10.0.0.1:5051"]
 
-    client.delete("/mesos/json.info_0000000009")
+    client.delete(f"{path}/json.info_0000000009")
     client.stop()
     assert await masters.urls() == ["http://10.0.0.1:5051"], "remembered"
     masters.forget()
     assert await masters.urls() == ["http://10.0.0.1:5052"]
 
 
+@pytest.mark.xdist_group("zookeeper")
 @pytest.mark.parametrize("path", ["/nothing-here", "/"])
-async def test_without_a_leader_the_source_fails_and_says_so(zookeeper: str, path: str) -> None:
-    with pytest.raises(SourceError, match=zookeeper):
-        await source(f"zk://{zookeeper}{path}").look(fresh=True)
+async def test_without_a_leader_the_source_fails_and_says_so(ensemble: Ensemble, path: str) -> None:
+    with pytest.raises(SourceError, match=ensemble.hosts):
+        await source(ensemble.address(path)).look(fresh=True)
 
 
 async def test_a_zookeeper_that_is_away_is_a_source_s_error() -> None:
