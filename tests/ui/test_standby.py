@@ -20,12 +20,14 @@ def test_the_page_of_a_standby_is_live_and_survives_the_leaders_death(
 ) -> None:
     with running_embedded_mesos(tmp_path / "mesos", simulate=True) as mesos:
         flags = {"framework_name": "standby-ui", "zk": ensemble.address()}
-        leader, standby = (Framework(tmp_path / name, mesos.address, dict(flags)) for name in ("leader", "standby"))
+        nodes = [Framework(tmp_path / name, mesos.address, dict(flags)) for name in ("one", "other")]
         try:
-            leader.launch()
-            eventually(lambda: requests.get(f"{leader.url}/v2/info", timeout=5).json()["elected"], 60)
-            standby.launch()
-            eventually(lambda: requests.get(f"{standby.url}/v2/leader", timeout=5).status_code == 200, 60)
+            for node in nodes:
+                node.launch()
+            first, second = (eventually(lambda node=node: leader_by(node), 60) for node in nodes)
+            assert first == second
+            [leader] = [node for node in nodes if first.endswith(f":{node.port}")]
+            [standby] = [node for node in nodes if node is not leader]
             context = browser.new_context(viewport=WIDE, locale="en-GB")
             context.set_default_timeout(60_000)
             ui = Ui(context.new_page(), standby.url)
@@ -35,7 +37,7 @@ def test_the_page_of_a_standby_is_live_and_survives_the_leaders_death(
             expect(page.get_by_role("link", name="before", exact=True)).to_be_visible()
             leader.kill()
             expect(page.locator(".connection:not(.live)")).to_be_visible()
-            eventually(lambda: requests.get(f"{standby.url}/v2/info", timeout=5).json()["elected"], 60)
+            eventually(lambda: leader_by(standby).endswith(f":{standby.port}"), 60)
             create(standby, "/after")
             expect(page.get_by_role("link", name="after", exact=True)).to_be_visible(timeout=60_000)
             expect(page.get_by_role("link", name="before", exact=True)).to_be_visible()
@@ -44,9 +46,14 @@ def test_the_page_of_a_standby_is_live_and_survives_the_leaders_death(
             assert ui.wrongs == []
             context.close()
         finally:
-            for one in (leader, standby):
-                if one.process is not None:
-                    one.kill()
+            for node in nodes:
+                if node.process is not None:
+                    node.kill()
+
+
+def leader_by(framework: Framework) -> str:
+    """`host:port` of the leader, as this node knows it."""
+    return str(requests.get(f"{framework.url}/v2/leader", timeout=5).json()["leader"])
 
 
 def create(framework: Framework, app_id: str) -> None:
