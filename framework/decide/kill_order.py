@@ -2,10 +2,13 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 
+from framework.decide.advance_deployment import Orders
 from framework.decide.constraints import value_of
 from framework.model.constraint import Constraint
 from framework.model.instance import Condition, Instance
+from framework.model.run_spec import RunSpec
 from framework.model.strategy import KillSelection
 
 _RANK = {
@@ -16,6 +19,37 @@ _RANK = {
     Condition.STARTING: 4,
     Condition.RUNNING: 5,
 }
+
+
+def ordered_victims(
+    staying: Sequence[Instance], orders: Orders, spec: RunSpec | None, former: str | None = None
+) -> list[Instance]:
+    """Those of the `staying` that a deployment orders to kill: old ones, new ones, any, and no more healthy ones than it may.
+
+    `former`: the configuration that a roll-back would bring back; old instances of any other go first.
+    """
+    config = spec.last_config_change_at if spec else ""
+    selection: KillSelection = spec.kill_selection if spec else "YOUNGEST_FIRST"
+    constraints = spec.constraints if spec else ()
+    old = [i for i in staying if i.config_version != config]
+    new = [i for i in staying if i.config_version == config]
+    strays = frozenset(i.id for i in old if former is not None and i.config_version != former)
+    select = partial(select_victims, selection=selection, constraints=constraints, config_version=config, first=strays)
+    victims: list[Instance] = []
+    for group, count, healthy_kills in (
+        (old, orders.kill_old, orders.healthy_kills),
+        (new, orders.kill_new, orders.kill_new),
+        (staying, orders.kill_any, orders.kill_any),
+    ):
+        if not count:
+            continue
+        if min(count, healthy_kills) >= len(group):
+            victims += group
+            continue
+        weak, strong = [i for i in group if not i.ok], [i for i in group if i.ok]
+        chosen = select(weak, min(count, len(weak)))
+        victims += chosen + select(strong, min(count - len(chosen), healthy_kills))
+    return victims
 
 
 def kill_order(

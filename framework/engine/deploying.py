@@ -1,11 +1,10 @@
 """What is declared, the deployments that bring it about, and the comparison of every spec's instances with what is wanted."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Literal
 
 from framework.decide.advance_deployment import Census, Orders, begin_restart, hold, max_capacity, restart, stop
-from framework.decide.kill_order import select_victims
+from framework.decide.kill_order import ordered_victims
 from framework.decide.plan_deployment import plan_deployment
 from framework.decide.rollout import held
 from framework.engine.commands import Accepted, CancelDeployment, Declare, Killed, KillInstances
@@ -429,34 +428,14 @@ class Deployer:
         return Target("hold", change.before, change.before.instances, deployment)
 
     def _kill(self, spec_id: str, spec: RunSpec | None, orders: Orders, why: str, former: str | None = None) -> None:
-        """`former`: the configuration that a roll-back would bring back. Of the old ones, those of any other go first."""
+        """As many of those who have to go as this batch may kill. `former`: the configuration that a roll-back would bring back."""
         staying = [i for i in self._core.ledger.instances_of(spec_id) if not (i.leaving or i.parked or i.evacuating)]
-        config = spec.last_config_change_at if spec else ""
-        selection = spec.kill_selection if spec else "YOUNGEST_FIRST"
-        constraints = spec.constraints if spec else ()
-        old = [i for i in staying if i.config_version != config]
-        new = [i for i in staying if i.config_version == config]
-        strays = frozenset(i.id for i in old if former is not None and i.config_version != former)
-        for group, count, healthy_kills in (
-            (old, orders.kill_old, orders.healthy_kills),
-            (new, orders.kill_new, orders.kill_new),
-            (staying, orders.kill_any, orders.kill_any),
-        ):
-            if not count:
-                continue
-            victims = group
-            if min(count, healthy_kills) < len(group):
-                weak, strong = [i for i in group if not i.ok], [i for i in group if i.ok]
-                select = partial(
-                    select_victims, selection=selection, constraints=constraints, config_version=config, first=strays
-                )
-                victims = select(weak, min(count, len(weak)))
-                victims += select(strong, min(count - len(victims), healthy_kills))
-            for instance in victims[: self._kills_left]:
-                self._core.killer.kill(instance, why)
-            if len(victims) > self._kills_left:
-                self._core.timers.set(AGAIN, spec_id, self._core.now)
-            self._kills_left = max(0, self._kills_left - len(victims))
+        victims = ordered_victims(staying, orders, spec, former)
+        for instance in victims[: self._kills_left]:
+            self._core.killer.kill(instance, why)
+        if len(victims) > self._kills_left:
+            self._core.timers.set(AGAIN, spec_id, self._core.now)
+        self._kills_left = max(0, self._kills_left - len(victims))
 
     def _advance(self, deployment_id: str) -> None:
         core = self._core

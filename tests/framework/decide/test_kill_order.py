@@ -3,7 +3,11 @@
 from collections import Counter
 from dataclasses import replace
 
-from framework.decide.kill_order import kill_order, select_victims
+import pytest
+
+from framework.decide.advance_deployment import Orders
+from framework.decide.kill_order import kill_order, ordered_victims, select_victims
+from framework.model.app import App, VersionInfo
 from framework.model.constraint import Constraint
 from framework.model.instance import Agent, Condition, Instance
 
@@ -53,3 +57,31 @@ def test_group_by_takes_from_the_largest_group_so_that_the_rest_stays_even() -> 
     left = Counter(i.agent.attributes[0][1] for i in members if i not in victims)
     assert left in ({"a": 2, "b": 1}, {"a": 1, "b": 2})
     assert ids(select_victims(members, 2, constraints=group_by)) == ["a3", "a2"]
+
+
+@pytest.mark.parametrize(
+    ("orders", "former", "victims"),
+    [
+        (Orders(), None, []),
+        (Orders(kill_old=1, healthy_kills=1), None, ["older-sick"]),
+        (Orders(kill_old=2, healthy_kills=0), None, ["older-sick"]),
+        (Orders(kill_old=2, healthy_kills=1), None, ["older-sick", "old"]),
+        (Orders(kill_old=2, healthy_kills=1), "c1", ["older-sick", "oldest"]),
+        (Orders(kill_old=3, healthy_kills=3), None, ["oldest", "older-sick", "old"]),
+        (Orders(kill_new=1), None, ["new-2"]),
+        (Orders(kill_any=2), None, ["older-sick", "old"]),
+    ],
+)
+def test_what_a_deployment_orders_is_the_unhealthy_first_and_no_more_healthy_ones_than_it_may(
+    orders: Orders, former: str | None, victims: list[str]
+) -> None:
+    spec = App("/app", cmd="x", version="v2", version_info=VersionInfo("v2", "c2"))
+    staying = [
+        instance("oldest", 1, config_version="c0"),
+        instance("older-sick", 2, config_version="c1", checked=True, healthy=False),
+        instance("old", 3, config_version="c1"),
+        instance("new-1", 4, config_version="c2"),
+        instance("new-2", 5, config_version="c2"),
+    ]
+    assert ids(ordered_victims(staying, orders, spec, former)) == victims
+    assert set(ids(ordered_victims(staying, Orders(kill_any=5, healthy_kills=5), None))) == set(ids(staying))
