@@ -11,6 +11,7 @@ import pytest
 
 from framework.api.answers.queue import offer_json
 from framework.api.settings import ApiSettings
+from framework.engine.events import ReadinessProbed
 from tests.support.memory_cluster import Framework, running_framework
 from tests.support.waiting import eventually_async
 
@@ -407,3 +408,42 @@ async def test_sources_of_secrets_are_checked_and_may_be_bound_to_folders() -> N
                 assert answer.json["details"][0]["path"] == "/secrets/db/source"
             await framework.call("DELETE", "/v2/apps/prod/web")
             await framework.settled()
+
+
+# --- readiness
+
+
+async def test_a_deployment_waits_until_the_app_is_ready_and_shows_its_answers(framework: Framework) -> None:
+    port = {"port": 0, "name": "http-api"}
+    check = {"path": "/ready", "preserveLastResponse": True}
+    app = {"id": "/web", "cmd": "x", "portDefinitions": [port], "readinessChecks": [check]}
+    created = await framework.call("POST", "/v2/apps", app)
+    [shown] = created.json["readinessChecks"]
+    assert shown == {
+        "name": "readinessCheck",
+        "protocol": "HTTP",
+        "path": "/ready",
+        "portName": "http-api",
+        "intervalSeconds": 30,
+        "timeoutSeconds": 10,
+        "httpStatusCodesForReady": [200],
+        "preserveLastResponse": True,
+    }
+    await eventually_async(lambda: len(framework.cluster.running) == 1)
+    await eventually_async(lambda: framework.engine.view.counts("/web").running == 1)
+    [instance] = framework.engine.view.instances("/web")
+    framework.engine.post(ReadinessProbed(instance.id, "readinessCheck", False, 503, "text/plain", "not yet"))
+    await eventually_async(lambda: framework.engine.view.readiness("/web"))
+    answer = {
+        "name": "readinessCheck",
+        "taskId": instance.tasks[0].id,
+        "ready": False,
+        "lastResponse": {"status": 503, "contentType": "text/plain", "body": "not yet"},
+    }
+    [deployment] = await framework.get("/v2/deployments")
+    [action] = deployment["currentActions"]
+    assert action == {"action": "ScaleApplication", "app": "/web", "readinessCheckResults": [answer]}
+    assert (deployment["currentStep"], deployment["totalSteps"]) == (2, 2)
+    assert (await framework.get("/v2/apps/web?embed=app.readiness"))["app"]["readinessCheckResults"] == [answer]
+    framework.engine.post(ReadinessProbed(instance.id, "readinessCheck", True))
+    await framework.settled()
