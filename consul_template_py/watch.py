@@ -173,7 +173,7 @@ class Watcher:
         self._on_error(query.source)
         failing = self._failing.setdefault(query.source, set())
         if not failing:  # one line for an outage, not one for each watch
-            log.warning("watches fail, will try again for ever", source=query.source, query=str(query), error=error)
+            log.warning("watches fail, will try again", source=query.source, query=str(query), error=error)
         failing.add(query)
 
     def _recovered(self, query: Query[Any]) -> None:

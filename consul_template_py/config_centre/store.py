@@ -78,7 +78,7 @@ class Store:
 
     def layers(self, environment: str) -> list[tuple[str, dict[str, str]]]:
         """The environment and those that it inherits from, nearest first, each with its own values."""
-        names = model.chain(model.check_environment(environment), self.parents())
+        names = model.chain(model.check_environment(environment), self._parents_from(environment))
         return [(name, self.values(name)) for name in names]
 
     def head(self, environment: str) -> int:
@@ -135,10 +135,19 @@ class Store:
 
     def inherit(self, environment: str, parent: str | None) -> None:
         model.check_environment(environment)
-        if parent is not None:
-            model.check_environment(parent)
-        model.chain(environment, {**self.parents(), environment: parent})
+        above = {} if parent is None else self._parents_from(model.check_environment(parent))
+        model.chain(environment, {**above, environment: parent})
         self._put(f"{environment}/inherits", (parent or "").encode())
+
+    def _parents_from(self, environment: str) -> dict[str, str | None]:
+        """As `parents`, of this environment and those above it alone."""
+        found: dict[str, str | None] = {}
+        at: str | None = environment
+        while at is not None and at not in found:
+            said = self._get(f"{at}/inherits")
+            found[at] = model.chain_step(at, said[0] if said else None)
+            at = found[at]
+        return found
 
     def _finish_what_was_begun(self, environment: str) -> tuple[int, int]:
         """The head, and its index for compare-and-set, once a commit that its writer did not finish is carried out."""

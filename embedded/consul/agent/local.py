@@ -235,7 +235,6 @@ class LocalAgent:
         if before:
             local.check = replace(check, status=before.check.status, output=before.check.output)
             local.critical_since = before.critical_since
-        if before:
             self._forget(before)
         self._keep(local)
         self._save(AGENT_CHECKS, definition.id, definition)
