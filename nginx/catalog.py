@@ -88,6 +88,7 @@ class Catalog:
             self._kept.drop(name)
             if self._known.pop(name, None) is not None:
                 self._on_change()
+        self._kept.save()
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Sequence[Instance]]:
         """Those services as Consul's leader has them now. Raises SourceError."""
@@ -116,6 +117,7 @@ class Catalog:
                 self._watched.pop(name).close()
                 self._behind.discard(name)
                 self._left(name)
+            self._kept.save()
         self._on_change()
 
     def _left(self, name: str) -> None:

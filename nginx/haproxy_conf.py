@@ -202,28 +202,32 @@ def _backend(backend: Backend, model: Model, around: HaproxySurroundings, watche
     if options.access.users:
         realm = options.access.realm.replace(" ", "\\ ")
         lines.insert(0, f"http-request auth realm {realm} unless {{ http_auth(users_{backend.name}) }}")
+    most = most_weight(backend.service)
     return {
         "name": backend.name,
         "users": options.access.users,
         "lines": lines,
         "server_options": server_options(options, watched=watched),
-        "servers": [_server(endpoint, backend.service) for endpoint in backend.service.endpoints],
+        "servers": [_server(endpoint, most) for endpoint in backend.service.endpoints],
     }
 
 
-def weight_of(endpoint: Endpoint, service: Service) -> int:
-    """As HAProxy has it: up to 256, in proportion where an endpoint of the service has more."""
-    most = max(one.weight for one in service.endpoints)
+def most_weight(service: Service) -> int:
+    return max((one.weight for one in service.endpoints), default=0)
+
+
+def weight_of(endpoint: Endpoint, most: int) -> int:
+    """As HAProxy has it: up to 256, in proportion where an endpoint of the service has more. `most`: the most that one of them has."""
     if most <= MOST_WEIGHT or not endpoint.weight:
         return endpoint.weight
     return max(1, round(endpoint.weight * MOST_WEIGHT / most))
 
 
-def _server(endpoint: Endpoint, service: Service) -> dict[str, object]:
+def _server(endpoint: Endpoint, most: int) -> dict[str, object]:
     return {
         "name": server_name(endpoint.address, endpoint.port),
         "address": listen_address(endpoint.address, endpoint.port),
-        "weight": weight_of(endpoint, service),
+        "weight": weight_of(endpoint, most),
     }
 
 

@@ -32,6 +32,7 @@ class Kept:
 
     path: Path
     services: dict[str, Gone] = field(default_factory=dict)
+    _saved: bool = True
 
     def load(self) -> None:
         try:
@@ -43,14 +44,19 @@ class Kept:
             log.warning("kept routes cannot be read", path=str(self.path), error=str(error)[:300])
 
     def keep(self, name: str, instances: Sequence[Instance], until: float) -> None:
+        """Until the next `save` in memory alone: many may go at once."""
         self.services[name] = Gone(tuple(instances), until)
-        self._save()
+        self._saved = False
 
     def drop(self, name: str) -> None:
         if self.services.pop(name, None) is not None:
-            self._save()
+            self._saved = False
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Writes the file, if something has changed; where it cannot be written, that is told, and the next change tries again."""
+        if self._saved:
+            return
+        self._saved = True
         document = {
             name: {
                 "until": gone.until,

@@ -142,9 +142,9 @@ class Haproxy:
                 running[name] = Server(name, running[name].weight, leaving=True)
             else:
                 del running[name]
+        most = haproxy_conf.most_weight(backend.service)
         running |= {
-            name: Server(name, haproxy_conf.weight_of(one, backend.service), leaving=False)
-            for name, one in wanted.items()
+            name: Server(name, haproxy_conf.weight_of(one, most), leaving=False) for name, one in wanted.items()
         }
         if complaints:
             self._running = None
@@ -284,10 +284,10 @@ def _commands(
     backend: Backend, wanted: Mapping[str, Endpoint], running: Mapping[str, Server], watched: bool
 ) -> list[str]:
     """What turns the running servers into the wanted ones, save the deletion of those that leave."""
-    commands = []
+    commands, most = [], haproxy_conf.most_weight(backend.service)
     for name, endpoint in wanted.items():
         path, server = f"{backend.name}/{name}", running.get(name)
-        weight = haproxy_conf.weight_of(endpoint, backend.service)
+        weight = haproxy_conf.weight_of(endpoint, most)
         if server is None:
             address = listen_address(endpoint.address, endpoint.port)
             options = haproxy_conf.server_options(backend.options, watched=watched)
