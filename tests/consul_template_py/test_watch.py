@@ -1,6 +1,8 @@
 """Watches against the embedded and the real Consul: what a subscriber hears, and when."""
 
 import asyncio
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -78,11 +80,27 @@ async def test_more_watches_than_connections_take_turns(any_consul: ConsulServer
         watches = {name: watcher.watch(ServiceQuery(name)) for name in names}
         for watch in watches.values():
             await watch.changed()
+        assert connections_to(any_consul.port) <= 3 + 1, "those of the watches, and the test's own"
         for name in names:
             any_consul.register(name, port=1)
         async with asyncio.timeout(10):
             for name, watch in watches.items():
                 assert [i.name for i in (await watch.changed()).value] == [name]
+
+
+def connections_to(port: int) -> int:
+    """How many are established, counted once, at the client's end."""
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(remote.endswith(f":{port:04X}") and state == "01" for _, _, remote, state, *_ in lines)
+
+
+async def test_a_watch_is_one_task_and_no_thread(real_consul: ConsulServer) -> None:
+    before = len(asyncio.all_tasks()), threading.active_count()
+    async with Watcher(settings(real_consul)) as watcher:
+        watches = [watcher.watch(ServiceQuery(f"service-{number}")) for number in range(40)]
+        for watch in watches:
+            await watch.changed()
+        assert (len(asyncio.all_tasks()), threading.active_count()) == (before[0] + 40, before[1])
 
 
 async def test_an_outage_keeps_the_value_says_so_and_ends_by_itself(own_any_consul: OwnConsul) -> None:
