@@ -133,6 +133,7 @@ def test_a_deployment_shows_all_its_steps(ui: Ui, dromos: Platform) -> None:
 
 def test_a_delay_is_reset(ui: Ui) -> None:
     page = ui.open("app", "broken")
+    expect(page.locator(".summary .status-delayed")).to_be_visible()
     with page.expect_response(lambda answer: answer.url.endswith("/v2/queue/broken/delay")) as answer:
         page.get_by_role("button", name="Reset delay").click()
     assert answer.value.status == 204
@@ -156,9 +157,13 @@ def test_a_canary_waits_for_its_go(ui: Ui, dromos: Platform) -> None:
 def test_a_version_that_is_not_well_goes_on_only_by_force(ui: Ui, dromos: Platform) -> None:
     put(dromos, {**WORKER, "id": "/doubted"})
     eventually(lambda: dromos.get("/v2/apps/doubted")["app"]["tasksRunning"] == 1, 60)
-    ill = {"protocol": "COMMAND", "command": {"value": "false"}, "gracePeriodSeconds": 600, "intervalSeconds": 60}
+    # It is told of as unhealthy, and never killed for it.
+    ill = {"protocol": "COMMAND", "command": {"value": "false"}, "maxConsecutiveFailures": 0, "delaySeconds": 0}
+    ill |= {"gracePeriodSeconds": 0, "intervalSeconds": 5}
     put(dromos, {**WORKER, "id": "/doubted", "cmd": "sleep 200000", "healthChecks": [ill]}, strategy="blue-green")
-    page = ui.open("deployments")
+    page = ui.open("app", "doubted")
+    expect(page.locator(".summary").get_by_role("img", name="1 unhealthy, 1 over capacity")).to_be_visible()
+    ui.go("deployments")
     card = page.locator(".card").filter(has=page.get_by_role("link", name="/doubted"))
     expect(card).to_contain_text("blue/green: starting")
     card.get_by_role("button", name="Go on").click()

@@ -63,6 +63,7 @@ def test_an_instance_tells_where_it_runs_and_is_killed_there(ui: Ui, dromos: Pla
 def test_what_a_failed_instance_wrote_is_one_click_from_its_failure(ui: Ui) -> None:
     page = ui.open("app", "broken", tab="debug")
     expect(page.get_by_text("TASK_FAILED")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"tried again only in \d+ s"))).to_be_visible()
     page.get_by_role("link", name="stderr").click()
     expect(page.get_by_role("log", name="stderr")).to_contain_text("no luck")
 

@@ -65,6 +65,7 @@ def test_network_loss_shows_as_stale_and_mends_itself(ui: Ui, dromos: Platform) 
     page.context.set_offline(True)
     try:
         expect(page.get_by_role("alert").filter(has_text="What you see is from")).to_be_visible()
+        expect(page.locator(".connection.stale")).to_have_css("background-color", "rgba(0, 0, 0, 0)")
         expect(page.get_by_role("row", name="shop/web")).to_be_visible()
         put(dromos, {**WORKER, "id": "/meanwhile", "instances": 0})
     finally:

@@ -6,7 +6,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from tests.support.browser import Ui
+from tests.support.browser import WIDE, Ui
 from tests.support.frames import percentile, scroll_work
 from tests.support.platform import ROOT, Platform
 from tests.support.waiting import eventually
@@ -14,6 +14,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.xdist_group("ui")
 
 MANY = 200
+WALL = {"width": 3840, "height": 2160}
 
 
 def test_the_bundle_is_small() -> None:
@@ -47,6 +48,11 @@ def test_of_a_long_list_only_the_rows_in_sight_exist(ui: Ui, dromos: Platform) -
     rows = page.locator("tbody tr")
     assert rows.count() < 100
     expect(page.get_by_role("link", name="app-0000")).to_be_visible()
+    # As many as a wall screen has room for.
+    page.set_viewport_size(WALL)
+    expect(page.get_by_role("link", name="app-0040")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") <= WALL["width"]
+    page.set_viewport_size(WIDE)
     for number in (MANY // 4, MANY // 2, MANY - 1):
         # To where that row is to be, each being as high as the next.
         page.evaluate("row => scrollTo(0, document.querySelector('tbody').offsetTop + row * 44 - 200)", number)

@@ -167,7 +167,7 @@ function noteFailure(error: unknown): void {
     return;
   }
   failedSince ||= Date.now();
-  const why = error instanceof Error ? error.message : String(error);
+  const why = error instanceof ApiError && error.status === 0 ? "" : error instanceof Error ? error.message : String(error);
   const stale = !navigator.onLine || Date.now() - failedSince > STALE_AFTER_MS || connection.value.state === "stale";
   connection.set({ state: stale ? "stale" : cluster.value.loadedAt === 0 ? "connecting" : "polling", why });
 }

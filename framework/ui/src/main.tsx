@@ -3,6 +3,7 @@
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Dialog } from "./components/dialog";
+import { Said } from "./components/errors";
 import { SearchDialog } from "./components/search";
 import { useCurrentInSight } from "./components/tabs";
 import { Empty } from "./components/basics";
@@ -113,7 +114,7 @@ function StaleNotice() {
   const { state, why } = useStore(connection);
   const loadedAt = useStore(cluster, (value) => value.loadedAt);
   if (state !== "stale") return null;
-  return <p class="stale" role="alert">{text("staleExplained", { time: new Date(loadedAt).toLocaleTimeString() })} {why}</p>;
+  return <p class="stale" role="alert">{text("staleExplained", { time: new Date(loadedAt).toLocaleTimeString() })} <Said>{why}</Said></p>;
 }
 
 const SHORTCUTS: [string, Key][] = [

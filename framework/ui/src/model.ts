@@ -20,7 +20,7 @@ export function podStatus(pod: Pod, queued: QueueItem | undefined, deployments: 
 
 function statusOf(queued: QueueItem | undefined, deploying: boolean, empty: boolean): Status {
   if (queued && !queued.delay.overdue && queued.delay.timeLeftSeconds > 0) return "Delayed";
-  if (queued && queued.count > 0 && queued.processedOffersSummary.processedOffersCount > 0) return "Waiting";
+  if (queued && queued.count > 0 && (queued.waitsFor || queued.processedOffersSummary.processedOffersCount > 0)) return "Waiting";
   if (deploying) return "Deploying";
   if (empty) return "Suspended";
   if (queued && queued.count > 0) return "Waiting";

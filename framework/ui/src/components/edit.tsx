@@ -9,7 +9,7 @@ import { definitionOf, diff } from "../model";
 import { go } from "../router";
 import type { App, JsonObject } from "../types";
 import { Dialog, locked, useAction } from "./dialog";
-import { ErrorText } from "./errors";
+import { Errors, ErrorText } from "./errors";
 
 type Draft = Record<string, unknown>;
 
@@ -171,7 +171,7 @@ function Field(props: { field: FieldSpec; value: unknown; fixed: boolean; first:
         <textarea {...common} rows={3} spellcheck={false} value={String(value ?? "")} onInput={(e) => props.onChange(e.currentTarget.value || undefined)} />
       )}
       {field.kind === "pairs" && <Pairs {...common} value={value as Record<string, unknown> | undefined} onChange={props.onChange} />}
-      {problems.map((problem) => <span class="field-error" role="alert" key={problem.path}>{problem.errors.join(", ")}</span>)}
+      {problems.map((problem) => <span class="field-error" role="alert" key={problem.path}><Errors of={problem} /></span>)}
     </label>
   );
 }

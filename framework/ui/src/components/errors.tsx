@@ -18,16 +18,23 @@ export function ErrorText({ error, problems = error.problems }: { error: ApiErro
     <div class="error" role="alert">
       <p>{errorFrame(error, text)}{error.status > 0 && <> <Said>{error.message}</Said></>}</p>
       {problems.length > 0 && (
-        <ul lang="en">
+        <ul>
           {problems.map((problem) => (
             <li key={problem.path}>
-              <code>{problem.path}</code> {problem.errors.join(", ")}
+              <code>{problem.path}</code> <Errors of={problem} />
             </li>
           ))}
         </ul>
       )}
     </div>
   );
+}
+
+/** Why a field was refused. Of an id the server answers with its pattern, as Marathon does, which is for programs to read. */
+export function Errors({ of }: { of: Problem }) {
+  const text = useText();
+  if (/(^|\/)id$/.test(of.path) && of.errors.some((error) => error.startsWith("must fully match regular expression"))) return <>{text("errorId")}</>;
+  return <Said>{of.errors.join(", ")}</Said>;
 }
 
 /** A page whose subject could not be asked for, or has not come yet. */

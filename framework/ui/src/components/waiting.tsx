@@ -33,13 +33,14 @@ export function WhyWaiting({ queued }: { queued?: QueueItem }) {
   const text = useText();
   if (!queued || queued.count === 0) return <Card title={text("whyWaiting")}><p class="faint">{text("notWaiting")}</p></Card>;
   const reasons = reasonsOf(queued, text);
+  const delay = queued.delay.timeLeftSeconds;
   const { processedOffersCount: count, unusedOffersCount: unused } = queued.processedOffersSummary;
   return (
     <Card title={text("whyWaiting")}>
+      {delay > 0 && <p>{text("nextTry", { seconds: delay })}</p>}
       <ul class="problems">{reasons.map((reason) => <li key={reason}>{reason}</li>)}</ul>
-      {reasons.length === 0 && <p>{text("noOffers")}</p>}
-      <p class="faint">{text("offersSeen", { count, unused })}</p>
-      {queued.delay.timeLeftSeconds > 0 && <p>{text("nextTry", { seconds: queued.delay.timeLeftSeconds })}</p>}
+      {reasons.length === 0 && delay === 0 && <p>{text("noOffers")}</p>}
+      {count > 0 && <p class="faint">{text("offersSeen", { count, unused })}</p>}
     </Card>
   );
 }

@@ -53,7 +53,7 @@ export function DeploymentCard({ deployment }: { deployment: Deployment }) {
           <div class="chips">{deployment.currentActions.slice(0, 8).map((action, index) => (
             <span key={index}>
               <Badge kind="status-deploying">{named(text, "action", action.action)}</Badge>
-              {action.rollout && <> <Badge kind={action.rollout.state === "completing" ? "plain" : "warn"}>{rolloutText(action.rollout, text)}</Badge></>}
+              {action.rollout && <Badge kind={action.rollout.state === "completing" ? "plain" : "warn"}>{rolloutText(action.rollout, text)}</Badge>}
             </span>
           ))}</div>
         </div>
