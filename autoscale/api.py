@@ -8,7 +8,8 @@ import orjson
 import requests
 
 from autoscale.errors import ApiError, BusyError, ChangedError
-from autoscale.metrics.fetching import reason_of, shown
+from autoscale.metrics.fetching import reason_of
+from daemonkit.addresses import without_credentials
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Api:
         try:
             return [_app(app) for app in body["apps"]]
         except (KeyError, TypeError, AttributeError):
-            raise ApiError(f"GET {shown(self._url)}/v2/apps answers with no list of apps") from None
+            raise ApiError(f"GET {without_credentials(self._url)}/v2/apps answers with no list of apps") from None
 
     def tasks(self) -> dict[str, list[str]]:
         """Ids of running tasks, by app. Raises ApiError."""
@@ -49,7 +50,7 @@ class Api:
             for task in self._call("GET", "/v2/tasks?status=running")["tasks"]:
                 found.setdefault(task["appId"], []).append(task["id"])
         except (KeyError, TypeError, AttributeError):
-            raise ApiError(f"GET {shown(self._url)}/v2/tasks answers with no list of tasks") from None
+            raise ApiError(f"GET {without_credentials(self._url)}/v2/tasks answers with no list of tasks") from None
         return found
 
     def is_replaceable(self, app_id: str) -> bool:
@@ -64,7 +65,9 @@ class Api:
                 for one in running
             )
         except (KeyError, TypeError, AttributeError):
-            raise ApiError(f"GET {shown(self._url)}/v2/deployments answers with no list of deployments") from None
+            raise ApiError(
+                f"GET {without_credentials(self._url)}/v2/deployments answers with no list of deployments"
+            ) from None
 
     def scale(self, app: App, instances: int, *, force: bool = False) -> None:
         """Asks for `instances` of the app as it was read: If-Match names the version that was decided on.
@@ -81,14 +84,14 @@ class Api:
                 method, self._url + path, json=body, headers=headers, timeout=self._timeout, allow_redirects=False
             )
         except requests.RequestException as error:
-            raise ApiError(f"{method} {shown(self._url)}{path}: {reason_of(error)}") from None
+            raise ApiError(f"{method} {without_credentials(self._url)}{path}: {reason_of(error)}") from None
         if response.status_code not in (200, 201):
             kind = {409: BusyError, 412: ChangedError}.get(response.status_code, ApiError)
             raise kind(f"{method} {path}: {response.status_code} {response.text[:300]}")
         try:
             return orjson.loads(response.content)
         except ValueError:
-            raise ApiError(f"{method} {shown(self._url)}{path} does not answer with JSON") from None
+            raise ApiError(f"{method} {without_credentials(self._url)}{path} does not answer with JSON") from None
 
 
 def _app(document: dict[str, Any]) -> App:

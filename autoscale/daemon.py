@@ -11,10 +11,10 @@ from autoscale.autoscaler import Autoscaler
 from autoscale.commands import explain, policy, replay
 from autoscale.errors import AutoscaleError, LockError, PolicyError
 from autoscale.leader import Lock
-from autoscale.metrics.fetching import shown
 from autoscale.page import routes
 from autoscale.settings import AutoscaleSettings
 from daemonkit import lifecycle, logs
+from daemonkit.addresses import without_credentials
 from daemonkit.errors import OperatorError
 from daemonkit.health import Health, tell_log
 from daemonkit.http import bind, serving, status_app
@@ -63,8 +63,8 @@ async def run(settings: AutoscaleSettings, stop: asyncio.Event) -> None:
         log.info(
             "serving",
             url=f"http://{settings.host}:{sock.getsockname()[1]}/",
-            api=shown(settings.marathon),
-            edges=[shown(edge) for edge in settings.edge],
+            api=without_credentials(settings.marathon),
+            edges=[without_credentials(edge) for edge in settings.edge],
             acts=not (settings.dry_run or settings.shadow),
         )
         holding = asyncio.create_task(_hold(lock, health, stop)) if lock else None

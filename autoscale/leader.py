@@ -13,7 +13,8 @@ from urllib.parse import quote
 import requests
 
 from autoscale.errors import LockError
-from autoscale.metrics.fetching import reason_of, shown
+from autoscale.metrics.fetching import reason_of
+from daemonkit.addresses import without_credentials
 
 SAFETY = 0.8  # of the ttl: clocks differ, and answers take time
 LOCK_DELAY = "1s"  # for how long Consul keeps a lost lock free; the holder stops by itself before
@@ -70,7 +71,9 @@ class Lock:
         body = {"Name": "dromos autoscale", "TTL": f"{self._ttl:g}s", "Behavior": "release", "LockDelay": LOCK_DELAY}
         answer = self._call("/v1/session/create", body)
         if not isinstance(answer, dict) or not isinstance(answer.get("ID"), str):
-            raise LockError(f"the lock {self._key} at {shown(self._url)} cannot be held: no session in the answer")
+            raise LockError(
+                f"the lock {self._key} at {without_credentials(self._url)} cannot be held: no session in the answer"
+            )
         return str(answer["ID"])
 
     def _renewed(self) -> bool:
@@ -87,4 +90,6 @@ class Lock:
         except (requests.RequestException, ValueError) as error:
             refused = isinstance(error, requests.HTTPError)
             reason = f"{response.status_code} {response.text[:200]}" if refused else reason_of(error)
-            raise LockError(f"the lock {self._key} at {shown(self._url)} cannot be held: {reason}") from None
+            raise LockError(
+                f"the lock {self._key} at {without_credentials(self._url)} cannot be held: {reason}"
+            ) from None

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from autoscale.forecast import SLOT, Season
 from autoscale.steer import Past
+from daemonkit.files import write_atomically
 from daemonkit.logs import get_logger
 
 log = get_logger(__name__)
@@ -39,9 +40,7 @@ def load(path: Path, *, now: float, longest_gap: float) -> dict[str, Past]:
 def save(path: Path, pasts: dict[str, Past]) -> None:
     """Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(orjson.dumps({"format": FORMAT, "apps": pasts}))
-    part.replace(path)
+    write_atomically(path, orjson.dumps({"format": FORMAT, "apps": pasts}), durable=False)
 
 
 def continued(past: Past, now: float, longest_gap: float) -> Past:

@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 
 from autoscale.series import ROWS, Series
+from daemonkit.files import write_atomically
 from daemonkit.logs import get_logger
 
 log = get_logger(__name__)
@@ -16,15 +17,10 @@ FORMAT = 1
 
 def save(path: Path, series: Mapping[str, Series]) -> None:
     """Raises OSError."""
-    part = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     apps = [[app, one.end, len(one.rows[0])] for app, one in series.items()]
-    with part.open("wb") as file:
-        file.write(orjson.dumps({"format": FORMAT, "apps": apps}) + b"\n")
-        for one in series.values():
-            for row in one.rows:
-                row.tofile(file)
-    part.replace(path)
+    head = orjson.dumps({"format": FORMAT, "apps": apps}) + b"\n"
+    write_atomically(path, head + b"".join(row.tobytes() for one in series.values() for row in one.rows), durable=False)
 
 
 def load(path: Path, minutes: int) -> dict[str, Series]:

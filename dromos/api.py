@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import requests
 
+from daemonkit.addresses import without_credentials
 from dromos.errors import CommandError, NotReachableError
 
 Json = dict[str, Any]
@@ -122,15 +123,15 @@ class Api:
             )
         except (requests.ConnectionError, requests.Timeout):
             raise NotReachableError(
-                f"no API answers at {_without_password(self.url)}; is the platform up (`dromos status`)?"
+                f"no API answers at {without_credentials(self.url)}; is the platform up (`dromos status`)?"
                 f" Another one: --api-url or {VARIABLE}"
             ) from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
             raise NotReachableError(
-                f"{_without_password(self.url)} is not an address like {DEFAULT_URL}; give one with --api-url or {VARIABLE}"
+                f"{without_credentials(self.url)} is not an address like {DEFAULT_URL}; give one with --api-url or {VARIABLE}"
             ) from None
         except requests.RequestException as error:
-            raise NotReachableError(f"{_without_password(self.url)}: {type(error).__name__}") from None
+            raise NotReachableError(f"{without_credentials(self.url)}: {type(error).__name__}") from None
 
     def _json(self, response: requests.Response) -> Any:
         if not response.ok:
@@ -139,15 +140,8 @@ class Api:
             return response.json() if response.content else None
         except ValueError:
             raise NotReachableError(
-                f"what answers at {_without_password(self.url)} is not Marathon's API; another address: --api-url or {VARIABLE}"
+                f"what answers at {without_credentials(self.url)} is not Marathon's API; another address: --api-url or {VARIABLE}"
             ) from None
-
-
-def _without_password(url: str) -> str:
-    """`http://user:secret@host` -> `http://host`: addresses are shown in errors and end up in logs."""
-    scheme, separator, rest = url.rpartition("://")
-    authority, slash, path = rest.partition("/")
-    return scheme + separator + authority.rpartition("@")[2] + slash + path
 
 
 def _query(value: object) -> str | list[str]:
@@ -163,7 +157,7 @@ def _explain(response: requests.Response) -> str:
     except ValueError:
         text = " ".join(response.text.split())
         said = f": {text[:500]}" if text and not text.startswith("<") else ""
-        return f"{_without_password(response.url.partition('?')[0])} answers {response.status_code} {response.reason}{said}"
+        return f"{without_credentials(response.url)} answers {response.status_code} {response.reason}{said}"
     if not isinstance(body, dict):
         return f"{response.status_code} {response.reason}"
     text = str(body.get("message", response.reason))

@@ -6,11 +6,12 @@ read. Both run the same apps afterwards; `--suspended` takes the definitions ove
 
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import click
 import orjson
 
+from daemonkit.addresses import without_credentials
 from dromos import diff
 from dromos.api import Api, group_path, pod_path
 from dromos.context import Context, pass_context
@@ -100,8 +101,7 @@ def _api(source: str) -> Api:
     parts = urlsplit(source)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CommandError("flag --from: give the Marathon's address, http://host:8080")
-    host = parts.netloc.rpartition("@")[2]
-    api = Api(urlunsplit((parts.scheme, host, parts.path, "", "")))
+    api = Api(without_credentials(source))
     if parts.username is not None:
         api.login(parts.username, parts.password or "")
     return api

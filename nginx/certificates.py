@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemonkit.files import write_atomically
 from daemonkit.logs import get_logger
 from nginx import names
 from nginx.errors import EdgeError, RefusedError
-from nginx.files import write_atomically
 
 log = get_logger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
+from daemonkit.files import write_atomically
 from daemonkit.logs import get_logger
-from nginx.files import write_atomically
 from nginx.model import Instance
 
 log = get_logger(__name__)

@@ -18,9 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemonkit.files import write_atomically
 from nginx import haproxy_process, pids
 from nginx.errors import ProxyFailedError, ProxyMissingError
-from nginx.files import write_atomically
 from nginx.layout import Layout
 
 MODULE_DIRECTORIES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))

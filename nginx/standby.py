@@ -11,8 +11,8 @@ from typing import Literal
 
 import orjson
 
+from daemonkit.files import write_atomically
 from nginx.errors import EdgeError
-from nginx.files import write_atomically
 from nginx.model import Model, Service
 
 Position = Literal["standby", "own", "auto"]

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import requests
 
 from autoscale.errors import MetricsError
-from autoscale.metrics import edge, fetching, haproxy
+from autoscale.metrics import edge, haproxy
 from autoscale.policy_mlb import name_of
 from autoscale.sample import Reading, Readings, Traffic, together
+from daemonkit.addresses import without_credentials
 
 
 class Read(Protocol):
@@ -62,7 +63,7 @@ class Balancer:
         kind, plus, protocol = scheme.rpartition("+")
         if kind not in KINDS or protocol not in ("http", "https") or not _names_a_host(address):
             raise ValueError(
-                f"{fetching.shown(address)!r} is not the address of a load balancer:"
+                f"{without_credentials(address)!r} is not the address of a load balancer:"
                 " http://…, haproxy+http://… or haproxy-metrics+http://…"
             )
         read, naming = KINDS[kind]
@@ -110,7 +111,8 @@ class Balancers:
     @property
     def errors(self) -> list[str]:
         found = (
-            one.error or (f"{fetching.shown(one.url)} has not answered yet" if one.asking else "") for one in self._all
+            one.error or (f"{without_credentials(one.url)} has not answered yet" if one.asking else "")
+            for one in self._all
         )
         return [error for error in found if error]
 

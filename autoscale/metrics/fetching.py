@@ -3,12 +3,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from urllib3.exceptions import HTTPError, TimeoutError
 
 from autoscale.errors import MetricsError
+from daemonkit.addresses import without_credentials
 
 CHUNK = 65_536  # bytes
 LARGEST = 64_000_000  # bytes
@@ -22,16 +22,6 @@ class Answer:
     @property
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
-
-
-def shown(url: str) -> str:
-    """Without user, password and query, for logs and errors."""
-    try:
-        parts = urlsplit(url)
-        place = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, place, parts.path, "", ""))
-    except ValueError:
-        return "an address that cannot be read"
 
 
 def get(
@@ -56,14 +46,14 @@ def get(
             while chunk := response.raw.read1(CHUNK, decode_content=True):
                 body += chunk
                 if len(body) > largest:
-                    raise MetricsError(f"{what} at {shown(url)} is larger than {largest:,} bytes")
+                    raise MetricsError(f"{what} at {without_credentials(url)} is larger than {largest:,} bytes")
                 if time.monotonic() > deadline:
-                    raise MetricsError(f"{what} at {shown(url)} took longer than {timeout:g} s")
+                    raise MetricsError(f"{what} at {without_credentials(url)} took longer than {timeout:g} s")
             if response.status_code != 200:
-                raise MetricsError(f"{what} at {shown(url)} answered {response.status_code}")
+                raise MetricsError(f"{what} at {without_credentials(url)} answered {response.status_code}")
             return Answer(bytes(body), response.headers)
     except (requests.RequestException, HTTPError, ValueError) as error:
-        raise MetricsError(f"{what} at {shown(url)} cannot be read: {reason_of(error)}") from None
+        raise MetricsError(f"{what} at {without_credentials(url)} cannot be read: {reason_of(error)}") from None
 
 
 def reason_of(error: Exception) -> str:

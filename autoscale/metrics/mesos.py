@@ -15,6 +15,7 @@ import requests
 from autoscale.errors import MetricsError
 from autoscale.metrics import fetching
 from autoscale.sample import Quality, Sample
+from daemonkit.addresses import without_credentials
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Mesos:
         try:
             return orjson.loads(body)
         except ValueError:
-            raise MetricsError(f"Mesos at {fetching.shown(url)} did not answer with JSON") from None
+            raise MetricsError(f"Mesos at {without_credentials(url)} did not answer with JSON") from None
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -12,6 +12,7 @@ import requests
 from autoscale.errors import MetricsError
 from autoscale.metrics import fetching
 from autoscale.sample import Quality, Sample
+from daemonkit.addresses import without_credentials
 
 
 class Prometheus:
@@ -38,7 +39,7 @@ class Prometheus:
             values = _values(orjson.loads(answer.body)["data"])
         except (ValueError, KeyError, TypeError, IndexError):
             raise MetricsError(
-                f"Prometheus at {fetching.shown(self._url)} answered {query[:200]!r} with no number"
+                f"Prometheus at {without_credentials(self._url)} answered {query[:200]!r} with no number"
             ) from None
         total = sum(values)
         if not values or not math.isfinite(total) or total < 0:

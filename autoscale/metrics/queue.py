@@ -11,6 +11,7 @@ import requests
 from autoscale.errors import MetricsError
 from autoscale.metrics import fetching
 from autoscale.sample import Quality, Sample
+from daemonkit.addresses import without_credentials
 
 LARGEST = 1_000_000  # bytes
 
@@ -25,7 +26,7 @@ def read(session: requests.Session, url: str, path: str, *, now: float, timeout:
         value = _number(_at(orjson.loads(answer.body), path))
     except (ValueError, KeyError, IndexError, TypeError):
         where = f"at {path} " if path else ""
-        raise MetricsError(f"the answer of {fetching.shown(url)} has {where}no number of at least 0") from None
+        raise MetricsError(f"the answer of {without_credentials(url)} has {where}no number of at least 0") from None
     return Sample(now, value, Quality.FRESH if value > 0 else Quality.TRUE_ZERO)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import orjson
 
+from daemonkit.files import write_atomically
+
 POLL_SECONDS = 0.05
 
 
@@ -62,9 +64,7 @@ class PidFile:
 
     def write(self, process: Process) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
-        part.write_bytes(orjson.dumps(asdict(process)))
-        part.replace(self.path)
+        write_atomically(self.path, orjson.dumps(asdict(process)), durable=False)
 
     def read(self) -> Process | None:
         """The process, if it is still alive."""

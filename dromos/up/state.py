@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from daemonkit.files import write_atomically
 from dromos.errors import CommandError
 from dromos.up.process import PidFile
 
@@ -58,9 +59,7 @@ class StateDir:
 
     def remember(self, facts: dict[str, Any]) -> None:
         """What `status` and `down` need to know of the platform that runs here."""
-        part = self.path / "run" / "platform.part"
-        part.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
-        part.replace(self.path / "run" / "platform.json")
+        write_atomically(self.path / "run" / "platform.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))
 
     def recall(self) -> dict[str, Any] | None:
         try:

@@ -7,12 +7,12 @@ the next change; the master works on from memory.
 
 import asyncio
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from daemonkit.files import write_atomically
 from daemonkit.logs import get_logger
 from embedded.mesos.errors import MesosError
 
@@ -65,13 +65,10 @@ class Registry:
             self._pending = None
         if not self._path:
             return
-        partial = self._path.with_suffix(".partial")
+        data = orjson.dumps(self._sections, option=orjson.OPT_INDENT_2)
         try:
-            with partial.open("wb") as file:
-                self.size = file.write(orjson.dumps(self._sections, option=orjson.OPT_INDENT_2))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self._path)
+            write_atomically(self._path, data)
+            self.size = len(data)
         except OSError as error:
             log.error("the registry cannot be written", path=str(self._path), error=str(error))
 

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from consul_template_py.errors import CheckError, ReloadError, VerifyError
+from daemonkit.files import write_atomically
 from daemonkit.logs import get_logger
 from nginx import certificates as certificate_files
 from nginx import haproxy_conf, haproxy_process, process
 from nginx.certificates import Bundle
 from nginx.errors import ControlError, EdgeError, ProxyFailedError
-from nginx.files import write_atomically
 from nginx.haproxy_conf import Backend, HaproxySurroundings
 from nginx.haproxy_process import Master
 from nginx.haproxy_runtime import Runtime, Server

@@ -17,13 +17,13 @@ from dataclasses import replace
 import orjson
 
 from consul_template_py.errors import CheckError, ReloadError, VerifyError
+from daemonkit.files import write_atomically
 from daemonkit.logs import get_logger
 from nginx import certificates as certificate_files
 from nginx import nginx_conf, process
 from nginx.certificates import Bundle
 from nginx.control import Control, State
 from nginx.errors import ControlError, EdgeError, ProxyFailedError
-from nginx.files import write_atomically
 from nginx.model import Model
 from nginx.nginx_conf import Surroundings
 from nginx.process import Master

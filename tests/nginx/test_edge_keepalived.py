@@ -13,7 +13,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from nginx import files, keepalived, nginx_conf, process, table
+from daemonkit.files import write_atomically
+from nginx import keepalived, nginx_conf, process, table
 from nginx.errors import EdgeError
 from nginx.layout import Layout, Listen, Tuning
 from nginx.model import Instance
@@ -79,8 +80,8 @@ def start_edge(space: Space, directory: Path) -> Layout:
     model = build({"web": [Instance("web", "web", CLIENT, 9000, meta={"HAPROXY_0_VHOST": SHARED})]}, Policy())
     listen = Listen("0.0.0.0:8000", "127.0.0.1:8001")
     around = Surroundings(layout, listen, Tuning(workers="1", connections=512, table_memory=2, metrics_memory=2))
-    files.write_atomically(layout.config, nginx_conf.render(model, around))
-    files.write_atomically(layout.endpoints, orjson.dumps({"counter": 1, "services": table.table_of(model)}))
+    write_atomically(layout.config, nginx_conf.render(model, around))
+    write_atomically(layout.endpoints, orjson.dumps({"counter": 1, "services": table.table_of(model)}))
     program = process.find_program()
     space.run(program, "-p", f"{layout.root}/", "-c", str(layout.config), "-e", str(layout.error_log))
     return layout
