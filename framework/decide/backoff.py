@@ -2,12 +2,7 @@
 
 from dataclasses import dataclass
 
-from framework.model.instance import Condition
 from framework.model.run_spec import RunSpec
-
-FAILURES = frozenset(
-    {Condition.FAILED, Condition.ERROR, Condition.DROPPED, Condition.GONE, Condition.FINISHED, Condition.UNKNOWN}
-)
 
 
 @dataclass(frozen=True, slots=True)

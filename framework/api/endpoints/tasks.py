@@ -21,17 +21,18 @@ _STATUSES: dict[str, Callable[[Instance], bool]] = {"running": is_running, "stag
 
 
 async def list_tasks(request: Request) -> Response:
+    """`status` is running or staging, in any case; other words filter nothing, as in Marathon."""
     api = api_of(request)
     apps = visible(request, api.view.declared.apps)
     if wants_text(request):
         return PlainTextResponse(endpoints_text(apps, api.view))
-    wanted = [*listed(request, "status"), *listed(request, "status[]")]
-    tests = [_STATUSES[status] for status in wanted if status in _STATUSES]
+    wanted = {status.lower() for status in (*listed(request, "status"), *listed(request, "status[]"))}
+    tests = [test for status, test in _STATUSES.items() if status in wanted]
     found = [
         instance
         for app_id in sorted(apps)
         for instance in api.view.instances(app_id)
-        if not wanted or any(test(instance) for test in tests)
+        if not tests or any(test(instance) for test in tests)
     ]
     return _listed(api, found)
 

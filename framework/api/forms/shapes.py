@@ -467,7 +467,8 @@ def check(shape: type[Shape], document: object, *, at: str = "") -> dict[str, An
         return shape.model_validate(document).model_dump(by_alias=True, exclude_none=True)
     except ValidationError as error:
         violations = [
-            Violation(at + path_of(item["loc"]), _code(item["type"])) for item in error.errors(include_url=False)
+            Violation(at + path_of(item["loc"]), _code(item["type"], item["input"]))
+            for item in error.errors(include_url=False)
         ]
         raise InvalidJsonError(violations) from None
 
@@ -491,7 +492,6 @@ _CODES = {
     "missing": "error.path.missing",
     "string_type": "error.expected.jsstring",
     "int_type": "error.expected.jsnumber",
-    "int_from_float": "error.expected.int",
     "float_type": "error.expected.jsnumber",
     "finite_number": "error.expected.jsnumber",
     "bool_type": "error.expected.jsboolean",
@@ -506,5 +506,7 @@ _CODES = {
 }
 
 
-def _code(kind: str) -> str:
+def _code(kind: str, given: object) -> str:
+    if kind == "int_type" and isinstance(given, float):
+        return "error.expected.int"
     return _CODES.get(kind, "error.invalid")

@@ -215,7 +215,7 @@ def test_dependencies_count_from_the_apps_group() -> None:
         ({}, "/id", "error.path.missing"),
         ([], "/", "error.expected.jsobject"),
         (CMD | {"cpus": "1"}, "/cpus", "error.expected.jsnumber"),
-        (CMD | {"instances": 1.5}, "/instances", "error.expected.jsnumber"),
+        (CMD | {"instances": 1.5}, "/instances", "error.expected.int"),
         (CMD | {"instances": True}, "/instances", "error.expected.jsnumber"),
         (CMD | {"args": "x"}, "/args", "error.expected.jsarray"),
         (CMD | {"ports": [0, "x"]}, "/ports(1)", "error.expected.jsnumber"),

@@ -31,6 +31,8 @@ async def test_all_tasks_are_listed_by_status(framework: Framework) -> None:
     assert await apps("?status=running") == ["/web", "/web"]
     assert await apps("?status=staging") == ["/slow"]
     assert await apps("?status[]=staging&status[]=running") == ["/slow", "/web", "/web"]
+    assert await apps("?status=RUNNING") == await apps("?status=running&status=x") == ["/web", "/web"]
+    assert await apps("?status=x") == ["/slow", "/web", "/web"]
 
 
 async def test_tasks_as_text_are_lines_for_load_balancers(framework: Framework) -> None:
