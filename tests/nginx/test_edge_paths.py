@@ -66,3 +66,15 @@ async def test_plain_http_is_sent_to_https(edge: Rig) -> None:
         await edge.show(instance(web, HAPROXY_0_REDIRECT_TO_HTTPS="true"))
         answer = await edge.ask("/a?b=c")
         assert (answer.status_code, answer.headers["Location"]) == (308, "https://web.test/a?b=c")
+
+
+@with_targets(ALL)
+async def test_an_unknown_host_or_path_gets_a_404_that_says_so(edge: Rig) -> None:
+    async with backends("app") as (app,):
+        await edge.show(instance(app, "app", plain="yes"))
+        assert (await edge.ask("/app", host="any.test")).text == "app"
+        # A path is not the prefix of a longer name.
+        for path in ("/nothing", "/apple"):
+            answer = await edge.ask(path, host="nobody.example.org")
+            assert answer.status_code == 404
+            assert "no route for this host and path" in answer.text

@@ -137,5 +137,7 @@ async def test_a_websocket_that_is_silent_for_longer_than_its_label_says_is_ende
 async def test_plain_nginx_ends_a_websocket_after_the_time_for_answers(edge: Rig) -> None:
     async with backends("web") as (web,):
         await edge.show(instance(web, DROMOS_EDGE_READ_TIMEOUT="300ms"))
-        async with websocket(edge) as (reader, _):
+        async with websocket(edge) as (reader, writer):
+            writer.write(b"hello")
+            assert await reader.readexactly(5) == b"hello"
             assert await asyncio.wait_for(reader.read(), 30) == b""

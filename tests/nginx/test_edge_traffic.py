@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
 from tests.support.backends import backends
 from tests.support.consul import ConsulServer, OwnConsul
@@ -43,19 +42,6 @@ async def test_a_service_is_reached_by_its_host_name_and_by_its_path(
         assert headers["x-forwarded-for"] == "127.0.0.1"
         assert headers["x-forwarded-proto"] == "http"
         assert headers["x-forwarded-host"] == f"127.0.0.1:{edge.port}"
-
-
-async def test_an_unknown_host_or_path_gets_a_404_that_says_so(edge: EdgeDaemon) -> None:
-    answer = edge.get("/nothing", host="nobody.example.org")
-    assert answer.status_code == 404
-    assert "no route for this host and path" in answer.text
-
-
-async def test_a_path_is_not_the_prefix_of_a_longer_name(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("app") as (app,):
-        register(real_consul, app, "app", app="/app")
-        await becomes(edge, {"app"}, path="/app")
-        assert (await ask(edge, "/apple")).status_code == 404
 
 
 async def test_instances_come_and_go_without_a_reload(edge: EdgeDaemon, real_consul: ConsulServer, target: str) -> None:
@@ -144,56 +130,6 @@ async def test_a_service_that_asks_for_it_keeps_its_route_without_an_instance(
             register(real_consul, one, "web", app="/web", **labels)
             await becomes(edge, {"one"}, host="web.test")
         assert "web" not in edge.layout.kept.read_text()
-
-
-async def test_a_dead_endpoint_costs_no_request(edge: EdgeDaemon, real_consul: ConsulServer, target: str) -> None:
-    async with backends("alive", "dies", "hangs-up") as (alive, dies, hangs_up):
-        for server in (alive, dies, hangs_up):
-            register(real_consul, server, "web", HAPROXY_0_VHOST="web.test")
-        await becomes(edge, {"alive", "dies", "hangs-up"}, host="web.test")
-        async with load(edge.url, connections=4, rate=400, headers={"Host": "web.test"}) as result:
-            await eventually_async(lambda: result.requests > 50)
-            await dies.stop()
-            hangs_up.hang_up = True
-            before = result.requests
-            await eventually_async(lambda: result.requests > before + 200)
-        assert result.failures == []
-        if target == "nginx-lua":
-            (shown,) = (one for one in edge.nginx_status()["services"] if one["name"] == "web")
-            failing = {one["endpoint"] for one in shown["endpoints"] if one["failing"]}
-            assert failing == {dies.address, hangs_up.address}
-
-
-async def test_a_post_is_not_sent_twice(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("one", "two") as servers:
-        for server in servers:
-            server.hang_up = True
-            register(real_consul, server, "web", HAPROXY_0_VHOST="web.test")
-        await eventually_async(lambda: len(edge.report()["services"]["web"]["endpoints"]) == 2)
-        await becomes(edge, {"502"}, host="web.test")
-        for server in servers:
-            server.requests.clear()
-        answer = await asyncio.to_thread(
-            requests.post, f"{edge.url}/pay", data=b"100", headers={"Host": "web.test"}, timeout=10
-        )
-        assert answer.status_code == 502
-        # None at all where both endpoints have just been found out and are left alone for a while.
-        assert sum(len(server.requests) for server in servers) <= 1
-
-
-async def test_a_websocket_goes_through(edge: EdgeDaemon, real_consul: ConsulServer) -> None:
-    async with backends("ws") as (server,):
-        register(real_consul, server, "ws", HAPROXY_0_VHOST="ws.test")
-        await becomes(edge, {"ws"}, host="ws.test")
-        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
-        writer.write(
-            b"GET /chat HTTP/1.1\r\nHost: ws.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"hello")
-        assert await reader.readexactly(5) == b"hello"
-        writer.close()
 
 
 async def test_traffic_goes_on_while_the_daemon_is_dead_and_it_adopts_the_proxy(
