@@ -1,7 +1,6 @@
 """A copy on this machine of what was last read, which serves when Consul is away. Readable by its owner alone."""
 
 import hashlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from consul_template_py.config_centre.model import Effective
+from daemonkit.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,9 @@ class Cache:
         """Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(environment)
-        part = path.with_suffix(f".{os.getpid()}.part")
         entries = {name: [value.value, value.origin] for name, value in values.items() if _is_text(value.value)}
         body = orjson.dumps({"at": time.time(), "environment": environment, "values": entries})
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_atomically(path, body, mode=0o600)
 
     def load(self, environment: str) -> Copy | None:
         """None where there is no copy that can be read."""
