@@ -169,13 +169,13 @@ class Launcher:
     def subscribed(self) -> None:
         """A new subscription: old offers are void, and none are suppressed or filtered."""
         self._offers.clear()
-        self._part = None
+        self._part, self._going_round = None, False
         self._suppressed = frozenset()
         self._hungry = False
 
     def disconnected(self) -> None:
         self._offers.clear()
-        self._part = None
+        self._part, self._going_round = None, False
 
     def hungry(self) -> None:
         """Somebody needs offers soon."""

@@ -26,7 +26,7 @@ class StateView:
 
     @property
     def declared(self) -> Declared:
-        return self._state.ledger.declared
+        return self._state.ledger.durable
 
     def instance(self, instance_id: str) -> Instance | None:
         return self._state.ledger.instances.get(instance_id)
@@ -63,6 +63,9 @@ class StateView:
 
     def deployments_of(self, spec_id: str) -> tuple[str, ...]:
         return tuple(self._state.ledger.locks(spec_id))
+
+    def waiting(self) -> tuple[str, ...]:
+        return tuple(spec.id for spec in self._state.launcher.specs())
 
     def queue(self, spec_id: str | None = None) -> tuple[QueueItem, ...]:
         return self._state.launcher.queue(spec_id)

@@ -87,7 +87,7 @@ class Readiness:
 class View(Protocol):
     @property
     def declared(self) -> Declared:
-        """Apps, pods and groups by id, as declared (a running deployment may still be on its way there)."""
+        """Apps, pods and groups by id, as declared and durable (a running deployment may still be on its way there)."""
 
     def instance(self, instance_id: str) -> Instance | None: ...
 
@@ -118,6 +118,9 @@ class View(Protocol):
 
     def deployments_of(self, spec_id: str) -> tuple[str, ...]:
         """Ids of the running deployments that affect an app or pod."""
+
+    def waiting(self) -> tuple[str, ...]:
+        """Ids of the apps and pods of which something waits for an offer."""
 
     def queue(self, spec_id: str | None = None) -> tuple[QueueItem, ...]:
         """What waits for an offer; of one spec, or all."""

@@ -19,6 +19,7 @@ Document = dict[str, Any]
 COUNTS, DEPLOYMENTS, TASKS = "apps.counts", "apps.deployments", "apps.tasks"
 READINESS, LAST_FAILURE, STATS = "apps.readiness", "apps.lastTaskFailure", "apps.taskStats"
 ROTATION = "apps.rotation"  # not Marathon's, whose clients may choke on members of a task that they do not know
+BARE: frozenset[str] = frozenset()
 ALWAYS = frozenset({COUNTS, DEPLOYMENTS})
 WHOLE = ALWAYS | {TASKS, LAST_FAILURE}  # of an app that is asked for by its id, whatever it is to embed besides
 

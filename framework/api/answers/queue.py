@@ -3,21 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
+from framework.api.answers.cache import dumps, joined
 from framework.engine.view import REJECT_REASONS, QueueItem
 from framework.model.app import App
-from framework.model.codec import to_json
 from framework.model.offer import UNRESERVED
 from framework.model.timestamp import to_text
 
 Document = dict[str, Any]
 
 
-def queue_json(items: tuple[QueueItem, ...], *, offers: bool) -> Document:
-    return {"queue": [_item(item, offers=offers) for item in items]}
+def item_bytes(item: QueueItem, definition: bytes, *, offers: bool) -> bytes:
+    """`definition`: the JSON of the app or pod that waits. With `offers`, those that were of no use to it last."""
+    kind = b"app" if isinstance(item.spec, App) else b"pod"
+    return joined(b'{"' + kind + b'":' + definition + b"}", dumps(_state(item, offers=offers)))
 
 
-def _item(item: QueueItem, *, offers: bool) -> Document:
-    spec = item.spec
+def _state(item: QueueItem, *, offers: bool) -> Document:
     summary: Document = {
         "processedOffersCount": item.processed_offers,
         "unusedOffersCount": item.unused_offers,
@@ -28,9 +29,8 @@ def _item(item: QueueItem, *, offers: bool) -> Document:
         if moment is not None:
             summary[name] = to_text(moment)
     document: Document = {
-        "app" if isinstance(spec, App) else "pod": to_json(spec),
         "count": item.count,
-        "role": spec.role,
+        "role": item.spec.role,
         "delay": {"timeLeftSeconds": max(0, int(item.delay_left)), "overdue": item.overdue},
         "since": to_text(item.since),
         "processedOffersSummary": summary,

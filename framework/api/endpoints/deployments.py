@@ -1,14 +1,20 @@
 """`/v2/deployments` and `/v2/queue`: what is on its way, what waits and why, and getting either unstuck."""
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
+from framework.api.answers.apps import BARE
+from framework.api.answers.cache import dumps
 from framework.api.answers.deployments import deployment_json
-from framework.api.answers.queue import queue_json
-from framework.api.context import api_of, deployed, flag, id_in, identity_of, json_response, listed, require
+from framework.api.answers.queue import item_bytes
+from framework.api.answers.slices import named_list
+from framework.api.context import api_of, deployed, flag, id_in, identity_of, json_response, listed, require, visible
 from framework.api.errors import ConflictError, NotFoundError
 from framework.engine.commands import Accepted, CancelDeployment, Proceed, ResetDelay
 from framework.engine.errors import NotFound, NotWaiting
+from framework.engine.view import QueueItem
+from framework.model.app import App
+from framework.model.codec import to_json
 from framework.model.deployment import Deployment
 
 
@@ -54,10 +60,17 @@ async def proceed(request: Request) -> Response:
 
 
 async def show_queue(request: Request) -> Response:
-    offers = "lastUnusedOffers" in listed(request, "embed")
-    identity = identity_of(request)
-    items = tuple(item for item in api_of(request).view.queue() if identity.may("view", item.spec.id))
-    return json_response(queue_json(items, offers=offers))
+    """In slices of time: thousands may wait."""
+    api, offers = api_of(request), "lastUnusedOffers" in listed(request, "embed")
+    ids = list(visible(request, dict.fromkeys(api.view.waiting())))
+    items = (item for spec_id in ids for item in api.view.queue(spec_id))
+
+    def spelled(item: QueueItem) -> bytes:
+        spec = item.spec
+        definition = api.apps.bytes_of(spec, BARE) if isinstance(spec, App) else dumps(to_json(spec))
+        return item_bytes(item, definition, offers=offers)
+
+    return StreamingResponse(named_list("queue", items, spelled), media_type="application/json")
 
 
 async def reset_delay(request: Request) -> Response:

@@ -1,9 +1,13 @@
 """`/v2/pods`: definitions, their status, versions and instances."""
 
-from starlette.requests import Request
-from starlette.responses import Response
+from collections.abc import Callable, Mapping
 
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from framework.api.answers.cache import dumps
 from framework.api.answers.pods import instance_json, status_json
+from framework.api.answers.slices import sliced_list
 from framework.api.context import (
     DEPLOYMENT_HEADER,
     Api,
@@ -29,8 +33,7 @@ from framework.model.pod import Pod
 
 
 async def list_pods(request: Request) -> Response:
-    pods = visible(request, api_of(request).view.declared.pods)
-    return json_response([to_json(pods[pod_id]) for pod_id in sorted(pods)])
+    return _listed(visible(request, api_of(request).view.declared.pods), to_json)
 
 
 async def show_pod(request: Request) -> Response:
@@ -90,8 +93,7 @@ async def delete_pod(request: Request) -> Response:
 
 async def list_statuses(request: Request) -> Response:
     api = api_of(request)
-    pods = visible(request, api.view.declared.pods)
-    return json_response([status_json(pods[pod_id], api.view, api.clock()) for pod_id in sorted(pods)])
+    return _listed(visible(request, api.view.declared.pods), lambda pod: status_json(pod, api.view, api.clock()))
 
 
 async def show_status(request: Request) -> Response:
@@ -143,6 +145,11 @@ async def _kill(api: Api, request: Request, instances: list[Instance]) -> list[d
     answer = await api.engine.execute(KillInstances(ids, wipe=flag(request, "wipe")))
     assert isinstance(answer, Killed)
     return [instance_json(instance, api.view) for instance in answer.instances]
+
+
+def _listed(pods: Mapping[str, Pod], spell: Callable[[Pod], object]) -> Response:
+    found = (pods[pod_id] for pod_id in sorted(pods))
+    return StreamingResponse(sliced_list(found, lambda pod: dumps(spell(pod))), media_type="application/json")
 
 
 def _known(request: Request) -> Pod:
