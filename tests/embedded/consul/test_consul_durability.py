@@ -108,31 +108,26 @@ def test_indexes_go_on_rising_so_that_watchers_see_the_truth(own_embedded_consul
             assert int(consul.http.get(path, index=before[path], wait="10s").headers["X-Consul-Index"]) == after[path]
 
 
-def test_a_restart_lets_no_check_flap_and_ttls_begin_again(own_embedded_consul: OwnConsul) -> None:
-    consul = own_embedded_consul
-    consul.http.put("agent/service/register", {"Name": "ttl", "Check": {"TTL": "6s", "Status": "passing"}})
-    consul.http.put("agent/check/pass/service:ttl")
-    url = f"{consul.url}/v1/status/leader"
-    consul.http.put("agent/service/register", {"Name": "http", "Check": {"HTTP": url, "Interval": "1s"}})
-    eventually(lambda: len(consul.healthy("http")) == 1)
-    consul.kill()
-    consul.start()
-    assert len(consul.healthy("ttl")) == len(consul.healthy("http")) == 1
-    found = eventually(
-        lambda: (it := consul.http.get("agent/checks").json()["service:ttl"])["Status"] == "critical" and it
-    )
-    assert found["Output"].startswith("TTL expired")
-    assert len(consul.healthy("http")) == 1
-
-
-def test_a_session_gets_its_whole_ttl_again_and_then_ends(tmp_path: Path) -> None:
+def test_a_restart_lets_no_check_flap_and_the_ttls_of_checks_and_sessions_begin_again(tmp_path: Path) -> None:
     with running_own_embedded_consul(tmp_path, session_ttl_min="100ms") as consul:
+        consul.http.put("agent/service/register", {"Name": "ttl", "Check": {"TTL": "6s", "Status": "passing"}})
+        url = f"{consul.url}/v1/status/leader"
+        consul.http.put("agent/service/register", {"Name": "http", "Check": {"HTTP": url, "Interval": "1s"}})
         session = consul.http.put("session/create", {"TTL": "3s", "LockDelay": "0s"}).json()["ID"]
         consul.http.put("kv/lock", data=b"", acquire=session)
+        eventually(lambda: len(consul.healthy("http")) == 1)
+        consul.http.put("agent/check/pass/service:ttl")
+        consul.http.put(f"session/renew/{session}")
         consul.kill()
         consul.start()
         assert consul.http.get("kv/lock").json()[0]["Session"] == session
+        assert len(consul.healthy("ttl")) == len(consul.healthy("http")) == 1
         eventually(lambda: "Session" not in consul.http.get("kv/lock").json()[0])
+        found = eventually(
+            lambda: (it := consul.http.get("agent/checks").json()["service:ttl"])["Status"] == "critical" and it
+        )
+        assert found["Output"].startswith("TTL expired")
+        assert len(consul.healthy("http")) == 1
 
 
 def test_the_node_keeps_its_id(own_embedded_consul: OwnConsul) -> None:
