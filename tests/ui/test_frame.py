@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
+from tests.support.ui_apps import BROKEN, WORKER, delete, put
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
@@ -22,6 +23,16 @@ def test_the_overview_answers_whether_anything_is_wrong(ui: Ui) -> None:
     expect(page.get_by_role("img", name=re.compile("2 healthy"))).to_be_visible()
     # A third failure within ten minutes, and it flaps.
     expect(attention.get_by_role("listitem").filter(has_text="/broken")).to_contain_text("Flapping", timeout=60_000)
+
+
+def test_what_has_been_mended_does_not_flap_any_more(ui: Ui, dromos: Platform) -> None:
+    put(dromos, {**BROKEN, "id": "/mended", "backoffSeconds": 0.1, "backoffFactor": 1})
+    page = ui.open()
+    mended = page.locator(".card .problems").get_by_role("listitem").filter(has_text="/mended")
+    expect(mended).to_contain_text("Flapping")
+    put(dromos, {**WORKER, "id": "/mended"})
+    expect(mended).to_have_count(0)
+    delete(dromos, "/mended")
 
 
 def test_slash_searches_over_everything(ui: Ui) -> None:

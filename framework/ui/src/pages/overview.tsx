@@ -94,7 +94,7 @@ function problemsOf(apps: App[], pods: Pod[], queue: QueueItem[], recent: Stream
   const ofApps = apps.flatMap((app): Problem[] => {
     const to = appHref(app.id, "debug");
     const item = waiting.get(app.id);
-    const failed = failures.get(app.id) ?? 0;
+    const failed = (failures.get(app.id) ?? []).filter((version) => version >= (app.versionInfo?.lastConfigChangeAt ?? "")).length;
     const last = app.lastTaskFailure ? `${app.lastTaskFailure.state}: ${app.lastTaskFailure.message}` : "";
     if (failed >= FLAPPING) return line(app.id, to, "bad", "flapping", text("problemFlapping", { count: failed }), last);
     if (failsNow(app)) return line(app.id, to, "bad", "failing", text("problemFailing"), last);
@@ -106,7 +106,7 @@ function problemsOf(apps: App[], pods: Pod[], queue: QueueItem[], recent: Stream
     const to = podHref(pod.id, "debug");
     const { unhealthy } = podHealth(pod);
     const item = waiting.get(pod.id);
-    const failed = failures.get(pod.id) ?? 0;
+    const failed = failures.get(pod.id)?.length ?? 0;
     if (failed >= FLAPPING) return line(pod.id, to, "bad", "flapping", text("problemFlapping", { count: failed }));
     if (unhealthy > 0) return line(pod.id, to, "bad", "unhealthy", text("problemUnhealthy", { count: unhealthy, total: pod.instances.length }));
     if (item) return line(pod.id, to, "warn", "waiting", waits(item));
@@ -123,13 +123,14 @@ function problemsOf(apps: App[], pods: Pod[], queue: QueueItem[], recent: Stream
   ];
 }
 
-function failuresByApp(recent: StreamEvent[]): Map<string, number> {
-  const found = new Map<string, number>();
+/** Of each, the versions of which an instance failed: those of an older configuration speak of what has been mended. */
+function failuresByApp(recent: StreamEvent[]): Map<string, string[]> {
+  const found = new Map<string, string[]>();
   for (const event of recent) {
     if (Date.now() - Date.parse(event.timestamp) > RECENT_FAILURE_MS) break;
     if (event.eventType !== "status_update_event" || !/^TASK_(FAILED|ERROR|LOST)$/.test(String(event.taskStatus))) continue;
     const id = String(event.appId);
-    found.set(id, (found.get(id) ?? 0) + 1);
+    found.set(id, [...(found.get(id) ?? []), String(event.version ?? "")]);
   }
   return found;
 }
