@@ -139,7 +139,7 @@ def test_mesos_away_reads_and_changes_are_taken_and_done_when_it_is_back(tmp_pat
             before = {task["id"] for task in one.tasks("/away")}
             first.kill()
             first.wait()
-            eventually(lambda: one.run("status").returncode == 1, timeout=20)
+            eventually(lambda: one.run("status").returncode == 1)
             assert {task["id"] for task in one.tasks("/away")} == before
             one.ok("scale", "/away", "3")
             assert one.edge("away.localhost").status_code == 200
@@ -165,7 +165,7 @@ def deploy_hello(one: Platform) -> None:
         },
         "--wait",
     )
-    eventually(lambda: len(one.answers("away.localhost")) == 2, timeout=20)
+    eventually(lambda: len(one.answers("away.localhost")) == 2)
 
 
 def fill(disk) -> None:

@@ -312,7 +312,7 @@ async def all_running(scheduler: Scheduler, count: int) -> None:
 async def test_a_thousand_agents_are_offered_in_one_event_and_take_tasks(embedded_mesos: MesosFactory):
     mesos = embedded_mesos(simulate=True, agents=1000, start_lag=0.05)
     async with scheduling(mesos.url) as scheduler:
-        offers = await scheduler.offers(1000, timeout=20)
+        offers = await scheduler.offers(1000, timeout=60)
         assert len({offer["agent_id"]["value"] for offer in offers}) == 1000
         assert sum(event["type"] == "OFFERS" for event in scheduler.seen) == 1
         for offer in offers[:50]:

@@ -81,7 +81,7 @@ async def test_while_agents_are_missing_calls_are_answered_503_and_then_reconcil
                 (missing,) = set(agents) - {back}
                 assert again.get("/slaves")["recovered_slaves"] == [{"id": missing}]
 
-                await eventually_async(lambda: _subscribes(scheduler), timeout=5)
+                await eventually_async(lambda: _subscribes(scheduler))
                 for agent_id in (missing, back):
                     await scheduler.reconcile({"task_id": {"value": agent_id}, "agent_id": {"value": agent_id}})
                 assert (await scheduler.update(back))["state"] == "TASK_LOST"

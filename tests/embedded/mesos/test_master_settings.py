@@ -84,9 +84,9 @@ async def test_it_stops_at_sigterm_while_schedulers_are_subscribed(embedded_meso
     mesos = embedded_mesos(simulate=True)
     async with scheduling(mesos.url, failover_timeout=60.0) as scheduler:
         mesos.process.send_signal(signal.SIGTERM)
-        await scheduler.until_closed(timeout=5)
+        await scheduler.until_closed(timeout=30)
 
-        assert mesos.process.wait(timeout=5) == 0
+        assert mesos.process.wait(timeout=30) == 0
 
 
 async def test_it_can_live_inside_another_event_loop(tmp_path: Path):

@@ -145,7 +145,7 @@ async def test_a_kill_is_carried_out_to_its_end_without_the_agent(lives, tmp_pat
         await eventually_async(lambda: list(tmp_path.glob("work/agent-1/meta/tasks/*/runtime/kill.json")))
         first.kill()
     assert Path(f"/proc/{pid}").exists()
-    await eventually_async(lambda: list(tmp_path.glob("work/agent-1/meta/tasks/*/runtime/exit.json")), 10)
+    await eventually_async(lambda: list(tmp_path.glob("work/agent-1/meta/tasks/*/runtime/exit.json")))
     assert not Path(f"/proc/{pid}").exists()
     with lives() as second:
         await second.until("t", "TASK_KILLED")
