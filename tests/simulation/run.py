@@ -55,6 +55,7 @@ class Schedule:
     app_ids = APPS
     kinds, weights = KINDS, WEIGHTS
     breaks: tuple[Fault, ...] = FAULTS
+    pace = 1.0  # how much longer than in the busiest schedules users take from one change to the next
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
@@ -71,7 +72,7 @@ class Schedule:
 
     def run(self) -> None:
         self.cluster.start()
-        self._again_and_again(self.ask, 8)
+        self._again_and_again(self.ask, 8 * self.pace)
         self._again_and_again(self.fault, 20)
         self.world.run(self.minutes * 60, self.invariants.check)
         self.world.note("--- calm")

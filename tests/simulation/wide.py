@@ -24,6 +24,12 @@ from tests.simulation.master import MOUNT
 from tests.simulation.run import ASKED, Schedule, is_pod
 
 FIRST = 1_000_000  # seeds below mean what they meant before there were such schedules
+FIRST_PACED = 10_000_000  # in those below users are always as busy as can be
+PACES = (
+    1.0,
+    2.0,
+    3.0,
+)  # busy ones have changes cut each other short, quieter ones let each run its course while things break
 _ASKED = {**ASKED, "go": 4, "wipe": 1, "reset": 1}
 
 
@@ -135,4 +141,7 @@ class WideSchedule(Schedule):
 
 def schedule_of(seed: int) -> Schedule:
     kind: Callable[[int], Schedule] = WideSchedule if seed >= FIRST and seed % 2 else Schedule
-    return kind(seed)
+    schedule = kind(seed)
+    if seed >= FIRST_PACED:
+        schedule.pace = PACES[seed // 2 % len(PACES)]
+    return schedule
