@@ -98,6 +98,11 @@ class Ledger:
 
     # --- reading
 
+    @property
+    def durable(self) -> Declared:
+        """What is declared by the last commit. Nobody is to be told of what the present batch makes of it: it may yet be undone."""
+        return self.declared if self._declared_before is None else self._declared_before[0]
+
     def instances_of(self, spec_id: str) -> Iterable[Instance]:
         return self._by_spec.get(spec_id, {}).values()
 

@@ -397,11 +397,11 @@ class Engine:
         kept: list[Action] = []
         for action in actions:
             match action:
-                case Reply(ticket):
+                case Reply(ticket) | Refuse(ticket):  # a refusal may come of what has not happened
                     kept.append(Refuse(ticket, StoreUnavailable(str(error))))
                 case Accept(offer):
                     kept.append(Decline((offer.id,), self._loop_settings.store_retry))
-                case Decline() | Revive() | Suppress() | Reconcile() | Subscribe() | Unsubscribe() | Refuse() | Warn():
+                case Decline() | Revive() | Suppress() | Reconcile() | Subscribe() | Unsubscribe() | Warn():
                     kept.append(action)
                 case _:
                     pass  # Mesos tells again what is not acknowledged; kills and probes are worked out anew
@@ -415,9 +415,8 @@ class Engine:
         log.warning("the store refuses this leader, it gives up", error=str(error))
         self.fenced = str(error)
         kept: list[Action] = [
-            Refuse(action.ticket, NotLeader(str(error))) for action in actions if isinstance(action, Reply)
+            Refuse(action.ticket, NotLeader(str(error))) for action in actions if isinstance(action, Reply | Refuse)
         ]
-        kept += [action for action in actions if isinstance(action, Refuse)]
         self.state.ledger.undo()
         await self._perform([*kept, *self.state.handle(Deposed(), self._clock())])
         self.resigned.set()
