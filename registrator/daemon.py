@@ -1,11 +1,11 @@
 """`dromos registrator`: wires the sources, the loop and the status endpoint together."""
 
 import asyncio
+import base64
 import gc
 import sys
 from collections.abc import Iterator
 
-import aiohttp
 import click
 from pydantic import SecretStr
 from starlette.requests import Request
@@ -129,7 +129,7 @@ def sources_of(settings: RegistratorSettings, consul: Consul) -> Iterator[Source
             poll=settings.poll,
             most_ended=settings.remembered,
             max_bytes=settings.max_answer_bytes,
-            auth=_auth(settings.mesos_credentials),
+            headers=_authorization(settings.mesos_credentials),
         )
     elif "mesos" in settings.used_sources:
         yield MesosSource(
@@ -139,7 +139,7 @@ def sources_of(settings: RegistratorSettings, consul: Consul) -> Iterator[Source
             poll=settings.poll,
             most_ended=settings.remembered,
             max_bytes=settings.max_answer_bytes,
-            auth=_auth(settings.mesos_credentials),
+            headers=_authorization(settings.mesos_credentials),
         )
     if "framework" in settings.used_sources:
         yield FrameworkSource(
@@ -149,7 +149,7 @@ def sources_of(settings: RegistratorSettings, consul: Consul) -> Iterator[Source
             most_ended=settings.remembered,
             most_versions=settings.remembered,
             max_bytes=settings.max_answer_bytes,
-            auth=_auth(settings.marathon_credentials),
+            headers=_authorization(settings.marathon_credentials),
         )
 
     if "docker" in settings.used_sources:
@@ -182,11 +182,11 @@ def naming_of(settings: RegistratorSettings) -> Naming:
     )
 
 
-def _auth(credentials: SecretStr | None) -> aiohttp.BasicAuth | None:
+def _authorization(credentials: SecretStr | None) -> dict[str, str]:
+    """The header of `name:secret`; none without credentials."""
     if credentials is None:
-        return None
-    name, _, secret = credentials.get_secret_value().partition(":")
-    return aiohttp.BasicAuth(name, secret)
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(credentials.get_secret_value().encode()).decode()}"}
 
 
 if __name__ == "__main__":

@@ -82,14 +82,14 @@ class FrameworkSource:
         most_ended: int,
         most_versions: int,
         max_bytes: int,
-        auth: aiohttp.BasicAuth | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._timeout = timeout
         self._silence = silence
         self._max_bytes = max_bytes
         self._most_versions = most_versions
-        self._auth = auth
+        self._headers = dict(headers or {})
         self._http: aiohttp.ClientSession | None = None
         self._ended = Remembered(most_ended)
         self._killing = Remembered(most_ended)
@@ -267,7 +267,7 @@ class FrameworkSource:
         timeout: aiohttp.ClientTimeout,
         may_be_missing: bool = False,
     ) -> aiohttp.ClientResponse:
-        self._http = self._http or aiohttp.ClientSession(auth=self._auth, trust_env=False)
+        self._http = self._http or aiohttp.ClientSession(headers=self._headers, trust_env=False)
         accept = "text/event-stream" if path.startswith("/v2/events") else "application/json"
         last: Exception = SourceError("no API of a framework is configured")
         for url in list(self._urls):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -42,7 +42,7 @@ class MesosSource:
         poll: float,
         most_ended: int,
         max_bytes: int,
-        auth: aiohttp.BasicAuth | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._masters = Masters(masters, timeout=timeout)
         self._timeout = timeout
@@ -50,7 +50,7 @@ class MesosSource:
         self._poll = poll
         self._most_ended = most_ended
         self._max_bytes = max_bytes
-        self._auth = auth
+        self._headers = dict(headers or {})
         self._http: aiohttp.ClientSession | None = None
         self._copy: MesosState | None = None  # None while no stream keeps it current
         self._operator_api = True
@@ -155,7 +155,7 @@ class MesosSource:
         self, call: Json | None, stack: contextlib.AsyncExitStack, *, timeout: float | None
     ) -> aiohttp.ClientResponse:
         """One call of the operator API at the leading master, or GET /state for None. Raises what the last master gave."""
-        self._http = self._http or aiohttp.ClientSession(auth=self._auth, trust_env=False)
+        self._http = self._http or aiohttp.ClientSession(headers=self._headers, trust_env=False)
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._timeout, sock_read=timeout)
         last: Exception = SourceError("no master is configured")
         for master in await self._masters.urls():

@@ -5,6 +5,7 @@ restart it answers 503, which is a source's failure, not an empty host.
 """
 
 import asyncio
+from collections.abc import Mapping
 
 import aiohttp
 import orjson
@@ -29,13 +30,13 @@ class MesosAgentSource:
         poll: float,
         most_ended: int,
         max_bytes: int,
-        auth: aiohttp.BasicAuth | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._poll = poll
         self._most_ended, self._max_bytes = most_ended, max_bytes
-        self._auth = auth
+        self._headers = dict(headers or {})
         self._http: aiohttp.ClientSession | None = None
 
     async def look(self, *, fresh: bool) -> Look:
@@ -51,7 +52,7 @@ class MesosAgentSource:
             await self._http.close()
 
     async def _state(self) -> Json:
-        self._http = self._http or aiohttp.ClientSession(auth=self._auth, timeout=self._timeout, trust_env=False)
+        self._http = self._http or aiohttp.ClientSession(headers=self._headers, timeout=self._timeout, trust_env=False)
         try:
             async with self._http.get(f"{self._url}/state") as answer:
                 if answer.status != 200:

@@ -13,14 +13,21 @@ from tests.support.consul import ConsulServer
 from tests.support.docker import Dockerd
 from tests.support.mesos import Mesos
 from tests.support.processes import free_ports
-from tests.support.registrator import Registrator, running_registrator
+from tests.support.registrator import Registrator, registrator_in_a_thread, running_registrator
 
 
 @pytest.fixture
 def registrator(tmp_path: Path) -> Iterator[Callable[..., Registrator]]:
-    """A factory: `registrator(sources=["mesos"], mesos=[url], consul=url)`; all of them end with the test."""
+    """A factory: `registrator(sources=["mesos"], mesos=[url], consul=url)`; all of them end with the test.
+
+    They run in threads. With `process=True` it is the daemon, which gets the settings as flags, and has a log."""
     with contextlib.ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(running_registrator(tmp_path, **settings))
+
+        def start(*, process: bool = False, **settings: Any) -> Registrator:
+            one = running_registrator(tmp_path, **settings) if process else registrator_in_a_thread(**settings)
+            return stack.enter_context(one)
+
+        yield start
 
 
 @dataclass(frozen=True)
@@ -72,4 +79,4 @@ def remove(container: Any) -> None:
 
 @pytest.fixture
 def docker_registrator(dockerd: Dockerd, registrator: Callable[..., Registrator]) -> Callable[..., Registrator]:
-    return lambda **settings: registrator(sources=["docker"], docker_host=dockerd.url, **settings)
+    return lambda **settings: registrator(process=True, sources=["docker"], docker_host=dockerd.url, **settings)

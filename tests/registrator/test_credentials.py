@@ -45,7 +45,7 @@ def test_a_token_and_a_password_open_the_doors_and_without_them_it_says_which_is
         without_token = registrator(ready=False, **common, marathon_credentials="reader:pass:word")
         eventually(lambda: any("403" in why for why in without_token.status()["refused"].values()), 30)
         assert consul.http.get("agent/services").json() == {}
-        opened = registrator(**common, marathon_credentials="reader:pass:word", consul_token=TOKEN)
+        opened = registrator(process=True, **common, marathon_credentials="reader:pass:word", consul_token=TOKEN)
         (service,) = eventually(lambda: consul.http.get("agent/services").json().values(), 30)
         assert service["Port"] == 31001
         shown = opened.log.read_text() + str(opened.status()) + opened.health().text

@@ -243,7 +243,14 @@ def test_beside_mesos_only_containers_that_ask_are_registered(
     dockerd, real_mesos, real_consul, registrator, run
 ) -> None:
     mesos = real_mesos()
-    registrator(sources=["mesos"], mesos=[mesos.url], docker=True, docker_host=dockerd.url, consul=real_consul.url)
+    registrator(
+        process=True,
+        sources=["mesos"],
+        mesos=[mesos.url],
+        docker=True,
+        docker_host=dockerd.url,
+        consul=real_consul.url,
+    )
     run(ports={"80/tcp": None})
     run(ports={"80/tcp": None}, environment={"SERVICE_NAME": "asks"})
     eventually(lambda: services(real_consul, "asks"))
@@ -254,7 +261,14 @@ async def test_a_container_of_a_mesos_task_is_no_second_service_and_its_end_is_t
     dockerd, real_mesos, real_consul, registrator, run
 ) -> None:
     mesos = real_mesos()
-    registrator(sources=["mesos"], mesos=[mesos.url], docker=True, docker_host=dockerd.url, consul=real_consul.url)
+    registrator(
+        process=True,
+        sources=["mesos"],
+        mesos=[mesos.url],
+        docker=True,
+        docker_host=dockerd.url,
+        consul=real_consul.url,
+    )
     async with scheduling(mesos.url) as scheduler:
         task = await launch_app(scheduler, "/shop/web", HTTP)
         environment = {"MESOS_TASK_ID": task, "SERVICE_TAGS": "from-the-image"}
@@ -273,7 +287,9 @@ async def test_a_container_of_a_mesos_task_is_no_second_service_and_its_end_is_t
 def test_a_docker_daemon_that_goes_away_takes_nothing_away(dockerd, real_consul, registrator, run) -> None:
     socket_path = dockerd.url.removeprefix("unix://")
     with Proxy(socket_path).running() as proxy:
-        daemon = registrator(sources=["docker"], docker_host=f"tcp://127.0.0.1:{proxy.port}", consul=real_consul.url)
+        daemon = registrator(
+            process=True, sources=["docker"], docker_host=f"tcp://127.0.0.1:{proxy.port}", consul=real_consul.url
+        )
         first = run(ports={"80/tcp": None})
         eventually(lambda: services(real_consul, "busybox"))
         proxy.set(Faults(refuse=True))

@@ -186,6 +186,7 @@ def test_after_a_churn_with_faults_consul_equals_the_truth_at_hardly_more_than_t
         for _ in range(PER_APP):
             start_task(f"/app-{number}")
     daemon = registrator(
+        process=True,
         sources=["framework"],
         marathon=[marathon.url],
         consul=proxy.url,

@@ -60,7 +60,7 @@ async def test_without_the_framework_a_task_that_waits_for_a_go_is_registered_an
     embedded_mesos, embedded_consul, registrator
 ) -> None:
     mesos = embedded_mesos()
-    daemon = registrator(sources=["mesos"], mesos=[mesos.url], consul=embedded_consul.url)
+    daemon = registrator(process=True, sources=["mesos"], mesos=[mesos.url], consul=embedded_consul.url)
     async with scheduling(mesos.url) as scheduler:
         held = await launch_app(scheduler, "/web", HTTP, labels={"DROMOS_HELD": "true"})
         await launch_app(scheduler, "/other", HTTP)

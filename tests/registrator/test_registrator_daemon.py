@@ -133,7 +133,11 @@ def test_a_taken_port_ends_it_with_one_line() -> None:
 def test_health_tells_what_is_away(registrator) -> None:
     mesos, marathon, consul = (free_port() for _ in range(3))
     daemon = registrator(
-        ready=False, mesos=[f"127.0.0.1:{mesos}"], marathon=[f"127.0.0.1:{marathon}"], consul=f"127.0.0.1:{consul}"
+        process=True,
+        ready=False,
+        mesos=[f"127.0.0.1:{mesos}"],
+        marathon=[f"127.0.0.1:{marathon}"],
+        consul=f"127.0.0.1:{consul}",
     )
 
     def parts() -> dict[str, str]:
@@ -150,7 +154,7 @@ def test_sigterm_ends_it_at_once_and_leaves_what_is_registered(real_consul, regi
     with Marathon().serving() as marathon:
         marathon.put_app("/web")
         marathon.put_task("/web", ports=[31001])
-        daemon = registrator(sources=["framework"], marathon=[marathon.url], consul=real_consul.url)
+        daemon = registrator(process=True, sources=["framework"], marathon=[marathon.url], consul=real_consul.url)
         eventually(lambda: real_consul.http.get("catalog/service/web").json())
         os.kill(daemon.pid, signal.SIGTERM)
         process = Path(f"/proc/{daemon.pid}/status")
