@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -44,7 +45,7 @@ def measure(size: int) -> tuple[str, ...]:
             marathon.put_app(f"/app-{number}")
             for instance in range(INSTANCES):
                 marathon.put_task(f"/app-{number}", ports=[1 + number * INSTANCES + instance])
-        settings = {
+        settings: dict[str, Any] = {
             "sources": ["framework"],
             "marathon": [marathon.url],
             "tcp_check_interval": 0,
