@@ -103,11 +103,14 @@ def keepalived_in(space: Space, peer: Space, directory: Path, priority: int) -> 
 def test_the_other_edge_answers_when_the_active_one_dies(spaces: tuple[Space, Space, Space], tmp_path: Path) -> None:
     client, one, two = spaces
     serve = f"from http.server import *; HTTPServer(('{CLIENT}', 9000), SimpleHTTPRequestHandler).serve_forever()"
-    ask = f"import urllib.request as r; print(r.urlopen('http://{SHARED}:8000/', timeout=1).status)"
+    ask = (
+        f"import socket; s = socket.create_connection(('{SHARED}', 8000), 1); s.settimeout(1); "
+        f"s.sendall(b'GET / HTTP/1.0\\r\\nHost: {SHARED}\\r\\n\\r\\n'); print(s.recv(12)[9:].decode())"
+    )
     backend = ["ip", "netns", "exec", client.name, sys.executable, "-c", serve]
 
     def answered() -> bool:
-        return client.run(sys.executable, "-c", ask, check=False).strip() == "200"
+        return client.run(sys.executable, "-IS", "-c", ask, check=False).strip() == "200"
 
     layouts: dict[str, Layout] = {}
     try:
