@@ -22,7 +22,7 @@ from tests.simulation.wide import FIRST, FIRST_PACED, schedule_of
 from tests.simulation.world import Violation
 
 SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "2000"))
-BLOCK = 50
+BLOCK = 25
 
 
 def _kills_without_asking(patch: pytest.MonkeyPatch) -> None:
