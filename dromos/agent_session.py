@@ -11,11 +11,11 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 import requests
 
+from daemonkit.recordio import Records, record
 from dromos.api import CONNECT_TIMEOUT, Json
 from dromos.errors import CommandError, NotReachableError
 from dromos.sandbox import AGENT_TIMEOUT, Place
@@ -27,6 +27,7 @@ LAUNCH = "LAUNCH_NESTED_CONTAINER_SESSION"
 ATTACH = "ATTACH_CONTAINER_INPUT"
 WAIT = "WAIT_NESTED_CONTAINER"
 PIECE = 32 * 1024
+MOST_RECORD_BYTES = 16 * 1024 * 1024
 RECORDIO = {"Content-Type": "application/recordio", "Message-Content-Type": "application/json"}
 
 
@@ -55,11 +56,15 @@ class AgentSession:
         sender = threading.Thread(target=self._send_input, name="session-input", daemon=True)
         sender.start()
         try:
-            for message in records(response.iter_content(chunk_size=None)):
-                if message.get("type") == "DATA":
-                    yield message["data"]["type"], base64.b64decode(message["data"].get("data", ""))
+            records = Records(MOST_RECORD_BYTES)
+            for piece in response.iter_content(chunk_size=None):
+                for message in map(orjson.loads, records.feed(piece)):
+                    if message.get("type") == "DATA":
+                        yield message["data"]["type"], base64.b64decode(message["data"].get("data", ""))
         except requests.RequestException as error:
             raise NotReachableError(f"{self._place.agent_url} broke the session off: {error}") from None
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise CommandError(f"what answers at {self._place.agent_url} does not speak as a Mesos agent") from None
         finally:
             self._over = True
             os.close(self._wake_write)
@@ -138,8 +143,7 @@ class AgentSession:
 
 
 def _call(content: Json) -> bytes:
-    body = orjson.dumps({"type": ATTACH, ATTACH.lower(): content})
-    return b"%d\n%s" % (len(body), body)
+    return record({"type": ATTACH, ATTACH.lower(): content})
 
 
 def _data(data: bytes) -> bytes:
@@ -150,19 +154,6 @@ def _data(data: bytes) -> bytes:
 def _control(kind: str, content: Json) -> bytes:
     control = {"type": kind, kind.lower(): content}
     return _call({"type": "PROCESS_IO", "process_io": {"type": "CONTROL", "control": control}})
-
-
-def records(pieces: Iterator[bytes]) -> Iterator[Any]:
-    """The JSON messages of a RecordIO stream: each its length in decimal, a newline, and that many bytes."""
-    held = b""
-    for piece in pieces:
-        held += piece
-        while (at := held.find(b"\n")) >= 0:
-            length = int(held[:at])
-            if len(held) < at + 1 + length:
-                break
-            yield orjson.loads(held[at + 1 : at + 1 + length])
-            held = held[at + 1 + length :]
 
 
 def _post(place: Place, kind: str, content: Json, *, stream: bool = False) -> requests.Response:

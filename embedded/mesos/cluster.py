@@ -12,13 +12,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from daemonkit.recordio import record
 from embedded.mesos import render
 from embedded.mesos.allocator import Allocation, Allocator
 from embedded.mesos.records import AgentRecord, Framework, Offer, Task
 from embedded.mesos.registry import Registry
 from embedded.mesos.resources import Resources
 from embedded.mesos.settings import MesosSettings
-from embedded.mesos.stream import Stream, record
+from embedded.mesos.stream import Stream
 
 Json = dict[str, Any]
 

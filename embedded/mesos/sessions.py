@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
+from daemonkit.recordio import Records, record
 from embedded.mesos.agent import Agent
 from embedded.mesos.errors import CallError
 from embedded.mesos.runtimes.base import LaunchError, ProbeError, Session, Terminal
-from embedded.mesos.stream import Records, record
 from embedded.mesos.task_run import TaskRun
 
 Json = dict[str, Any]

@@ -1,7 +1,4 @@
-"""A subscription: events go in at one end without waiting, RecordIO comes out at the other as fast as the client reads.
-
-RecordIO: each event is its length in decimal, a newline, and that many bytes.
-"""
+"""A subscription: events go in at one end without waiting, RecordIO comes out at the other as fast as the client reads."""
 
 import asyncio
 import uuid
@@ -9,46 +6,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
+from daemonkit.recordio import record
 
 Json = dict[str, Any]
 
 # Events that wait are sent together, up to so many bytes at once.
 CHUNK_BYTES = 64 * 1024
-LONGEST_LENGTH = 19  # digits of a record's length
-
-
-def record(event: Json) -> bytes:
-    body = orjson.dumps(event)
-    return b"%d\n%s" % (len(body), body)
-
-
-class Records:
-    """The other way: pieces of RecordIO, cut anywhere, into the records."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._held = bytearray()
-
-    def feed(self, piece: bytes) -> list[bytes]:
-        """Raises ValueError for what is no record, or a larger one than `most_bytes`."""
-        self._held += piece
-        found: list[bytes] = []
-        start = 0
-        while (newline := self._held.find(b"\n", start, start + LONGEST_LENGTH + 1)) >= 0:
-            digits = bytes(self._held[start:newline])
-            if not digits.isdigit() or int(digits) > self._most_bytes:
-                raise ValueError(f"a record of {digits!r} bytes")
-            end = newline + 1 + int(digits)
-            if len(self._held) < end:
-                break
-            found.append(bytes(self._held[newline + 1 : end]))
-            start = end
-        else:
-            if len(self._held) - start > LONGEST_LENGTH:
-                raise ValueError("a record without a length")
-        del self._held[:start]
-        return found
 
 
 class Stream:

@@ -15,9 +15,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from daemonkit.http import bind, serving
+from daemonkit.recordio import Records, record
 from embedded.mesos.agent_http import agent_routes
 from embedded.mesos.runtimes.base import Session, Terminal
-from embedded.mesos.stream import Records, record
 from tests.support.mesos_agent import container, task
 from tests.support.mesos_agent import world as world
 from tests.support.waiting import eventually_async

@@ -5,7 +5,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedded.mesos.stream import CHUNK_BYTES, Stream, record
+from daemonkit.recordio import record
+from embedded.mesos.stream import CHUNK_BYTES, Stream
 
 
 async def drained(stream: Stream) -> list[bytes]:
