@@ -26,6 +26,7 @@ from autoscale.replay.score import Score, score
 from autoscale.replay.simulate import Cluster, Moment, Scaler, simulate
 from autoscale.replay.trace import read_csv
 from autoscale.series import Point
+from daemonkit.addresses import without_credentials
 from daemonkit.arguments import Duration
 from daemonkit.errors import OperatorError
 
@@ -52,7 +53,8 @@ def explain(app: str, url: str, most: int, chart: bool, as_json: bool) -> None:
     app_id, as_json = "/" + app.strip("/"), as_json or _json_for_all()
     answer = _read(url, "journal", app=app_id, most=str(most))
     if not isinstance(answer, dict) or "journal" not in answer:
-        raise UnreachableError(f"what answers at {url} is no autoscaler; another one: --url or DROMOS_AUTOSCALE_URL")
+        where = without_credentials(url)
+        raise UnreachableError(f"what answers at {where} is no autoscaler; another one: --url or DROMOS_AUTOSCALE_URL")
     entries: list[dict[str, Any]] = answer["journal"]
     if as_json:
         click.echo(orjson.dumps(entries, option=orjson.OPT_INDENT_2).decode())
@@ -90,7 +92,8 @@ def _read(url: str, path: str, **params: str) -> Any:
         return response.json()
     except requests.RequestException as error:
         raise UnreachableError(
-            f"no autoscaler answers at {url} ({reason_of(error)}); another one: --url or DROMOS_AUTOSCALE_URL"
+            f"no autoscaler answers at {without_credentials(url)} ({reason_of(error)});"
+            " another one: --url or DROMOS_AUTOSCALE_URL"
         ) from None
 
 

@@ -125,3 +125,9 @@ def test_a_policy_file_is_checked_and_shown_in_our_own_keys(tmp_path: Path) -> N
         [sys.executable, "-m", "dromos", "autoscale", "policy", str(path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_explain_shows_no_password_of_the_address() -> None:
+    done = CliRunner().invoke(command, ["explain", "web", "--url", "http://user:hush@127.0.0.1:1"])
+    told = str(done.exception)
+    assert "no autoscaler answers at http://127.0.0.1:1" in told and "hush" not in told + done.output
