@@ -5,10 +5,10 @@ Each service has five instances. Once a second one instance ends and another sta
     python -m bench.registrator [SERVICES …]
 """
 
+import argparse
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,7 +29,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
-    sizes = [int(argument) for argument in sys.argv[1:]] or list(SIZES)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("services", type=int, nargs="*", default=SIZES, help="how many; repeatable")
+    sizes = parser.parse_args().services
     table = Table(
         "services", "instances", "first s", "p50 ms", "p99 ms", "CPU ms a change", "memory MB", "writes a change"
     )
