@@ -41,7 +41,7 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
         6.0, ge=0.1, description="a leader that cannot reach ZooKeeper for so long stops leading"
     )
     zk_tls: bool = Field(False, description="speak TLS to ZooKeeper, whose port in --zk is then its secureClientPort")
-    zk_ca: Path | None = Field(None, description="the CA of ZooKeeper's certificates (PEM); the system's without it")
+    zk_ca: Path | None = Field(None, description="a CA of ZooKeeper's certificates (PEM), trusted besides the system's")
     zk_certificate: Path | None = Field(None, description="the certificate to show to ZooKeeper (PEM)")
     zk_key: Path | None = Field(None, description="its key (PEM)")
     zk_verify_hostname: bool = Field(

@@ -30,7 +30,7 @@ class ZooKeeperAddress:
 
 @dataclass(frozen=True, slots=True)
 class ZooKeeperTls:
-    """`ca`: whose certificates are trusted (PEM), the system's without it. `certificate` and `key` (PEM, both may be in one file) are shown
+    """`ca`: whose certificates are trusted besides the system's (PEM). `certificate` and `key` (PEM, both may be in one file) are shown
     to servers that ask for them. `verify_hostname`: a server's certificate has to be for the name or address that it is reached by."""
 
     ca: Path | None = None
