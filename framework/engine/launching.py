@@ -1,16 +1,25 @@
 """Instances that wait, and the offers they wait for: the queue, launch delays, matching, reviving and suppressing."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from framework.decide.backoff import Delay, forgotten, longer
-from framework.decide.match_offers import Claim, Placement, Requirement, Round, Rules, Want, match_offers
+from framework.decide.match_offers import (
+    Claim,
+    Placement,
+    Requirement,
+    Round,
+    Rules,
+    Want,
+    match_offers,
+)
 from framework.decide.placement import LABEL, STRATEGIES, Strategy
 from framework.engine.actions import Accept, Decline, Launch, Reconcile, Revive, Suppress, UpdateRoles
 from framework.engine.core import Core, instance_id_of, task_id_of
 from framework.engine.errors import NotFound
-from framework.engine.view import QueueItem
+from framework.engine.view import QueueItem, UnusedOffer
+from framework.engine.waiting import Entry
 from framework.model.app import App
 from framework.model.instance import Agent, Condition, Instance, Task
 from framework.model.offer import Offer
@@ -24,26 +33,6 @@ MATCH = "match"
 
 LOOKS_FOR_A_LAUNCH = 40  # a look at an offer costs a small part of what a launch does
 MOST_FOR_ONE_OFFER = 4  # times launches_in_batch: what a single offer, which cannot be divided, may take
-
-
-@dataclass(slots=True)
-class Entry:
-    """A spec with instances that wait."""
-
-    spec: RunSpec
-    requirement: Requirement
-    count: int
-    since: float
-    processed: int = 0
-    unused: int = 0
-    last_unused_at: float | None = None
-    last_used_at: float | None = None
-    last_round: int = 0
-    last_rejects: Counter[str] = field(default_factory=Counter)
-    last_offers: int = 0
-    all_rejects: Counter[str] = field(default_factory=Counter)
-    unused_offers: deque[tuple[Offer, tuple[str, ...], float]] = field(default_factory=deque)
-    refused: bool = False  # by every offer that it was shown last
 
 
 @dataclass(slots=True)
@@ -90,7 +79,7 @@ class Launcher:
             return
         self._take_role(spec.role)
         if entry is None:
-            self._entries[spec.id] = Entry(spec, Requirement.of(spec), count, self._core.now)
+            self._entries[spec.id] = Entry.of(spec, count, self._core.now, self._core.settings.unused_offers_kept)
             self.wake(spec)
             return
         if entry.spec is not spec:
@@ -258,7 +247,7 @@ class Launcher:
         result = match_offers(
             self._wants(part),
             offers,
-            Rules(core.now, settings.maintenance_lead, core.home_region, settings.reserve_gpu_agents),
+            self._rules(),
             lambda agent: self._ports.get(agent, 0),
             claims,
             part.most,
@@ -302,6 +291,10 @@ class Launcher:
                 unused.append(offer.id)
         if unused:
             core.act(Decline(tuple(unused), seconds))
+
+    def _rules(self) -> Rules:
+        core, settings = self._core, self._core.settings
+        return Rules(core.now, settings.maintenance_lead, core.home_region, settings.reserve_gpu_agents)
 
     def _bounded(self, entries: list[Entry]) -> dict[str, int]:
         """How many of each may be launched now: one of each in turn, as far as launches in flight are bounded."""
@@ -375,24 +368,12 @@ class Launcher:
     def _record(self, result: Round, offers: list[Offer]) -> None:
         self.offers_used += len(offers) - len(result.unused)
         placed = {placement.spec.id for placement in result.placements}
-        for entry in [self._entries[spec_id] for spec_id in result.rejects if spec_id in self._entries]:
-            rejects = result.rejects[entry.spec.id]
-            declined = sum(rejects.values())
-            entry.refused = entry.spec.id not in placed and declined == result.seen[entry.spec.id]
-            entry.processed += result.seen[entry.spec.id]
-            entry.unused += declined
-            if entry.last_round != self._round:
-                entry.last_round, entry.last_rejects, entry.last_offers = self._round, Counter(), 0
-            entry.last_rejects.update(rejects)
-            entry.last_offers += result.seen[entry.spec.id]
-            entry.all_rejects.update(rejects)
-            if declined:
-                entry.last_unused_at = self._core.now
-                reasons = tuple(rejects)
-                for offer in result.unused[: self._core.settings.unused_offers_kept]:
-                    entry.unused_offers.append((offer, reasons, self._core.now))
-                while len(entry.unused_offers) > self._core.settings.unused_offers_kept:
-                    entry.unused_offers.popleft()
+        unused = result.unused[-self._core.settings.unused_offers_kept :]
+        for spec_id, rejects in result.rejects.items():
+            entry = self._entries.get(spec_id)
+            if entry is not None:
+                entry.refused = spec_id not in placed and sum(rejects.values()) == result.seen[spec_id]
+                entry.told(self._round, rejects, result.seen[spec_id], unused, self._core.now)
 
     # --- revive and suppress
 
@@ -451,23 +432,16 @@ class Launcher:
 
     def _item(self, entry: Entry) -> QueueItem:
         delay = self._delay(entry.spec)
-        left = max(0.0, delay.until - self._core.now) if delay else 0.0
-        return QueueItem(
-            spec=entry.spec,
-            count=entry.count,
-            since=entry.since,
-            delay_left=left,
-            overdue=left == 0.0,
-            processed_offers=entry.processed,
-            unused_offers=entry.unused,
-            last_unused_at=entry.last_unused_at,
-            last_used_at=entry.last_used_at,
-            last_rejects=dict(entry.last_rejects),
-            last_offers=entry.last_offers,
-            launch_rejects=dict(entry.all_rejects),
-            problem=self._core.secrets.problem(entry.spec) or self._core.residents.problem(entry.spec),
-            unused=tuple((offer.raw, reasons, at) for offer, reasons, at in entry.unused_offers),
-        )
+        problem = self._core.secrets.problem(entry.spec) or self._core.residents.problem(entry.spec)
+        return entry.item(max(0.0, delay.until - self._core.now) if delay else 0.0, problem)
+
+    def unused_offers(self, spec_id: str) -> tuple[UnusedOffer, ...]:
+        """The last that were of no use to a spec that waits, as far as they are kept, with what is in their way now."""
+        entry = self._entries.get(spec_id)
+        if entry is None:
+            return ()
+        want = self._want(entry, entry.count)
+        return tuple(entry.unused_offers_with(want.peers(), self._rules()))
 
     @property
     def waiting(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from framework.engine import records
 from framework.engine.state import State
-from framework.engine.view import Counts, FrameworkInfo, QueueItem, Readiness
+from framework.engine.view import Counts, FrameworkInfo, QueueItem, Readiness, UnusedOffer
 from framework.model import path_id
 from framework.model.app import App
 from framework.model.deployment import Deployment
@@ -69,6 +69,9 @@ class StateView:
 
     def queue(self, spec_id: str | None = None) -> tuple[QueueItem, ...]:
         return self._state.launcher.queue(spec_id)
+
+    def unused_offers(self, spec_id: str) -> tuple[UnusedOffer, ...]:
+        return self._state.launcher.unused_offers(spec_id)
 
     def versions(self, spec_id: str) -> tuple[str, ...]:
         ledger = self._state.ledger

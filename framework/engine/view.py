@@ -58,7 +58,15 @@ class QueueItem:
     last_offers: int = 0
     launch_rejects: Mapping[str, int] | None = None
     problem: str | None = None  # what it waits for besides offers, one line
-    unused: tuple[tuple[Mapping[str, Any], tuple[str, ...], float], ...] = ()  # (offer as Mesos sent it, reasons, when)
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedOffer:
+    """An offer as Mesos sent it, why it was refused (of REJECT_REASONS), and when."""
+
+    offer: Mapping[str, Any]
+    reasons: tuple[str, ...]
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +132,9 @@ class View(Protocol):
 
     def queue(self, spec_id: str | None = None) -> tuple[QueueItem, ...]:
         """What waits for an offer; of one spec, or all."""
+
+    def unused_offers(self, spec_id: str) -> tuple[UnusedOffer, ...]:
+        """The last offers that were of no use to an app or pod that waits."""
 
     def versions(self, spec_id: str) -> tuple[str, ...]:
         """Kept versions of an app, a pod or a group (apps and pods: newest first, bounded)."""

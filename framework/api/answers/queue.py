@@ -1,10 +1,10 @@
 """The launch queue as `/v2/queue` shows it: what waits, since when, and which offers were refused why."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from framework.api.answers.cache import dumps, joined
-from framework.engine.view import REJECT_REASONS, QueueItem
+from framework.engine.view import REJECT_REASONS, QueueItem, UnusedOffer
 from framework.model.app import App
 from framework.model.offer import UNRESERVED
 from framework.model.timestamp import to_text
@@ -12,13 +12,19 @@ from framework.model.timestamp import to_text
 Document = dict[str, Any]
 
 
-def item_bytes(item: QueueItem, definition: bytes, *, offers: bool) -> bytes:
-    """`definition`: the JSON of the app or pod that waits. With `offers`, those that were of no use to it last."""
+def item_bytes(item: QueueItem, definition: bytes, unused: Iterable[UnusedOffer] | None) -> bytes:
+    """`definition`: the JSON of the app or pod that waits. `unused`: the offers that were of no use to it, where they are asked for."""
     kind = b"app" if isinstance(item.spec, App) else b"pod"
-    return joined(b'{"' + kind + b'":' + definition + b"}", dumps(_state(item, offers=offers)))
+    state = _state(item)
+    if unused is not None:
+        state["lastUnusedOffers"] = [
+            {"offer": offer_json(one.offer), "reason": list(one.reasons), "timestamp": to_text(one.at)}
+            for one in unused
+        ]
+    return joined(b'{"' + kind + b'":' + definition + b"}", dumps(state))
 
 
-def _state(item: QueueItem, *, offers: bool) -> Document:
+def _state(item: QueueItem) -> Document:
     summary: Document = {
         "processedOffersCount": item.processed_offers,
         "unusedOffersCount": item.unused_offers,
@@ -37,11 +43,6 @@ def _state(item: QueueItem, *, offers: bool) -> Document:
     }
     if item.problem is not None:
         document["waitsFor"] = item.problem
-    if offers:
-        document["lastUnusedOffers"] = [
-            {"offer": offer_json(offer), "reason": list(why), "timestamp": to_text(at)}
-            for offer, why, at in item.unused
-        ]
     return document
 
 

@@ -68,7 +68,7 @@ async def show_queue(request: Request) -> Response:
     def spelled(item: QueueItem) -> bytes:
         spec = item.spec
         definition = api.apps.bytes_of(spec, BARE) if isinstance(spec, App) else dumps(to_json(spec))
-        return item_bytes(item, definition, offers=offers)
+        return item_bytes(item, definition, api.view.unused_offers(spec.id) if offers else None)
 
     return StreamingResponse(named_list("queue", items, spelled), media_type="application/json")
 

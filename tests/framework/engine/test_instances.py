@@ -105,7 +105,19 @@ def test_the_queue_says_why(desk: Desk) -> None:
     assert (item.count, item.processed_offers, item.unused_offers) == (1, 6, 6)
     assert item.last_rejects == {"InsufficientCpus": 3}
     assert item.launch_rejects == {"InsufficientCpus": 6}
-    assert item.unused[0][1] == ("InsufficientCpus",)
+    assert desk.state.launcher.unused_offers(item.spec.id)[0].reasons == ("InsufficientCpus",)
+
+
+def test_each_offer_of_no_use_is_kept_with_a_reason_of_its_own_the_last_five(desk: Desk) -> None:
+    desk.declare(app(cpus=8))
+    desk.offers(*(desk.offer(number, cpus=1) for number in range(4)))
+    desk.wait(1)
+    desk.offers(desk.offer(7, mem=1), desk.offer(8, cpus=2))
+    found = desk.state.launcher.unused_offers("/app")
+    cpus, memory = ("InsufficientCpus",), ("InsufficientMemory",)
+    assert [one.reasons for one in found] == [cpus, cpus, cpus, memory, cpus]
+    assert found[0].at < found[-1].at == desk.now
+    assert desk.state.launcher.unused_offers("/nobody") == ()
 
 
 # --- what is not heard of
