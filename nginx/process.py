@@ -87,11 +87,14 @@ def prepare(layout: Layout) -> None:
 
 
 def write_private(layout: Layout, path: Path, text: str) -> None:
-    """For the eyes of Nginx' workers alone, which read it at each request."""
-    write_atomically(path, text, mode=0o600)
+    """For the eyes of Nginx' workers alone, which read it at each request. What is there as it should be is left alone."""
     user = layout.user.partition(" ")[0]
-    if user and os.geteuid() == 0:
-        os.chown(path, pwd.getpwnam(user).pw_uid, -1)
+    owner = pwd.getpwnam(user).pw_uid if user and os.geteuid() == 0 else os.geteuid()
+    if path.exists() and path.stat().st_uid == owner and path.read_text() == text:
+        return
+    write_atomically(path, text, mode=0o600)
+    if owner != os.geteuid():
+        os.chown(path, owner, -1)
 
 
 def check(layout: Layout, program: str, config: Path) -> None:

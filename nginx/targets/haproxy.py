@@ -186,9 +186,11 @@ class Haproxy:
         return mark[1] if mark else None
 
     async def stage(self, wanted: Model) -> None:
+        await asyncio.to_thread(self._stage, wanted)  # endpoints go on following while it waits for the disk
+
+    def _stage(self, wanted: Model) -> None:
         mark = self._mark()
-        text = await asyncio.to_thread(self._text, wanted, (mark[0] if mark else 0) + 1)
-        write_atomically(self._staged, text, mode=0o600)
+        write_atomically(self._staged, self._text(wanted, (mark[0] if mark else 0) + 1), mode=0o600)
         self._maps_before = self._read_maps()
         # A running HAProxy has its maps in memory: the files count at the next reload.
         self._write_maps(wanted)
@@ -222,7 +224,8 @@ class Haproxy:
             generation = await self._wait_for(mark[0] if mark else None)
         except EdgeError as error:
             raise VerifyError(str(error)) from None
-        write_atomically(self._good, self._layout.haproxy_config.read_bytes(), mode=0o600)
+        text = self._layout.haproxy_config.read_bytes()
+        await asyncio.to_thread(write_atomically, self._good, text, mode=0o600)
         log.info("haproxy runs by its new routes", configuration=generation)
 
     async def roll_back(self) -> None:

@@ -196,9 +196,11 @@ class Nginx:
         return mark[1] if mark else None
 
     async def stage(self, wanted: Model) -> None:
+        await asyncio.to_thread(self._stage, wanted)  # endpoints go on following while it waits for the disk
+
+    def _stage(self, wanted: Model) -> None:
         mark = self._mark()
-        text = await asyncio.to_thread(self._text, wanted, (mark[0] if mark else 0) + 1)
-        write_atomically(self._staged, text)
+        write_atomically(self._staged, self._text(wanted, (mark[0] if mark else 0) + 1))
         for name, users in nginx_conf.user_files(wanted).items():
             process.write_private(self._layout, self._layout.users / name, users)
 
@@ -227,7 +229,7 @@ class Nginx:
             await self._wait_for(lambda state: state.generation == generation and not self._old_workers_accept())
         except EdgeError as error:
             raise VerifyError(str(error)) from None
-        write_atomically(self._good, self._layout.config.read_bytes())
+        await asyncio.to_thread(write_atomically, self._good, self._layout.config.read_bytes())
         log.info("nginx runs by its new routes", configuration=generation)
 
     async def roll_back(self) -> None:
