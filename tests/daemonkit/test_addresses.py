@@ -12,7 +12,10 @@ from daemonkit.addresses import without_credentials
         ("http://user:p@secret@host", "http://host"),
         ("https://host/v2", "https://host/v2"),
         ("http://[::1]:8080/", "http://[::1]:8080/"),
-        ("http://user:secret@[broken", "an address that cannot be read"),
+        ("http://user:secret@[broken", "http://[broken"),
+        ("user:secret@host:80", "host:80"),
+        ("http:", "http:"),
+        ("http://host?to=http://other", "http://host"),
     ],
 )
 def test_who_asks_is_not_shown(url: str, shown: str) -> None:
