@@ -15,6 +15,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 # Flags of other programs that stand alone; lines that name the program are left out.
 FOREIGN = {
     "CONTRIBUTING.md": {"--strict"},
+    "api.md": {"--isolation"},  # of the agents
     "architecture.md": {"--strict"},
     "ui.md": {"--docs"},
     "autoscaling.md": {
