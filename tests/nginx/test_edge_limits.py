@@ -26,6 +26,20 @@ async def test_basic_auth_asks_for_a_password(edge: Rig) -> None:
         assert (await edge.ask(auth=("bob", "secret"))).text == "web"
 
 
+@with_targets(["nginx-lua", "nginx"])
+async def test_passwords_are_written_when_they_change_and_for_the_workers_alone(edge: Rig) -> None:
+    async with backends("web") as (web,):
+        shown = instance(web, DROMOS_EDGE_AUTH="bob:$5$abc$0123456789abcdef")
+        await edge.show(shown)
+        (path,) = edge.layout.users.glob("web_*")
+        first = path.stat()
+        assert first.st_mode & 0o077 == 0
+        await edge.show(shown, instance(web, "other"))
+        assert path.stat().st_ino == first.st_ino
+        await edge.show(instance(web, DROMOS_EDGE_AUTH="eve:$5$abc$0123456789abcdef"))
+        assert path.read_text() == "eve:$5$abc$0123456789abcdef\n"
+
+
 @with_targets(ALL)
 async def test_networks_are_allowed_and_denied(edge: Rig) -> None:
     async with backends("web", "shut") as (web, shut):
