@@ -75,19 +75,20 @@ class Ui:
         )
         return self.page
 
-    def axe(self, *only: str) -> list[str]:
-        """What axe-core finds against WCAG 2.2 A and AA on the page as it is now, one line each; of some rules, or of all."""
+    def axe(self, *only: str, within: str = "html") -> list[str]:
+        """What axe-core finds against WCAG 2.2 A and AA on the page as it is now, one line each; of some rules, or of all; on all of it,
+        or within what a selector names."""
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(_axe_source())
         found: list[dict[str, Any]] = self.page.evaluate(
-            """async only => (await axe.run(document, {
+            """async ([only, within]) => (await axe.run(within, {
                  ...(only.length ? {runOnly: {type: "rule", values: only}} : {
                    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
                    rules: {region: {enabled: false}},
                  }),
                  resultTypes: ["violations"], preload: false, iframes: false,
                })).violations""",
-            list(only),
+            [list(only), within],
         )
         return [
             f"{item['id']}: {node['target']} {node['failureSummary'].splitlines()[-1].strip()} {node['html'][:160]}"

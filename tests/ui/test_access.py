@@ -42,7 +42,8 @@ def test_axe_finds_nothing_in_the_dialogs(ui: Ui) -> None:
     for name in ("Scale", "Edit", "Destroy", "Search", "Keyboard shortcuts"):
         page.get_by_role("button", name=name, exact=name != "Search").click()
         page.get_by_role("dialog").wait_for()
-        if wrong := ui.axe():
+        # The page behind cannot be reached, and is looked at by itself.
+        if wrong := ui.axe(within="dialog[open]"):
             found[name] = wrong
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_have_count(0)

@@ -157,10 +157,10 @@ def test_a_canary_waits_for_its_go(ui: Ui, dromos: Platform) -> None:
 def test_a_version_that_is_not_well_goes_on_only_by_force(ui: Ui, dromos: Platform) -> None:
     put(dromos, {**WORKER, "id": "/doubted"})
     eventually(lambda: dromos.get("/v2/apps/doubted")["app"]["tasksRunning"] == 1, 60)
-    # It is told of as unhealthy, and never killed for it.
-    ill = {"protocol": "COMMAND", "command": {"value": "false"}, "maxConsecutiveFailures": 0, "delaySeconds": 0}
-    ill |= {"gracePeriodSeconds": 0, "intervalSeconds": 5}
-    put(dromos, {**WORKER, "id": "/doubted", "cmd": "sleep 200000", "healthChecks": [ill]}, strategy="blue-green")
+    eventually(lambda: not dromos.get("/v2/apps/doubted")["app"]["deployments"], 60)
+    # Nothing listens there: it is told of as unhealthy, and never killed for it.
+    ill = {"protocol": "TCP", "portIndex": 0, "maxConsecutiveFailures": 0, "delaySeconds": 0, "gracePeriodSeconds": 0}
+    put(dromos, {**WORKER, "id": "/doubted", "mem": 33, "healthChecks": [ill]}, strategy="blue-green")
     page = ui.open("app", "doubted")
     expect(page.locator(".summary").get_by_role("img", name="1 unhealthy, 1 over capacity")).to_be_visible()
     ui.go("deployments")
