@@ -14,13 +14,11 @@ from math import ceil, floor
 
 from framework.model.deployment import Progress
 from framework.model.strategy import UpgradeStrategy
-from framework.model.values import quick
 
 # 100 * 1.1 must not become 111 because of the last bit.
 _EPSILON = 1e-9
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Side:
     """Instances of one configuration. `staying`: not terminal, not decided to be killed, not given up as unreachable; of these `ok`
@@ -35,7 +33,6 @@ class Side:
         return self.staying + self.leaving
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Census:
     new: Side = Side()
@@ -54,7 +51,6 @@ class Census:
         return self.new.present + self.old.present
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Orders:
     """`launch`: how many may be started now (of the new configuration). `kill_old`, `kill_new`, `kill_any`: how many are to go, those

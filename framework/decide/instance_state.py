@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from framework.model.instance import TERMINAL, Condition, IpAddress, Task
-from framework.model.values import quick
 
 # A TASK_LOST without these reasons may come back: the agent is away, or the master does not know it yet.
 _LOST_FOR_GOOD = frozenset(
@@ -61,7 +60,6 @@ _STATES = {
 _ORDER = (Condition.PROVISIONED, Condition.STAGING, Condition.STARTING, Condition.RUNNING, Condition.KILLING)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
     """A status update as Mesos sent it; times in epoch seconds. `uuid` None: not to be acknowledged."""

@@ -16,7 +16,6 @@ from framework.model.constraint import REGION_FIELD, ZONE_FIELD, Constraint
 from framework.model.instance import Agent, Instance
 from framework.model.offer import UNRESERVED, Offer, Pool, Take, milli, on_root_disk
 from framework.model.run_spec import RunSpec
-from framework.model.values import quick
 
 # Why an offer does not do, in the order in which it is looked at: the first that applies is counted.
 ROLE = "UnfulfilledRole"
@@ -37,7 +36,6 @@ CANDIDATES = 16
 WANT_WORK = 8  # what a want costs before its first look at an offer, in looks
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """What one instance of a spec asks of an offer, worked out once for each version of the spec. Scalars in thousandths."""
@@ -98,7 +96,6 @@ class Want:
     peers_on: Mapping[str, int] = field(default_factory=dict)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Placement:
     spec: RunSpec

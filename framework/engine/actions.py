@@ -8,10 +8,8 @@ from framework.engine.commands import Answer
 from framework.model.instance import Instance
 from framework.model.offer import Offer, Pool, Take
 from framework.model.run_spec import RunSpec
-from framework.model.values import quick
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Launch:
     """`reserve`: what is taken is reserved for the instance first, and its persistent volumes are made of it."""
@@ -22,7 +20,6 @@ class Launch:
     reserve: bool = False
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Accept:
     """`refuse_seconds`: for how long what is left of the offer is not to be offered again. `releases`: what was reserved for instances
@@ -78,7 +75,6 @@ class Unsubscribe:
     """Leaves the master without ending the tasks."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
     task_id: str
@@ -86,7 +82,6 @@ class Acknowledge:
     uuid: str
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Kill:
     """`grace_seconds` None: as the task was launched with."""
@@ -110,7 +105,6 @@ class FetchSecrets:
     sources: tuple[str, ...]
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class StartProbing:
     """`readiness`: ask the readiness checks too, until the instance is ready."""
@@ -125,7 +119,6 @@ class StopProbing:
     instance_id: str
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Announce:
     type: str

@@ -7,7 +7,6 @@ from typing import Any
 from framework.decide.instance_state import TaskStatus
 from framework.engine.commands import Command
 from framework.model.offer import Offer
-from framework.model.values import quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,6 @@ class InverseOfferRescinded:
     offer_id: str
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class StatusReceived:
     status: TaskStatus
@@ -103,7 +101,6 @@ class CommandReceived:
     command: Command
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Probed:
     """One health check's result. `alive` None: the answer says nothing either way (an ignored 1xx)."""

@@ -13,7 +13,7 @@ from framework.model.group import Group
 from framework.model.instance import Agent, Condition, ContainerEnd, Goal, Instance, IpAddress, Task, TaskFailure
 from framework.model.pod import Pod
 from framework.model.run_spec import RunSpec
-from framework.model.values import FrozenMap, quick
+from framework.model.values import FrozenMap
 
 FRAMEWORK = "framework"  # "id" -> the framework id
 SPECS = "specs"  # "<spec id>@<version>" -> a spec in this version
@@ -27,7 +27,6 @@ HISTORY = "history"  # root version -> what changed with it
 SpecKey = tuple[str, str]
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """What one accepted change did: for each spec its versions before and after, for each group what it was and is."""

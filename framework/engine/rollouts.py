@@ -12,13 +12,12 @@ from framework.engine.errors import NotFound, NotWaiting
 from framework.model.deployment import Deployment, Progress, Rollout, SpecChange, StepAction
 from framework.model.instance import Instance
 from framework.model.run_spec import RunSpec
-from framework.model.values import FrozenMap, quick, replace
+from framework.model.values import FrozenMap, replace
 
 WELL = "well"
 GIVE_UP = "give up"
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Target:
     """What is wanted of one spec now. `action` and `deployment` where a step is at it."""

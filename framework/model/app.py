@@ -16,7 +16,7 @@ from framework.model.strategy import (
     UnreachableStrategy,
     UpgradeStrategy,
 )
-from framework.model.values import FrozenMap, quick
+from framework.model.values import FrozenMap
 
 SINGLE_INSTANCE_LABEL = "MARATHON_SINGLE_INSTANCE_APP"
 DEFAULT_ROLE = "*"
@@ -56,7 +56,6 @@ class VersionInfo:
     last_config_change_at: str
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class App:
     """`version` is the time of the last change (empty before the engine has accepted it); times are texts of `timestamp`.

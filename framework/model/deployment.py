@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from framework.model.run_spec import RunSpec
-from framework.model.values import FrozenMap, quick
+from framework.model.values import FrozenMap
 
 Kind = Literal["start", "stop", "scale", "restart"]
 
@@ -58,7 +58,6 @@ class Rollout:
         return "go" if self.healthy_seconds is None else "health"
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Of one action, settled when its step begins: how many (old) instances there were, how many may go at once, and whether the
@@ -76,7 +75,6 @@ class Progress:
     failures: int = 0
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """`current_step` counts from 0 and equals len(steps) when done. `version` is the root group's after the change.

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from framework.model import path_id
 from framework.model.app import App
 from framework.model.pod import Pod
-from framework.model.values import FrozenMap, quick
+from framework.model.values import FrozenMap
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Group:
     """What is declared of a group itself. `enforce_role` is of top-level groups only; None leaves it to the setting."""

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from framework.model.values import quick
-
 
 class Condition(StrEnum):
     """Marathon's conditions. An instance exists from PROVISIONED on; SCHEDULED ones are the count in the queue."""
@@ -46,7 +44,6 @@ class Goal(StrEnum):
     DECOMMISSIONED = "Decommissioned"
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Agent:
     """The agent that an instance runs on, as its offer described it. `attributes` are (name, value as text) pairs."""
@@ -64,7 +61,6 @@ class IpAddress:
     protocol: str = "IPv4"
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Task:
     """What Mesos last said of one task: an app's instance has one, a pod's one for each container (`container` is its name)."""
@@ -81,7 +77,6 @@ class Task:
     ip_addresses: tuple[IpAddress, ...] = ()
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Instance:
     """All times are epoch seconds.
@@ -157,7 +152,6 @@ def persistence_id(instance_id: str, container_path: str) -> str:
     return f"{instance_id}#{container_path}"
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class HealthResult:
     """Of one health check of one instance: Marathon's healthCheckResults."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from framework.model.instance import Agent
-from framework.model.values import quick
 
 UNRESERVED = "*"
 SCALE = 1000
@@ -29,7 +28,6 @@ class Disk:
     source: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Pool:
     """The part of an offer that is reserved for one role in one way (or for none). `reservations` is echoed to Mesos as it came.
@@ -52,7 +50,6 @@ class Pool:
     disks: tuple[Disk, ...] = ()
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Offer:
     """`role` is the framework role that it was allocated to. `maintenance_at`: epoch seconds at which the agent goes down."""
@@ -75,7 +72,6 @@ class DiskTake:
     amount: int
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Take:
     """What a launch takes of one pool. `volumes` are taken whole; `disks` are yet to become volumes."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from daemonkit.errors import OperatorError
-from framework.model.values import quick
 
 Tables = Mapping[str, Mapping[str, bytes]]
 
@@ -37,7 +36,6 @@ class StoreUnusable(StoreError):  # noqa: N818
     pass
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Write:
     """`value` None deletes; deleting what is not there is no error. Keys sort as text."""
