@@ -1,6 +1,6 @@
 # The two that a newcomer needs are `make up` and `make test`; both set this machine up first.
 PYTHON := .venv/bin/python
-JOBS ?= 4
+JOBS ?= 6
 
 # Each of the hundreds of processes that the tests start would compile the same modules again.
 unexport PYTHONDONTWRITEBYTECODE

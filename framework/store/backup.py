@@ -23,7 +23,9 @@ from framework.store.base import Snapshot, Store, StoreFenced, StoreUnusable
 from framework.store.schema import CURRENT, Schema, difference
 
 FORMAT = 1
-RESTORE_ATTEMPTS = 5
+RESTORE_ATTEMPTS = (
+    50  # a leader that is deposed claims the store again at once, and may be the quicker one several times
+)
 
 
 def write_backup(path: Path, snapshot: Snapshot, *, origin: str, now: float | None = None) -> int:

@@ -55,3 +55,15 @@ async def test_requests_that_wait_for_an_endpoint_are_told(edge: Rig) -> None:
         await edge.show(instance(web))
         assert 'dromos_edge_queued_requests{service="web",app="/web"} 0' in (await status(edge, "/metrics")).text
         assert (await status(edge, "/metrics.json")).json()["services"]["web"]["queued"] == 0
+
+
+@with_targets(LUA)
+async def test_a_service_whose_last_instance_has_gone_is_shown_without_one(edge: Rig) -> None:
+    async with backends("web") as (web,):
+        await edge.show(instance(web))
+        assert (await edge.ask()).text == "web"
+        await edge.show()
+        page = await status(edge)
+        assert page.status_code == 200 and "none: answers 503" in page.text
+        services = {one["name"]: one for one in (await status(edge, accept="application/json")).json()["services"]}
+        assert (services["web"]["known"], services["web"]["endpoints"]) == (False, [])

@@ -30,9 +30,7 @@ local function state()
   for name, numbers in pairs(services) do
     local known = store.get(name)
     local endpoints = {}
-    local listed = {}
     for _, peer in ipairs(known and known.peers or {}) do
-      listed[peer.key] = true
       endpoints[#endpoints + 1] = {
         endpoint = peer.key,
         weight = peer.weight,
@@ -49,7 +47,7 @@ local function state()
       active = numbers.active,
       requests = numbers.requests,
       seconds = { sum = numbers.seconds.sum, count = numbers.seconds.count },
-      endpoints = #endpoints > 0 and endpoints or cjson.empty_array,
+      endpoints = endpoints,
     }
   end
   table.sort(list, function(a, b) return a.name < b.name end)
@@ -57,7 +55,7 @@ local function state()
     generation = edge.generation,
     counter = store.counter(),
     start = metrics.json().start,
-    services = #list > 0 and list or cjson.empty_array,
+    services = list,
   }
 end
 
@@ -106,6 +104,11 @@ local function page(now)
   return table.concat(out)
 end
 
+-- Debian's cjson writes an empty table as {}. Within a text the quotes would be escaped, so these are the lists themselves.
+local function as_json(now)
+  return (cjson.encode(now):gsub('"endpoints":{}', '"endpoints":[]'):gsub('"services":{}', '"services":[]'))
+end
+
 function M.status()
   local now = state()
   ngx.header["Vary"] = "Accept"
@@ -114,7 +117,7 @@ function M.status()
     ngx.print(page(now))
   else
     ngx.header["Content-Type"] = "application/json"
-    ngx.print(cjson.encode(now))
+    ngx.print(as_json(now))
   end
 end
 
