@@ -25,7 +25,7 @@ class Cluster:
         return {task["id"]: task["slave_id"] for task in tasks if task["id"].startswith(prefix)}
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="package", params=KINDS)
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp(request.param)
     first, last = free_ports(200)

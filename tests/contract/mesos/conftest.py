@@ -60,7 +60,7 @@ def own_mesos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mesos]
         yield server
 
 
-@pytest.fixture(scope="session", params=SERVERS)
+@pytest.fixture(scope="package", params=SERVERS)
 def mesos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesos]:
     """A running Mesos with three agents, which other tests have used before."""
     with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as server:

@@ -10,7 +10,7 @@ from tests.support.mesos import Mesos
 from tests.support.scheduler import scheduling
 
 # The business of the master alone, which is the same whatever its agents are.
-pytestmark = pytest.mark.parametrize("mesos", ["simulated", "real"], indirect=True, scope="session")
+pytestmark = pytest.mark.parametrize("mesos", ["simulated", "real"], indirect=True, scope="package")
 
 JSON = {"Content-Type": "application/json"}
 INFO = {"user": "root", "name": "refused"}

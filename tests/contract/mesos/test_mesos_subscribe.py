@@ -10,7 +10,7 @@ from tests.support.scheduler import CallError, Scheduler, scheduling, task
 from tests.support.waiting import eventually_async
 
 # The business of the master alone, which is the same whatever its agents are.
-pytestmark = pytest.mark.parametrize("mesos", ["simulated", "real"], indirect=True, scope="session")
+pytestmark = pytest.mark.parametrize("mesos", ["simulated", "real"], indirect=True, scope="package")
 
 MULTI_ROLE = [{"type": "MULTI_ROLE"}]
 

@@ -37,7 +37,7 @@ def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(memory_cluster.default, "cluster", lambda engine: MesosCluster(engine, address))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_mesos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesos]:
     directory = tmp_path_factory.mktemp("api-on-mesos")
     with running_real_mesos(

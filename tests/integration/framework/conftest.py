@@ -44,7 +44,7 @@ class Running:
 
 
 @pytest.fixture(
-    scope="session",
+    scope="package",
     params=[
         pytest.param(_simulated, id="simulated", marks=pytest.mark.xdist_group("framework-simulated")),
         pytest.param(_real, id="real", marks=pytest.mark.xdist_group("framework-real")),
