@@ -111,7 +111,7 @@ async def test_statistics_tell_what_a_task_uses_and_may_use(mesos: Mesos):
 async def test_a_sandbox_is_browsed_read_and_downloaded(mesos: Mesos):
     async with scheduling(mesos.url) as scheduler:
         info, _ = await scheduler.running(
-            command="echo out; echo err >&2; mkdir sub; printf 0123456789 > sub/f; sleep 3600"
+            command="mkdir sub; printf 0123456789 > sub/f; echo out; echo err >&2; sleep 3600"
         )
         directory = executor_of(mesos, info)["directory"]
 
