@@ -7,6 +7,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
+from tests.support.answering import answering
 from tests.support.browser import Ui
 from tests.support.platform import Platform
 from tests.support.ui_apps import WORKER, delete, put
@@ -175,3 +176,14 @@ def test_a_version_that_is_not_well_goes_on_only_by_force(ui: Ui, dromos: Platfo
     expect(card).to_contain_text("blue/green: completing")
     expect(card.get_by_role("button", name="Go on")).to_have_count(0)
     delete(dromos, "/doubted")
+
+
+def test_an_instance_whose_files_are_on_their_way_is_staged_in_the_health_bar(ui: Ui, dromos: Platform) -> None:
+    with answering() as files:
+        files.ready.clear()
+        put(dromos, {**WORKER, "id": "/fetching", "fetch": [{"uri": f"{files.url}/data.txt"}]})
+        page = ui.open("app", "fetching")
+        expect(page.locator(".summary").get_by_role("img", name="1 staged")).to_be_visible()
+        files.ready.set()
+        expect(page.locator(".summary").get_by_role("img", name="1 unknown")).to_be_visible()
+    delete(dromos, "/fetching")
