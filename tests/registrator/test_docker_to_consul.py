@@ -5,6 +5,8 @@ import socket
 import uuid
 from typing import Any
 
+import pytest
+
 from tests.registrator.conftest import remove
 from tests.support.consul import ConsulServer
 from tests.support.mesos_apps import HTTP, launch_app
@@ -239,9 +241,9 @@ def test_services_of_another_owner_are_left_alone(real_consul, docker_registrato
     assert first.writes() == 1
 
 
-def test_beside_mesos_only_containers_that_ask_are_registered(
-    dockerd, real_mesos, real_consul, registrator, run
-) -> None:
+@pytest.fixture
+def beside_mesos(dockerd, real_mesos, real_consul, registrator):
+    """The Mesos that the registrator follows besides Docker."""
     mesos = real_mesos()
     registrator(
         process=True,
@@ -251,6 +253,10 @@ def test_beside_mesos_only_containers_that_ask_are_registered(
         docker_host=dockerd.url,
         consul=real_consul.url,
     )
+    return mesos
+
+
+def test_beside_mesos_only_containers_that_ask_are_registered(beside_mesos, real_consul, run) -> None:
     run(ports={"80/tcp": None})
     run(ports={"80/tcp": None}, environment={"SERVICE_NAME": "asks"})
     eventually(lambda: services(real_consul, "asks"))
@@ -258,18 +264,9 @@ def test_beside_mesos_only_containers_that_ask_are_registered(
 
 
 async def test_a_container_of_a_mesos_task_is_no_second_service_and_its_end_is_the_task_s(
-    dockerd, real_mesos, real_consul, registrator, run
+    beside_mesos, real_consul, run
 ) -> None:
-    mesos = real_mesos()
-    registrator(
-        process=True,
-        sources=["mesos"],
-        mesos=[mesos.url],
-        docker=True,
-        docker_host=dockerd.url,
-        consul=real_consul.url,
-    )
-    async with scheduling(mesos.url) as scheduler:
+    async with scheduling(beside_mesos.url) as scheduler:
         task = await launch_app(scheduler, "/shop/web", HTTP)
         environment = {"MESOS_TASK_ID": task, "SERVICE_TAGS": "from-the-image"}
         container = await asyncio.to_thread(run, ports={"80/tcp": None}, environment=environment)
