@@ -120,7 +120,7 @@ async def delete_instances(request: Request) -> Response:
     api = api_of(request)
     pod = _known(request)
     document = await json_body(request)
-    ids = shapes.check(shapes.TaskIds, {"ids": document})["ids"]
+    ids = shapes.texts(document)
     known = [
         i for i in (api.view.instance(instance_id) for instance_id in ids) if i is not None and i.spec_id == pod.id
     ]
@@ -132,7 +132,7 @@ async def delete_instance(request: Request) -> Response:
     pod, instance_id = _known(request), request.path_params["instance_id"]
     instance = api.view.instance(instance_id)
     if instance is None or instance.spec_id != pod.id:
-        raise NotFoundError.of("Instance", instance_id)
+        raise NotFoundError.of("Task", instance_id)
     killed = await _kill(api, request, [instance])
     return json_response(killed[0] if killed else instance_json(instance, api.view))
 

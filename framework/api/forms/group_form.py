@@ -116,9 +116,9 @@ def removal_of(group_id: str, declared: Declared) -> Change:
 
 
 def enforcement(group_id: str, document: object) -> DraftEdit:
-    """PATCH: whether specs of a top-level group have to take its role."""
+    """PATCH: whether specs of a top-level group have to take its role; without a word of it, as where it was never said."""
     given = shapes.check(shapes.Group, document)
-    if set(given) - {"id"} != {"enforceRole"}:
+    if set(given) - {"id", "enforceRole"}:
         raise InvalidObjectError([Violation("/", "only enforceRole can be patched")])
 
     def edit(declared: Declared, _defaults: Defaults) -> Change:
@@ -127,7 +127,7 @@ def enforcement(group_id: str, document: object) -> DraftEdit:
             raise NotFoundError.of("Group", group_id)
         if path_id.parent(group_id) != path_id.ROOT or group_id == path_id.ROOT:
             raise InvalidObjectError([Violation("/enforceRole", "enforceRole can only be set for top-level groups")])
-        return Change(groups={group_id: replace(group, enforce_role=given["enforceRole"])})
+        return Change(groups={group_id: replace(group, enforce_role=given.get("enforceRole"))})
 
     return edit
 

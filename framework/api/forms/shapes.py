@@ -6,7 +6,7 @@ Types are strict, as Marathon's are: `"1"` is no number. `check` reports every e
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from framework.api.errors import InvalidJsonError, Violation
@@ -466,11 +466,23 @@ def check(shape: type[Shape], document: object, *, at: str = "") -> dict[str, An
     try:
         return shape.model_validate(document).model_dump(by_alias=True, exclude_none=True)
     except ValidationError as error:
-        violations = [
-            Violation(at + path_of(item["loc"]), _code(item["type"], item["input"]))
-            for item in error.errors(include_url=False)
-        ]
-        raise InvalidJsonError(violations) from None
+        raise _refused(error, at) from None
+
+
+_TEXTS = TypeAdapter(list[str], config=ConfigDict(strict=True))
+
+
+def texts(document: object) -> list[str]:
+    """A bare array of texts. Raises InvalidJsonError with every error."""
+    try:
+        return _TEXTS.validate_python(document)
+    except ValidationError as error:
+        raise _refused(error) from None
+
+
+def _refused(error: ValidationError, at: str = "") -> InvalidJsonError:
+    found = error.errors(include_url=False)
+    return InvalidJsonError([Violation(at + path_of(e["loc"]), _code(e["type"], e["input"])) for e in found])
 
 
 def missing(name: str) -> InvalidJsonError:

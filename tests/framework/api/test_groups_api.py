@@ -105,6 +105,10 @@ async def test_a_top_level_group_is_patched_without_a_deployment(framework: Fram
     patched = await framework.call("PATCH", "/v2/groups/prod", {"enforceRole": True})
     assert patched.status == 200 and patched.body == b""
     assert (await framework.get("/v2/groups/prod"))["enforceRole"] is True
+    for nothing in ({}, {"enforceRole": None}):
+        await framework.call("PATCH", "/v2/groups/prod", {"enforceRole": True})
+        assert (await framework.call("PATCH", "/v2/groups/prod", nothing)).status == 200
+        assert "enforceRole" not in await framework.get("/v2/groups/prod")
     assert await framework.get("/v2/deployments") == []
     assert (await framework.call("PATCH", "/v2/groups/prod", {"apps": []})).status == 422
     assert (await framework.call("PATCH", "/v2/groups/prod/front", {"enforceRole": True})).status == 422
@@ -165,7 +169,21 @@ async def test_instances_of_a_pod_are_killed_one_by_one_or_by_list(framework: Fr
     listed = await framework.call("DELETE", "/v2/pods/pod::instances", [two, "unknown"])
     assert [instance["id"] for instance in listed.json] == [two]
     unknown = await framework.call("DELETE", "/v2/pods/pod::instances/nope")
-    assert (unknown.status, unknown.json["message"]) == (404, "Instance 'nope' does not exist")
+    assert (unknown.status, unknown.json["message"]) == (404, "Task 'nope' does not exist")
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "code"),
+    [({"ids": []}, "/", "error.expected.jsarray"), (["a", 1], "(1)", "error.expected.jsstring")],
+)
+async def test_what_is_no_list_of_instances_kills_none(framework: Framework, body: Any, path: str, code: str) -> None:
+    await pod(framework)
+    refused = await framework.call("DELETE", "/v2/pods/pod::instances", body)
+    assert (refused.status, refused.json) == (
+        422,
+        {"message": "Invalid JSON", "details": [{"path": path, "errors": [code]}]},
+    )
+    assert len((await framework.get("/v2/pods/pod::status"))["instances"]) == 1
 
 
 async def test_an_app_may_not_take_a_pods_id(framework: Framework) -> None:
