@@ -18,6 +18,7 @@ from framework.engine.events import Event, Probed, ReadinessProbed
 from framework.model.app import App
 from framework.model.health import HealthCheck, ReadinessCheck
 from framework.model.instance import Instance
+from framework.model.network import port_numbers
 from framework.model.run_spec import RunSpec
 
 log = get_logger(__name__)
@@ -181,21 +182,16 @@ def probe_address(instance: Instance, app: App, port: int | None, port_index: in
     task = instance.tasks[0]
     if port is not None:
         return _reachable(instance, app), port
-    ports = app.ports
     index = port_index or 0
     if app.host_networking:
         return (instance.agent.host, task.host_ports[index]) if index < len(task.host_ports) else None
-    if index >= len(ports):
+    numbers = port_numbers(app.port_mappings, task.host_ports)
+    if index >= len(numbers):
         return None
-    mappings = app.container.port_mappings if app.container else ()
-    host_ports = iter(task.host_ports)
-    for position, mapping in enumerate(mappings):
-        host_port = next(host_ports, None) if mapping.host_port is not None else None
-        if position == index:
-            if host_port is not None:
-                return instance.agent.host, host_port
-            return (task.ip_addresses[0].ip_address, mapping.container_port) if task.ip_addresses else None
-    return None
+    host, container = numbers[index]
+    if host is not None:
+        return instance.agent.host, host
+    return (task.ip_addresses[0].ip_address, container) if task.ip_addresses else None
 
 
 def _reachable(instance: Instance, app: App) -> str:

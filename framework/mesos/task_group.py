@@ -1,6 +1,6 @@
 """A pod's instance and what was taken of an offer -> the LAUNCH_GROUP operation: one executor, one task for each container."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from framework.mesos.task_info import (
 from framework.model.app import EnvValue
 from framework.model.health import PodHealthCheck
 from framework.model.instance import Instance, Task
-from framework.model.network import Endpoint
+from framework.model.network import Endpoint, port_numbers
 from framework.model.offer import Take, milli
 from framework.model.pod import Pod, PodContainer
 from framework.model.resources import Resources
@@ -90,7 +90,7 @@ def _task(
         "agent_id": {"value": instance.agent.id},
         "resources": takes,
         "labels": task_labels(container.labels, instance),
-        "discovery": _discovery(pod, instance, task, container),
+        "discovery": _discovery(pod, instance, container),
         "command": _command(pod, instance, task, container, resolve),
     }
     described = _container(pod, container, resolve)
@@ -100,9 +100,9 @@ def _task(
         nanoseconds = int(container.lifecycle.kill_grace_period_seconds * 1_000_000_000)
         info["kill_policy"] = {"grace_period": {"nanoseconds": nanoseconds}}
     if container.health_check:
-        info["health_check"] = _health_check(container.health_check, container, pod, task)
+        info["health_check"] = _health_check(container.health_check, container, pod, instance)
     if container.check:
-        numbers = _numbers(container, pod, task)
+        numbers = _numbers(container, pod, instance)
         info["check"] = check_info(container.check, lambda _index, endpoint: numbers.get(endpoint or "", 0))
     if container.resource_limits:
         info["limits"] = limits(container.resource_limits)
@@ -112,15 +112,17 @@ def _task(
 # --- ports
 
 
-def endpoint_ports(container: PodContainer, host_ports: Sequence[int]) -> Iterator[tuple[Endpoint, int | None, int]]:
-    """(endpoint, its host port or None, where the container listens)"""
-    numbers = iter(host_ports)
-    for endpoint in container.endpoints:
-        host = next(numbers, None) if endpoint.host_port is not None else None
-        yield endpoint, host, endpoint.container_port or host or 0
+def endpoint_ports(pod: Pod, instance: Instance) -> dict[str, list[tuple[Endpoint, int | None, int]]]:
+    """By container: (endpoint, its host port or None, where the container listens). All containers share one address."""
+    endpoints = [endpoint for container in pod.containers for endpoint in container.endpoints]
+    host_ports = [port for task in instance.tasks for port in task.host_ports]
+    pairs = iter(port_numbers(endpoints, host_ports))
+    return {
+        container.name: [(endpoint, *next(pairs)) for endpoint in container.endpoints] for container in pod.containers
+    }
 
 
-def _discovery(pod: Pod, instance: Instance, task: Task, container: PodContainer) -> Json:
+def _discovery(pod: Pod, instance: Instance, container: PodContainer) -> Json:
     found = [
         {
             "number": number if host is None else host,
@@ -128,7 +130,7 @@ def _discovery(pod: Pod, instance: Instance, task: Task, container: PodContainer
             "protocol": protocol,
             "labels": labels({**endpoint.labels, "network-scope": "container" if host is None else "host"}),
         }
-        for endpoint, host, number in endpoint_ports(container, task.host_ports)
+        for endpoint, host, number in endpoint_ports(pod, instance)[container.name]
         for protocol in endpoint.protocol
     ]
     return {"visibility": "FRAMEWORK", "name": pod.id.removeprefix("/"), "ports": {"ports": found}}
@@ -172,14 +174,14 @@ def _environment(pod: Pod, instance: Instance, task: Task, container: PodContain
     if container.image:
         found["MARATHON_APP_DOCKER_IMAGE"] = container.image.id
     # Containers find each other by these, so all get all.
-    for other, its_task in zip(pod.containers, instance.tasks, strict=True):
-        for endpoint, host, number in endpoint_ports(other, its_task.host_ports):
+    for endpoints in endpoint_ports(pod, instance).values():
+        for endpoint, host, number in endpoints:
             name = variable_name(endpoint.name)
             found[f"ENDPOINT_{name}"] = str(host if pod.host_networking and host is not None else number)
             if host is not None:
                 found[f"EP_HOST_{name}"] = str(host)
             if endpoint.container_port is not None:
-                found[f"EP_CONTAINER_{name}"] = str(endpoint.container_port)
+                found[f"EP_CONTAINER_{name}"] = str(number)
     given: dict[str, EnvValue] = {**pod.environment, **container.environment}
     sources = {name: secret.source for name, secret in pod.secrets.items()}
     return variables(found, given, sources, resolve)
@@ -192,8 +194,8 @@ def _executor_container(pod: Pod, instance: Instance) -> Json | None:
     networks = []
     mappings = [
         {"host_port": host, "container_port": number, "protocol": protocol}
-        for container, task in zip(pod.containers, instance.tasks, strict=True)
-        for endpoint, host, number in endpoint_ports(container, task.host_ports)
+        for endpoints in endpoint_ports(pod, instance).values()
+        for endpoint, host, number in endpoints
         if host is not None
         for protocol in endpoint.protocol
     ]
@@ -272,15 +274,15 @@ def _own_path(volume: PodVolume) -> Json:
 # --- health
 
 
-def _numbers(container: PodContainer, pod: Pod, task: Task) -> dict[str, int]:
+def _numbers(container: PodContainer, pod: Pod, instance: Instance) -> dict[str, int]:
     """By endpoint, where the container listens."""
     return {
         endpoint.name: (host or number) if pod.host_networking else number
-        for endpoint, host, number in endpoint_ports(container, task.host_ports)
+        for endpoint, host, number in endpoint_ports(pod, instance)[container.name]
     }
 
 
-def _health_check(check: PodHealthCheck, container: PodContainer, pod: Pod, task: Task) -> Json:
+def _health_check(check: PodHealthCheck, container: PodContainer, pod: Pod, instance: Instance) -> Json:
     found: Json = {
         "delay_seconds": float(check.delay_seconds),
         "interval_seconds": float(check.interval_seconds),
@@ -291,7 +293,7 @@ def _health_check(check: PodHealthCheck, container: PodContainer, pod: Pod, task
     if check.exec is not None:
         command = command_of(check.exec.command)
         return found | {"type": "COMMAND", "command": command}
-    numbers = _numbers(container, pod, task)
+    numbers = _numbers(container, pod, instance)
     if check.tcp is not None:
         return found | {"type": "TCP", "tcp": {"port": numbers.get(check.tcp.endpoint or "", 0)}}
     assert check.http is not None, "a check has a kind"

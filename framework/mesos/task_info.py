@@ -14,7 +14,7 @@ from framework.model.app import App, EnvValue, Fetch, SecretRef
 from framework.model.container import Container, LinuxInfo
 from framework.model.health import Check, HealthCheck, MesosCommand
 from framework.model.instance import Instance
-from framework.model.network import Network, PortDefinition, PortMapping
+from framework.model.network import Network, PortDefinition, PortMapping, port_numbers
 from framework.model.offer import SCALE, Take, milli
 from framework.model.resources import ResourceLimits, Resources
 from framework.model.volume import ExternalVolume, HostVolume, SecretVolume, Volume
@@ -163,19 +163,14 @@ def limits(of: ResourceLimits) -> Json:
 
 
 class AssignedPort:
-    """A port of an app with its numbers. `host` None: it has none on the host."""
+    """A port of an app with its numbers. `host` None: it has none on the host; `container` None: it is none of a container."""
 
     __slots__ = ("container", "host", "labels", "name", "protocols", "requested")
 
-    def __init__(self, port: PortDefinition | PortMapping, host: int | None) -> None:
-        self.host = host
+    def __init__(self, port: PortDefinition | PortMapping, host: int | None, container: int | None) -> None:
+        self.host, self.container = host, container
         self.name, self.labels, self.protocols = port.name, port.labels, port.protocols
-        if isinstance(port, PortMapping):
-            self.container: int | None = port.container_port or host or 0
-            self.requested = port.container_port
-        else:
-            self.container = None
-            self.requested = port.port
+        self.requested = port.container_port if isinstance(port, PortMapping) else port.port
 
     @property
     def number(self) -> int:
@@ -185,12 +180,11 @@ class AssignedPort:
 
 def assigned_ports(app: App, host_ports: Sequence[int]) -> list[AssignedPort]:
     """The app's ports, each with the host port that it got."""
-    numbers = iter(host_ports)
-    found = []
-    for port in app.ports:
-        has_host_port = not isinstance(port, PortMapping) or port.host_port is not None
-        found.append(AssignedPort(port, next(numbers, None) if has_host_port else None))
-    return found
+    if app.host_networking:
+        given = iter(host_ports)
+        return [AssignedPort(port, next(given, None), None) for port in app.port_definitions]
+    numbers = port_numbers(app.port_mappings, host_ports)
+    return [AssignedPort(port, *pair) for port, pair in zip(app.port_mappings, numbers, strict=True)]
 
 
 def discovery(app: App, ports: Sequence[AssignedPort]) -> Json:
@@ -321,8 +315,8 @@ def port_environment(ports: Sequence[AssignedPort]) -> dict[str, str]:
         found[f"PORT{index}"] = number
         if port.requested:
             found[f"PORT_{port.requested}"] = number
-        elif port.host is not None:
-            found[f"PORT_{port.host}"] = number
+        else:
+            found[f"PORT_{number}"] = number
         if port.name:
             found[f"PORT_{variable_name(port.name)}"] = number
     if numbers:

@@ -114,8 +114,11 @@ class App:
     @property
     def ports(self) -> tuple[PortDefinition, ...] | tuple[PortMapping, ...]:
         """The ports in the order in which tasks, health checks and `$PORT0` count them."""
-        if self.host_networking:
-            return self.port_definitions
+        return self.port_definitions if self.host_networking else self.port_mappings
+
+    @property
+    def port_mappings(self) -> tuple[PortMapping, ...]:
+        """Of its container."""
         return self.container.port_mappings if self.container else ()
 
     @property

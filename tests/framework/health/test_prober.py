@@ -243,7 +243,7 @@ async def test_readiness_of_a_port_that_is_not_there_or_answers_nothing_is_not_g
 
 
 CONTAINER_NETWORK = (Network("container", name="overlay"),)
-MAPPINGS = (PortMapping(container_port=80, host_port=0), PortMapping(container_port=443, host_port=None))
+MAPPINGS = (PortMapping(container_port=80, host_port=0), PortMapping(container_port=443), PortMapping(container_port=0))
 BEHIND = App("/a", networks=CONTAINER_NETWORK, container=Container(port_mappings=MAPPINGS))
 IP = (IpAddress("10.0.0.7"),)
 
@@ -258,7 +258,8 @@ IP = (IpAddress("10.0.0.7"),)
         (BEHIND, None, 0, (31000,), IP, ("127.0.0.1", 31000)),
         (BEHIND, None, 1, (31000,), IP, ("10.0.0.7", 443)),
         (BEHIND, None, 1, (31000,), (), None),
-        (BEHIND, None, 2, (31000,), IP, None),
+        (BEHIND, None, 2, (31000,), IP, ("10.0.0.7", 31001)),
+        (BEHIND, None, 3, (31000,), IP, None),
         (BEHIND, 8080, None, (31000,), IP, ("10.0.0.7", 8080)),
     ],
 )

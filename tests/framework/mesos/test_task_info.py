@@ -74,6 +74,21 @@ BRIDGED = {"networks": [{"mode": "container/bridge"}], "portDefinitions": []}
             {**BRIDGED, "container": {"portMappings": [{"containerPort": 0, "hostPort": 0}]}},
             {"PORT": "31005", "PORTS": "31005", "PORT0": "31005", "PORT_31005": "31005"},
         ),
+        (  # without a host port a container port 0 is a free one of its own
+            {
+                "networks": [{"mode": "container", "name": "n"}],
+                "portDefinitions": [],
+                "container": {"portMappings": [{"containerPort": 31000}, {"containerPort": 0}]},
+            },
+            {
+                "PORT": "31000",
+                "PORTS": "31000,31001",
+                "PORT0": "31000",
+                "PORT1": "31001",
+                "PORT_31000": "31000",
+                "PORT_31001": "31001",
+            },
+        ),
         (
             {
                 "portDefinitions": [],
@@ -109,6 +124,11 @@ def test_the_environment_of_an_app(document: dict[str, Any], variables: dict[str
             {"containerPort": 8080},
             {"ENDPOINT_WEB_1": "8080", "EP_CONTAINER_WEB_1": "8080"},
         ),
+        (
+            [{"mode": "container", "name": "n"}],
+            {"hostPort": 0, "containerPort": 0},
+            {"ENDPOINT_WEB_1": "31005", "EP_HOST_WEB_1": "31005", "EP_CONTAINER_WEB_1": "31005"},
+        ),
     ],
 )
 def test_the_environment_of_a_pods_container(
@@ -136,6 +156,30 @@ def test_the_environment_of_a_pods_container(
         "B": "b",
         **variables,
     }
+
+
+def test_who_looks_for_a_container_port_that_was_chosen_finds_the_one_that_the_task_was_told_of() -> None:
+    told = of_app(
+        networks=[{"mode": "container", "name": "n"}],
+        portDefinitions=[],
+        container={"portMappings": [{"containerPort": 0, "name": "web"}]},
+        check={"tcp": {"portIndex": 0}},
+    )
+    assert environment(told)["PORT_WEB"] == "31000"
+    [port] = told["discovery"]["ports"]["ports"]
+    assert (port["number"], told["check"]["tcp"]["port"]) == (31000, 31000)
+    assert port["labels"] == {"labels": [{"key": "network-scope", "value": "container"}]}
+
+
+def test_containers_of_a_pod_get_different_ports_where_they_name_none() -> None:
+    endpoint = {"endpoints": [{"name": "web", "containerPort": 0}]}
+    whole = {"exec": {"command": {"shell": "run"}}, "resources": {"cpus": 0.5, "mem": 32}, **endpoint}
+    networks = [{"mode": "container", "name": "n"}]
+    containers = [{"name": "a", **whole}, {"name": "b", **whole}]
+    pod = from_json(Pod, {"id": "/x", "networks": networks, "containers": containers, "scheduling": {}})
+    group = launch_group(launch(pod, "a", "b"), "f-1")["launch_group"]
+    told = [task["discovery"]["ports"]["ports"][0]["number"] for task in group["task_group"]["tasks"]]
+    assert told == [31000, 31001]
 
 
 def test_a_check_of_each_kind() -> None:
