@@ -75,11 +75,13 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An instance that has its volumes on an agent already: it is launched there, on what is reserved for it, or not at all."""
+    """Of the instances of a spec that have their volumes on an agent already, `count` are launched: each where its volumes are, on what is
+    reserved for it, or not at all. One that has no room there holds up none of the others."""
 
     spec: RunSpec
     requirement: Requirement
-    instance: Instance
+    instances: tuple[Instance, ...]  # to be tried in this order
+    count: int
     framework_id: str
 
 
@@ -234,7 +236,7 @@ def match_offers(
     for open_offer in open_offers:
         by_agent.setdefault(open_offer.offer.agent.id, []).append(open_offer)
     for claim in claims:
-        _take_up(claim, by_agent.get(claim.instance.agent.id, []), rules, port_start, result)
+        _take_up(claim, by_agent, rules, port_start, result)
     hopeless: dict[object, Counter[str]] = {}
     starts: dict[str, int] = {}
     begun: list[_Placer] = []
@@ -275,31 +277,48 @@ def match_offers(
 
 
 def _take_up(
-    claim: Claim, offers: list[OpenOffer], rules: Rules, port_start: Callable[[str], int], result: Round
+    claim: Claim,
+    by_agent: Mapping[str, list[OpenOffer]],
+    rules: Rules,
+    port_start: Callable[[str], int],
+    result: Round,
 ) -> None:
-    """`offers` are those of its agent."""
-    for offer in offers:
-        if offer.offer.role != claim.requirement.role:
-            continue
-        pool = next((p for p in offer.offer.pools if p.owner == (claim.framework_id, claim.instance.id)), None)
-        reason = _reject_claim(claim.requirement, pool, offer, rules)
-        if pool is None or reason is not None:
-            result.refused(claim.spec.id, {reason or RESERVATION: 1}, 1)
-            continue
-        need, agent_id = claim.requirement, offer.offer.agent.id
-        scratch = need.disk - _on_root_disk(pool)
-        own = Take(pool, need.cpus, need.mem, max(0, scratch), need.gpus, volumes=pool.volumes)
-        order = [index for index, p in enumerate(offer.pools) if p.pool.role in need.accepted]
-        assigned = assign(need.ports, [offer.ports[index] for index in order], port_start(agent_id)) or []
-        ports = [
-            Take(offer.pools[index].pool, ports=tuple(port for where, port in assigned if where == position))
-            for position, index in enumerate(order)
-        ]
-        offer.used = True
-        takes = (own, *(part for part in ports if part.ports))
-        host_ports = tuple(port for _, port in assigned)
-        result.placements.append(Placement(claim.spec, offer.offer, takes, host_ports, claim.instance))
-        return
+    placed = 0
+    refused: dict[str, str] = {}  # offer id -> why it does not do for the first of those that would be there
+    for instance in claim.instances:
+        if placed == claim.count:
+            break
+        for offer in by_agent.get(instance.agent.id, ()):
+            if offer.offer.role != claim.requirement.role:
+                continue
+            pool = next((p for p in offer.offer.pools if p.owner == (claim.framework_id, instance.id)), None)
+            reason = _reject_claim(claim.requirement, pool, offer, rules)
+            if pool is None or reason is not None:
+                refused.setdefault(offer.offer.id, reason or RESERVATION)
+                continue
+            result.placements.append(_take_again(claim, instance, pool, offer, port_start))
+            placed += 1
+            break
+    if refused:
+        result.refused(claim.spec.id, Counter(refused.values()), len(refused))
+
+
+def _take_again(
+    claim: Claim, instance: Instance, pool: Pool, offer: OpenOffer, port_start: Callable[[str], int]
+) -> Placement:
+    """Takes up what is reserved for an instance, `pool`, and ports beside it."""
+    need = claim.requirement
+    scratch = need.disk - _on_root_disk(pool)
+    own = Take(pool, need.cpus, need.mem, max(0, scratch), need.gpus, volumes=pool.volumes)
+    order = [index for index, p in enumerate(offer.pools) if p.pool.role in need.accepted]
+    assigned = assign(need.ports, [offer.ports[index] for index in order], port_start(offer.offer.agent.id)) or []
+    ports = [
+        Take(offer.pools[index].pool, ports=tuple(port for where, port in assigned if where == position))
+        for position, index in enumerate(order)
+    ]
+    offer.used = True
+    takes = (own, *(part for part in ports if part.ports))
+    return Placement(claim.spec, offer.offer, takes, tuple(port for _, port in assigned), instance)
 
 
 def _reject_claim(need: Requirement, pool: Pool | None, offer: OpenOffer, rules: Rules) -> str | None:

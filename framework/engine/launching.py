@@ -233,9 +233,9 @@ class Launcher:
         claims: list[Claim] = []
         for entry in ready:
             if entry.requirement.volumes:
-                own = self._core.residents.claims(entry.spec, entry.requirement, counts[entry.spec.id])
-                counts[entry.spec.id] -= len(own)
-                claims += own
+                claim = self._core.residents.claim(entry.spec, entry.requirement, counts[entry.spec.id])
+                counts[entry.spec.id] -= claim.count
+                claims.append(claim)
         turn = deque(entry.spec.id for entry in ready if counts[entry.spec.id])
         return Part(offers, turn, counts, claims, most, whole=most is None and not self._going_round)
 

@@ -63,11 +63,11 @@ class Residents:
 
     # --- offers
 
-    def claims(self, spec: RunSpec, requirement: Requirement, count: int) -> list[Claim]:
-        """Of the parked instances, those that are to be launched again: the oldest first."""
-        framework_id = self._core.ledger.framework_id or ""
-        parked = [i for i in self._core.ledger.instances_of(spec.id) if i.parked]
-        return [Claim(spec, requirement, instance, framework_id) for instance in parked[:count]]
+    def claim(self, spec: RunSpec, requirement: Requirement, count: int) -> Claim:
+        """Any of the parked instances may be launched again, `count` at most: of those that have room the oldest first."""
+        ledger = self._core.ledger
+        parked = tuple(i for i in ledger.instances_of(spec.id) if i.parked)
+        return Claim(spec, requirement, parked, min(count, len(parked)), ledger.framework_id or "")
 
     def releases(self, offer: Offer) -> tuple[Pool, ...]:
         """What of an offer was reserved by this framework for an instance that is no more."""

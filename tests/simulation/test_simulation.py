@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 
 from framework.decide.advance_deployment import Census, Orders
+from framework.decide.match_offers import Claim, Requirement
 from framework.decide.rollout import Pause
 from framework.engine import deploying, observing
 from framework.engine.actions import Action
 from framework.engine.evacuating import Evacuator
+from framework.engine.residents import Residents
 from framework.engine.state import State
 from framework.model.app import App
 from framework.model.run_spec import RunSpec
@@ -70,6 +72,16 @@ def _acts_when_deposed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("framework.engine.loop._harmless", lambda actions: actions)
 
 
+def _waits_for_the_oldest_volume_alone(patch: pytest.MonkeyPatch) -> None:
+    claim = Residents.claim
+
+    def stubborn(self: Residents, spec: RunSpec, requirement: Requirement, count: int) -> Claim:
+        known = claim(self, spec, requirement, count)
+        return replace(known, instances=known.instances[: known.count])
+
+    patch.setattr(Residents, "claim", stubborn)
+
+
 # Seeds that found something, with what takes its mend back: that they fail with it shows that they still mean what they meant.
 ONCE_FAILED = {
     # A deposed leader subscribed again, took the tasks that the next one had launched for strangers, and killed them.
@@ -86,6 +98,8 @@ ONCE_FAILED = {
     1_000_093: _ends_a_surplus_at_once,
     # The store was full, so that a deposed leader did not learn from it who leads; the batch in which it heard of it killed a task.
     7_001_097: _acts_when_deposed,
+    # The agent with the oldest of two parked volumes was full for good, and the other one, where there was room, was not looked at.
+    1_795_278_776_089: _waits_for_the_oldest_volume_alone,
 }
 
 

@@ -124,6 +124,50 @@ def test_scaling_down_keeps_the_volume_for_the_next_scaling_up(desk: Cluster) ->
     assert [i.id for i in desk.run(desk.on(agent, reserved(victim), room()))] == [victim.id]
 
 
+def test_one_whose_agent_is_full_holds_up_no_other_that_has_a_volume(desk: Cluster) -> None:
+    desk.declare(database(instances=3))
+    one, two, three = desk.run(desk.on(1, room()), desk.on(2, room()), desk.on(3, room()))
+    desk.update("/db", instances=1)
+    parked = [i for i in (one, two, three) if desk.ledger.instances[i.id].leaving]
+    for instance in parked:
+        desk.status(instance.id, "TASK_KILLED")
+    desk.update("/db", instances=2)
+    first, second = parked
+    full = desk.on(int(first.agent.id[-1]), reserved(first), room(ports=()))
+    assert desk.offers(full) == []
+    assert desk.state.launcher.queue()[0].last_rejects == {"InsufficientPorts": 1}
+    [again] = desk.offers(full, desk.on(int(second.agent.id[-1]), reserved(second), room()))
+    assert (again.instance.id, again.instance.incarnation) == (second.id, 2)
+
+
+@pytest.mark.parametrize("wanted", [1, 2])
+def test_of_several_with_volumes_and_room_as_many_as_are_wanted_come_back_the_oldest_first(
+    desk: Cluster, wanted: int
+) -> None:
+    desk.declare(database(instances=3))
+    launched = desk.run(desk.on(1, room()), desk.on(2, room()), desk.on(3, room()))
+    desk.update("/db", instances=0)
+    for instance in launched:
+        desk.status(instance.id, "TASK_KILLED")
+    parked = desk.instances("/db")
+    desk.update("/db", instances=wanted)
+    back = desk.offers(*(desk.on(int(i.agent.id[-1]), reserved(i), room()) for i in reversed(parked)))
+    assert {launch.instance.id for launch in back} == {i.id for i in parked[:wanted]}
+    assert not any(launch.reserve for launch in back)
+
+
+def test_an_offer_that_several_volumes_are_in_is_one_offer_in_the_queue(desk: Cluster) -> None:
+    desk.declare(database(instances=2, mem=10.0))
+    launched = desk.run(desk.on(1, room(disk=2_000_000)))
+    assert len(launched) == 2
+    for instance in launched:
+        desk.status(instance.id, "TASK_FAILED")
+    desk.wait(30)
+    assert desk.offers(desk.on(1, *(reserved(i) for i in launched), room(ports=()))) == []
+    [item] = desk.state.launcher.queue()
+    assert (item.last_rejects, item.last_offers) == ({"InsufficientPorts": 1}, 1)
+
+
 def test_wiping_gives_the_volume_up_and_the_next_one_starts_afresh(desk: Cluster) -> None:
     desk.declare(database())
     [first] = desk.run(desk.on(1, room()))
