@@ -5,6 +5,7 @@ store, and takes up what was restored (on ZooKeeper by itself, on a state file w
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ import click
 from dromos.context import Context, pass_context
 from dromos.errors import CommandError
 from framework.engine import records
+from framework.leader.zookeeper import nobody_leads
 from framework.model.timestamp import to_text
 from framework.settings import FrameworkSettings
 from framework.store.backup import read_backup, restore_into, write_backup
 from framework.store.base import Snapshot, Store
 from framework.store.opening import open_store
+from framework.store.zookeeper import ZooKeeperStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -91,10 +94,16 @@ def restore(context: Context, file: Path, state_dir: str | None, zk: str | None,
         kept = place.directory / f"before-restore-{to_text(time.time()).replace(':', '')}.backup"
         write_backup(kept, present, origin=place.name)
         context.say(f"what was there is kept in {kept}")
-    _with_store(place, lambda store: restore_into(store, wanted, origin=str(file)))
+    _with_store(place, lambda store: _restore(store, wanted, str(file)))
     context.say(f"{place.name} restored: {_summary(wanted)}")
     if context.as_json:
         context.show([], [], {"file": str(file), "to": place.name, "kept": kept and str(kept), **_counts(wanted)})
+
+
+async def _restore(store: Store, wanted: Snapshot, origin: str) -> None:
+    alone = nobody_leads(store.client, store.path) if isinstance(store, ZooKeeperStore) else contextlib.nullcontext()
+    async with alone:
+        await restore_into(store, wanted, origin=origin)
 
 
 def _place(state_dir: str | None, zk: str | None, *, must_exist: bool) -> Place:

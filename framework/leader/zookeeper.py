@@ -1,7 +1,5 @@
 """Leadership among several nodes, decided in ZooKeeper: whose candidate is the oldest leads.
 
-    <path>/candidates/<node's mark>-<number>    ephemeral; its data is host:port of the node's API
-
 Election only says who *should* lead; that no two *write* is the store's epoch's doing. So a node may learn late that it lost: what it
 writes until then is refused, and the refusal deposes it as well.
 
@@ -10,7 +8,10 @@ A node stops leading, and stands by again, when
 - ZooKeeper cannot be reached for as long as that, by the node's own clock;
 - the store refuses it (another one leads);
 - it is asked to (DELETE /v2/leader).
-It leaves Mesos without a word about its tasks, which go on; the next leader subscribes with the same framework id.
+It leaves Mesos without a word about its tasks, which go on; the next leader subscribes with the same framework id. It goes to the end
+of the line; one that the store has refused does not claim it at once, so that whoever did has the time for what it is about.
+
+`nobody_leads` keeps the whole line waiting: a restore has to read and write everything, and a leader would be quicker.
 
 kazoo's threads only set an event; all decisions are made in the event loop.
 """
@@ -18,22 +19,45 @@ kazoo's threads only set an event; all decisions are made in the event loop.
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 
 from daemonkit.backoff import Backoff
+from daemonkit.errors import OperatorError
 from daemonkit.logs import get_logger
 from framework.engine.loop import Engine
+from framework.leader.line import LOOK_AGAIN, MAKE_WAY, RESTORE, first_of, verdict
 from framework.store.base import StoreError, StoreUnusable
 
 log = get_logger(__name__)
 
 T = TypeVar("T")
-LOOK_AGAIN = 5.0  # seconds; a watch that was missed costs no more
+ANSWER = 15.0  # seconds that ZooKeeper may take for one znode
+SUSPENDED_LOOK = 0.2  # seconds between two looks whether ZooKeeper is back, while this node does not lead
+
+
+@contextlib.asynccontextmanager
+async def nobody_leads(client: KazooClient, path: str) -> AsyncIterator[None]:
+    """From now on no node begins to lead, and who leads stops: until the end of the block, or of the (started) client's session. Raises
+    OperatorError where somebody else holds the line up already, or ZooKeeper does not answer."""
+    place = f"{path}/candidates/{RESTORE}"
+    try:
+        await asyncio.to_thread(lambda: client.create_async(place, ephemeral=True, makepath=True).get(timeout=ANSWER))
+    except NodeExistsError:
+        raise OperatorError(
+            f"a restore into {path} is going on; wait for it, or, if it was killed, until ZooKeeper ends its session in some seconds"
+        ) from None
+    except (KazooException, KazooTimeoutError) as error:
+        raise OperatorError(f"ZooKeeper does not let {place} be written: {error or type(error).__name__}") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(KazooException, KazooTimeoutError):  # the session's end removes it
+            await asyncio.to_thread(lambda: client.delete_async(place).get(timeout=ANSWER))
 
 
 class ElectedNode:
@@ -59,6 +83,7 @@ class ElectedNode:
         self._leads = False
         self._followed: str | None = None
         self._cut_off_since: float | None = None
+        self._next_look = self._makes_way_until = 0.0  # by the loop's clock
         self._backoff = Backoff(first=0.2, most=5.0)
 
     async def start(self) -> None:
@@ -92,53 +117,63 @@ class ElectedNode:
         except (KazooException, KazooTimeoutError, TimeoutError, StoreError) as error:
             log.warning("the election is tried again", error=str(error) or type(error).__name__)
             self._stand_by(None)
+            self._next_look = 0.0
             if isinstance(error, StoreError):
                 with contextlib.suppress(KazooException, KazooTimeoutError, TimeoutError):
                     await self._in_thread(self._withdraw)
             await asyncio.sleep(self._backoff.next())
 
     async def _wait(self) -> None:
-        """For news of ZooKeeper, the engine's resignation, or the end of patience."""
-        if not self._leads and self._followed is None:
-            self._news.clear()
-            return
+        """For news of ZooKeeper, the engine's resignation, or the time of the next look."""
         resigned = asyncio.ensure_future(self._engine.resigned.wait())
         news = asyncio.ensure_future(self._news.wait())
+        timeout = max(0.0, self._next_look - self._now())
         try:
-            await asyncio.wait({resigned, news}, timeout=self._time_left(), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({resigned, news}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             resigned.cancel()
             news.cancel()
         self._news.clear()
 
-    def _time_left(self) -> float:
-        if self._cut_off_since is None or self._loop is None:
-            return LOOK_AGAIN
-        return min(LOOK_AGAIN, max(0.05, self._cut_off_since + self._patience - self._loop.time()))
+    def _now(self) -> float:
+        assert self._loop is not None, "start() comes before run()"
+        return self._loop.time()
 
     async def _decide(self) -> None:
-        assert self._loop is not None, "start() comes before run()"
         if self._engine.resigned.is_set():
             self._engine.resigned.clear()
             log.info("gives up leadership", why=self._engine.fenced or "asked to")
+            if self._engine.fenced:
+                self._makes_way_until = self._now() + MAKE_WAY
             self._stand_by(None)
             await self._in_thread(self._withdraw)
         if self._client.state == KazooState.SUSPENDED:
-            self._cut_off_since = self._cut_off_since or self._loop.time()
-            if self._leads and self._loop.time() >= self._cut_off_since + self._patience:
-                log.warning("ZooKeeper is out of reach, another may lead now", seconds=self._patience)
-                self._stand_by(None)
-            elif not self._leads:
-                await asyncio.sleep(0.2)
+            self._endure()
             return
         self._cut_off_since = None
         first, address = await self._in_thread(self._look)
-        if first.startswith(self._mark):
+        makes_way = self._makes_way_until - self._now()
+        found = verdict(first, address, mark=self._mark, leads=self._leads, makes_way=makes_way)
+        if not found.leads:
+            if self._leads or found.follows != self._followed:
+                self._stand_by(found.follows)
+            if found.follows:
+                self._makes_way_until = 0.0  # that one has had its turn
+        else:
             if not self._leads:
                 await self._lead()
             await self._engine.check_right()
-        elif self._leads or address != self._followed:
-            self._stand_by(address)
+        self._next_look = self._now() + found.look_in
+
+    def _endure(self) -> None:
+        """ZooKeeper is out of reach: who leads goes on for as long as patience lasts."""
+        now = self._now()
+        self._cut_off_since = self._cut_off_since or now
+        end = self._cut_off_since + self._patience
+        if self._leads and now >= end:
+            log.warning("ZooKeeper is out of reach, another may lead now", seconds=self._patience)
+            self._stand_by(None)
+        self._next_look = min(now + LOOK_AGAIN, max(end, now + 0.05)) if self._leads else now + SUSPENDED_LOOK
 
     async def _lead(self) -> None:
         self._followed = None
@@ -167,7 +202,7 @@ class ElectedNode:
                 place, data = f"{self._path}/{self._mark}-", self._address.encode()
                 self._client.create(place, data, ephemeral=True, sequence=True, makepath=True)
                 continue
-            first = min(names, key=lambda name: name.rpartition("-")[2])  # ZooKeeper numbers them as they come
+            first = first_of(names)
             with contextlib.suppress(NoNodeError):  # it has just gone
                 return first, self._client.get(f"{self._path}/{first}")[0].decode()
 

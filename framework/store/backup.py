@@ -23,9 +23,7 @@ from framework.store.base import Snapshot, Store, StoreFenced, StoreUnusable
 from framework.store.schema import CURRENT, Schema, difference
 
 FORMAT = 1
-RESTORE_ATTEMPTS = (
-    50  # a leader that is deposed claims the store again at once, and may be the quicker one several times
-)
+RESTORE_ATTEMPTS = 5  # a leader that was about to claim the store may do so once more
 
 
 def write_backup(path: Path, snapshot: Snapshot, *, origin: str, now: float | None = None) -> int:
