@@ -227,6 +227,10 @@ class SimMaster:
             cpus, mem = cpus - reservation.cpus, mem - reservation.mem
         return cpus, mem, ports
 
+    def is_full(self, agent: SimAgent) -> bool:
+        """No port is left there."""
+        return not self._free(agent)[2]
+
     def _rescind(self, agent_id: str) -> None:
         for offer_id in [offer_id for offer_id, offer in self._offers.items() if offer.agent_id == agent_id]:
             del self._offers[offer_id]

@@ -3,6 +3,7 @@
 DROMOS_SCHEDULES says how many schedules are run (default 2000), in blocks that go to different processes.
 """
 
+import functools
 import os
 from dataclasses import replace
 
@@ -13,14 +14,17 @@ from framework.decide.match_offers import Claim, Requirement
 from framework.decide.rollout import Pause
 from framework.engine import deploying, observing
 from framework.engine.actions import Action
+from framework.engine.commands import Declare
 from framework.engine.evacuating import Evacuator
 from framework.engine.residents import Residents
 from framework.engine.state import State
 from framework.model.app import App
+from framework.model.network import PortDefinition
 from framework.model.run_spec import RunSpec
+from tests.simulation.invariants import RESIDENT, brief
 from tests.simulation.link import IN_ORDER
-from tests.simulation.run import Schedule, quiet, simulate
-from tests.simulation.wide import FIRST, FIRST_PACED, schedule_of
+from tests.simulation.run import Schedule, change_of, quiet, simulate
+from tests.simulation.wide import FIRST, FIRST_PACED, WideSchedule, schedule_of
 from tests.simulation.world import Violation
 
 SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "2000"))
@@ -115,6 +119,52 @@ def test_a_schedule_that_once_failed_holds(seed: int, monkeypatch: pytest.Monkey
     ONCE_FAILED[seed](monkeypatch)
     with pytest.raises(Violation):
         simulate(seed, schedule_of)
+
+
+@pytest.mark.parametrize("spare", [False, True])
+def test_the_only_volume_on_an_agent_that_stays_full_is_given_up_by_its_user_and_no_other(spare: bool) -> None:
+    """A parked instance that can come back elsewhere leaves the framework no excuse."""
+    with quiet():
+        schedule = ShutOut(spare)
+        schedule.run()
+    wiped = [line for line in schedule.world.log if "user: wipe" in line]
+    assert len(wiped) == (0 if spare else 1), wiped
+
+
+class ShutOut(WideSchedule):
+    """One app with volumes; the ports of the agent of an instance that ends are all gone. `spare`: another one is parked elsewhere."""
+
+    minutes = 1
+
+    def __init__(self, spare: bool) -> None:
+        super().__init__(seed=0)
+        self.spare = spare
+        self.app = self._resident(App(RESIDENT, cmd="run", port_definitions=(PortDefinition(0),)))
+
+    def run(self) -> None:
+        for at, instances in ((5.0, 1), (15.0, 1 + self.spare), (30.0, 1)):  # the older one is what stays
+            self.world.after(at, functools.partial(self.declare, instances))
+        self.world.after(45.0, self.shut_out)
+        super().run()
+
+    def declare(self, instances: int) -> None:
+        [node] = self.cluster.believers()
+        spec = replace(self.app, instances=instances)
+        self.tickets += 1
+        self.node = node
+        self._expect("scale", RESIDENT, brief(spec))
+        node.command(self.tickets, Declare(lambda declared: change_of(RESIDENT, spec)))
+
+    def shut_out(self) -> None:
+        [task] = self.cluster.master.live_tasks()
+        self.cluster.master.agents[task.agent_id].ports = (0, -1)
+        self.cluster.master.end(task, "TASK_FAILED", None)
+
+    def fault(self) -> None:
+        pass
+
+    def ask(self) -> None:
+        pass
 
 
 @pytest.mark.parametrize("seed", [4711, FIRST + 4711, FIRST_PACED + 4709])

@@ -8,6 +8,7 @@ from typing import Literal
 
 from framework.decide.rollout import FAILURES_LABEL, HEALTHY_LABEL, SHARE_LABEL, STRATEGY_LABEL
 from framework.engine.commands import Declare, KillInstances, Proceed, ResetDelay
+from framework.engine.ledger import Ledger
 from framework.model.app import App
 from framework.model.container import Container
 from framework.model.deployment import Deployment
@@ -30,6 +31,7 @@ PACES = (
     2.0,
     3.0,
 )  # busy ones have changes cut each other short, quieter ones let each run its course while things break
+PATIENCE = 120.0  # so long users wait for a port to become free where a volume is, before they give the volume up
 _ASKED = {**ASKED, "go": 4, "wipe": 1, "reset": 1}
 
 
@@ -120,7 +122,7 @@ class WideSchedule(Schedule):
         return KillInstances(victims, wipe=True)
 
     def tidy(self) -> None:
-        """Gives every go; says which agents are gone for good, and gives up what was kept there."""
+        """Gives every go; says which agents are gone for good, and gives up what was kept there, or where there is no way back."""
         master, leader = self.cluster.master, self.cluster.leader
         for agent in master.agents.values():
             if not agent.up:
@@ -133,10 +135,21 @@ class WideSchedule(Schedule):
                 self.tickets += 1
                 leader.command(self.tickets, self._proceed(deployment, force=True))
         lost = [i.id for i in ledger.instances.values() if i.parked and not master.agents[i.agent.id].up]
-        if lost:
+        if lost or (lost := self._shut_out(ledger)):
             self.tickets += 1
             self.world.note(f"user: wipe {lost}")
             leader.command(self.tickets, KillInstances(tuple(lost), wipe=True))
+
+    def _shut_out(self, ledger: Ledger) -> list[str]:
+        """Instances that are waited for in vain, as others have long had all the ports where their volumes are: no more than must be."""
+        master, spec = self.cluster.master, ledger.declared_spec(RESIDENT)
+        if spec is None or self.world.elapsed < self.minutes * 60 + PATIENCE:
+            return []
+        instances = list(ledger.instances_of(RESIDENT))
+        parked = [i for i in instances if i.parked]
+        full = [i.id for i in parked if master.is_full(master.agents[i.agent.id])]
+        missing = min(spec.instances - (len(instances) - len(parked)), len(parked))
+        return full[: max(0, missing - (len(parked) - len(full)))]
 
 
 def schedule_of(seed: int) -> Schedule:
