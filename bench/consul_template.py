@@ -41,7 +41,7 @@ REFERENCE = {
     1000: ("21", "35", "79", "20", "93"),
 }
 _MOVED_TO, _CREATED = 0x80, 0x100  # of inotify
-PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+PROGRAM = [sys.executable, "-m", "consul_template_py.daemon"]
 
 
 @dataclass(frozen=True)

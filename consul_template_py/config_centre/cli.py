@@ -409,3 +409,7 @@ def _version(version: Version, show_secrets: bool) -> dict[str, Any]:
 
 def _print_json(value: object) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+if __name__ == "__main__":
+    command()

@@ -31,7 +31,7 @@ CHANGES = 10  # a tick
 LONGEST_FAULT = 3  # ticks
 TEMPLATE = """{% for s in services() if s.name.startswith("app-") %}{{ s.name }}:{% for i in service(s.name) %} {{ i.port }}{% endfor %}
 {% endfor %}"""
-PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+PROGRAM = [sys.executable, "-m", "consul_template_py.daemon"]
 WRITE = re.compile(rb"PUT /v1/agent/service/(register|deregister|maintenance)")
 OUTAGES = (
     "registrator cut off",

@@ -24,14 +24,10 @@ from consul_template_py.config_centre.store import CentreError, Store
 from consul_template_py.errors import ConfigError
 from consul_template_py.sources.consul import ConsulSettings
 from tests.support.consul import ConsulServer, OwnConsul, running_real_consul
-from tests.support.processes import running
+from tests.support.processes import finished, running
 from tests.support.waiting import eventually
 
-PROGRAM = [
-    sys.executable,
-    "-c",
-    "from consul_template_py.config_centre.cli import command; command(prog_name='config')",
-]
+PROGRAM = [sys.executable, "-m", "consul_template_py.config_centre.cli"]
 
 
 class Cli:
@@ -236,9 +232,9 @@ def test_templates_read_the_centre(cli: Cli, any_consul: ConsulServer, tmp_path:
     (tmp_path / "t.j2").write_text(
         "{{ config('prod', 'web/host') }}:{{ config('prod', 'no', 'd') }} {{ config('canary') | length }}"
     )
-    program = [sys.executable, "-c", "from consul_template_py.daemon import command; command()"]
     arguments = ["-once", "-consul-addr", any_consul.address, "-template", f"{tmp_path / 't.j2'}:{tmp_path / 'out'}"]
-    subprocess.run([*program, *arguments], check=True, timeout=20)
+    done = finished([sys.executable, "-m", "consul_template_py.daemon", *arguments])
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "out").read_text() == "example.com:d 2"
 
 
@@ -361,7 +357,7 @@ def test_every_verb_with_a_token_that_may_write(cli_of: Callable[[str], Cli], tm
     assert cli.run("get", "staging", "host", "--origin") == "p  (prod)\n"
     assert "staging  version 2  <- prod <- base" in cli.run("environments")
     deliver = ["deliver", "staging", "--", "sh", "-c", 'test "$HOST:$PORT" = p:1 && exit 9']
-    assert subprocess.run([*PROGRAM, *deliver], env=cli.env, timeout=60).returncode == 9
+    assert finished([*PROGRAM, *deliver], env=cli.env).returncode == 9
 
 
 def test_every_verb_with_a_token_that_may_only_read(cli_of: Callable[[str], Cli], tmp_path: Path) -> None:
@@ -405,7 +401,7 @@ def test_a_token_gives_and_denies_environments(cli_of: Callable[[str], Cli], tmp
         cli.run(*words, code=1)
         assert cli.stderr.startswith("error: Consul does not permit this: give a token"), words
     deliver = ["deliver", "dev", "--", "sh", "-c", "exit $((PORT + 8))"]
-    assert subprocess.run([*PROGRAM, *deliver], env=cli.env, timeout=60).returncode == 9
+    assert finished([*PROGRAM, *deliver], env=cli.env).returncode == 9
     log = tmp_path / "deliver.log"
     with running([*PROGRAM, "deliver", "prod", "--file", str(tmp_path / "prod.env")], log=log, env=cli.env):
         eventually(lambda: "give a token that may read this" in log.read_text())
@@ -477,7 +473,7 @@ def test_a_program_gets_variables_and_is_started_again_when_they_change(cli: Cli
 
 def test_a_program_that_ends_ends_the_delivery_with_its_code(cli: Cli) -> None:
     cli.run("set", "prod", "a=1", "-m", "x")
-    done = subprocess.run([*PROGRAM, "deliver", "prod", "--", "sh", "-c", "exit 9"], env=cli.env, timeout=20)
+    done = finished([*PROGRAM, "deliver", "prod", "--", "sh", "-c", "exit 9"], env=cli.env)
     assert done.returncode == 9
 
 

@@ -1,7 +1,6 @@
 # ruff: noqa: E501  a template is read by the line
 """A converted template gives what the Go template gives."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from consul_template_py.evaluation import Evaluation
 from consul_template_py.gotemplate.convert import convert
 from consul_template_py.jinja.engine import Engine
 from tests.consul_template_py.test_gotemplate import FUNCTIONS, LANGUAGE, world
+from tests.support.processes import finished
 
 DIFFERS = {  # on purpose: see the module's docstring
     "{{ with parseJSON (key \"json\") }}{{ .big }} {{ .large }} {{ .t }} {{ .z }}{{ end }}": "8080 1234567 true <nil>",
@@ -57,11 +57,11 @@ def test_it_reads_as_if_written_by_hand(source: str, expected: str | None) -> No
 def test_the_command(tmp_path: Path) -> None:
     source, target = tmp_path / "in.ctmpl", tmp_path / "out.j2"
     source.write_text("{{ range services }}{{ .Name }}\n{{ end }}")
-    program = [sys.executable, "-c", "from consul_template_py.daemon import command; command()", "convert"]
-    done = subprocess.run([*program, str(source)], capture_output=True, text=True)
+    program = [sys.executable, "-m", "consul_template_py.daemon", "convert"]
+    done = finished([*program, str(source)])
     assert (done.returncode, done.stdout) == (0, "{% for item in services() %}{{ item.name }}\n{% endfor %}")
-    assert subprocess.run([*program, str(source), "-o", str(target)]).returncode == 0
+    assert finished([*program, str(source), "-o", str(target)]).returncode == 0
     assert target.read_text() == done.stdout
     source.write_text("\n{{ nope }}")
-    wrong = subprocess.run([*program, str(source)], capture_output=True, text=True)
+    wrong = finished([*program, str(source)])
     assert wrong.returncode == 1 and wrong.stderr == f"error: {source}:2: function 'nope' is not defined\n"

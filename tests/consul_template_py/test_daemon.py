@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from consul_template_py import flags, log_outputs
 from consul_template_py.config import load
 from consul_template_py.errors import ConfigError
 from tests.support.consul import ConsulServer, OwnConsul
-from tests.support.processes import free_port, running
+from tests.support.processes import Process, finished, free_port, running
 from tests.support.waiting import eventually
 
 UPSTREAMS = """{% for s in services() if s.name != "consul" %}upstream {{ s.name }} {
@@ -25,7 +24,7 @@ UPSTREAMS = """{% for s in services() if s.name != "consul" %}upstream {{ s.name
 {% endfor %}}
 {% endfor %}"""
 
-PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+PROGRAM = [sys.executable, "-m", "consul_template_py.daemon"]
 
 
 def arguments(consul: ConsulServer, *more: str) -> list[str]:
@@ -33,11 +32,11 @@ def arguments(consul: ConsulServer, *more: str) -> list[str]:
 
 
 def run_once(consul: ConsulServer, *more: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments(consul, "-once", *more), capture_output=True, text=True, timeout=timeout)
+    return finished(arguments(consul, "-once", *more), timeout=timeout)
 
 
 @contextlib.contextmanager
-def daemon(consul: ConsulServer, tmp_path: Path, *more: str) -> Iterator["subprocess.Popen[bytes]"]:
+def daemon(consul: ConsulServer, tmp_path: Path, *more: str) -> Iterator[Process]:
     with running(arguments(consul, *more), log=tmp_path / "daemon.log") as process:
         yield process
 
@@ -208,7 +207,7 @@ def test_a_mistake_in_a_flag_is_one_line(given: dict[str, Any], said: str) -> No
     ],
 )
 def test_a_mistake_ends_the_process_with_one_line(given: list[str], said: str, tmp_path: Path) -> None:
-    done = subprocess.run([*PROGRAM, *given], capture_output=True, text=True, cwd=tmp_path, env={**os.environ})
+    done = finished([*PROGRAM, *given], cwd=tmp_path)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and said in errors[0] and "Traceback" not in done.stderr
@@ -216,9 +215,9 @@ def test_a_mistake_ends_the_process_with_one_line(given: list[str], said: str, t
 
 def test_parse_only_says_whether_the_templates_can_be_used(real_consul: ConsulServer, tmp_path: Path) -> None:
     good, bad = write(tmp_path / "good.j2", "{{ key('k') }}"), write(tmp_path / "bad.j2", "x\n{% if %}")
-    fine = subprocess.run([*PROGRAM, "-parse-only", "-template", f"{good}:o"], capture_output=True, text=True)
+    fine = finished([*PROGRAM, "-parse-only", "-template", f"{good}:o"])
     assert fine.returncode == 0 and fine.stdout == "1 templates can be used\n"
-    wrong = subprocess.run([*PROGRAM, "-parse-only", "-template", f"{bad}:o"], capture_output=True, text=True)
+    wrong = finished([*PROGRAM, "-parse-only", "-template", f"{bad}:o"])
     assert wrong.returncode == 1 and "bad.j2:2" in wrong.stderr
 
 

@@ -14,7 +14,7 @@ from tests.support.consul import ConsulServer
 from tests.support.processes import free_port, running
 from tests.support.waiting import eventually
 
-PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+PROGRAM = [sys.executable, "-m", "consul_template_py.daemon"]
 
 
 class Member:

@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import os
 import signal
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,10 +18,10 @@ from consul_template_py.config import load
 from consul_template_py.errors import ConfigError
 from consul_template_py.runner import Runner
 from tests.support.consul import ConsulServer
-from tests.support.processes import free_port, running
+from tests.support.processes import Process, finished, free_port, running
 from tests.support.waiting import eventually
 
-PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+PROGRAM = [sys.executable, "-m", "consul_template_py.daemon"]
 
 CHILD = """
 import os, signal, sys, time
@@ -64,7 +62,7 @@ class Setup:
         return self.said.read_text().splitlines() if self.said.exists() else []
 
     @contextlib.contextmanager
-    def daemon(self, *arguments: str, **env: str) -> Iterator["subprocess.Popen[bytes]"]:
+    def daemon(self, *arguments: str, **env: str) -> Iterator[Process]:
         with running([*PROGRAM, *arguments], log=self.folder / "daemon.log", env=env) as process:
             yield process
 
@@ -106,9 +104,7 @@ def test_without_a_reload_signal_the_child_is_started_again(setup: Setup) -> Non
 
 
 def test_when_the_child_ends_so_do_we_with_its_code(setup: Setup) -> None:
-    done = subprocess.run(
-        [*PROGRAM, *setup.config(exec={"command": "exit 42"})], capture_output=True, text=True, timeout=60
-    )
+    done = finished([*PROGRAM, *setup.config(exec={"command": "exit 42"})])
     assert done.returncode == 42 and "the child process ended with 42" in done.stderr
 
 
@@ -221,10 +217,8 @@ def test_a_folder_of_templates_gives_a_folder_of_files(setup: Setup) -> None:
     (source / "sub").mkdir(parents=True)
     (source / "a.conf.j2").write_text("a {{ key('k') }}")
     (source / "sub" / "b.ctmpl").write_text('b {{ key "k" }}')
-    done = subprocess.run(
-        [*PROGRAM, *setup.config(template={"source": str(source), "destination": str(target)}), "-once"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    config = setup.config(template={"source": str(source), "destination": str(target)})
+    done = finished([*PROGRAM, *config, "-once"])
     assert done.returncode == 0, done.stderr
     assert (target / "a.conf").read_text() == "a 1" and (target / "sub" / "b").read_text() == "b 1"
 
@@ -234,10 +228,10 @@ def test_contents_may_stand_in_the_configuration_itself(setup: Setup) -> None:
     template = {"contents": "{# syntax: nginx #}x {{ key('k') }};", "destination": str(setup.out)}
     config.write_text(json.dumps({"consul": {"address": setup.consul.address}, "template": [template]}))
     setup.consul.put("k", "1; evil")
-    wrong = subprocess.run([*PROGRAM, "-config", str(config), "-once"], capture_output=True, text=True, timeout=60)
+    wrong = finished([*PROGRAM, "-config", str(config), "-once"])
     assert wrong.returncode == 1 and "1; evil" in wrong.stderr and not setup.out.exists()
     setup.consul.put("k", "fine")
-    assert subprocess.run([*PROGRAM, "-config", str(config), "-once"], timeout=60).returncode == 0
+    assert finished([*PROGRAM, "-config", str(config), "-once"]).returncode == 0
     assert setup.out.read_text() == "x fine;"
 
 
@@ -248,15 +242,8 @@ def test_later_files_win_and_flags_win_over_files(setup: Setup) -> None:
         f'max_stale = "9s"\n[consul]\naddress = "nowhere:1"\n[[template]]\ncontents = "1"\ndestination = "{setup.out}"\n'
     )
     two.write_text(json.dumps({"template": [{"contents": "2", "destination": f"{setup.out}2"}]}))
-    env = {**os.environ, "CONSUL_HTTP_ADDR": "nowhere:2"}
     arguments = ["-config", str(one.parent), "-consul-addr", setup.consul.address, "-once"]
-    done = subprocess.run(
-        [*PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=env,
-    )
+    done = finished([*PROGRAM, *arguments], env={"CONSUL_HTTP_ADDR": "nowhere:2"})
     assert done.returncode == 0, done.stderr
     assert (setup.out.read_text(), Path(f"{setup.out}2").read_text()) == ("1", "2")
 
@@ -288,7 +275,7 @@ def test_a_mistake_in_the_configuration_is_one_line(tmp_path: Path, config: dict
     [({"nonsense": 1}, "nonsense"), ({"exec": {"command": "x", "kill_signal": "SIGNOPE"}}, "SIGNOPE")],
 )
 def test_a_mistake_ends_the_process_with_that_line(setup: Setup, config: dict[str, Any], said: str) -> None:
-    done = subprocess.run([*PROGRAM, *setup.config(**config), "-once"], capture_output=True, text=True, timeout=60)
+    done = finished([*PROGRAM, *setup.config(**config), "-once"])
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2 and len(errors) == 1 and said in errors[0] and "Traceback" not in done.stderr
 

@@ -1,6 +1,5 @@
 """consul-template's flags, by the same names: what each of them sets, and that a connection is made as they say."""
 
-import os
 import re
 import socket
 import ssl
@@ -25,6 +24,7 @@ from consul_template_py.watch import Watcher
 from daemonkit.goflags import GoFlagsCommand
 from tests.support.certificates import make_certificate
 from tests.support.consul import ConsulServer
+from tests.support.processes import finished
 from tests.support.waiting import eventually_async
 
 TABLE: list[tuple[str, str, Any]] = [
@@ -324,15 +324,10 @@ async def test_what_a_request_carries(tmp_path: Path) -> None:
 
 
 def test_giving_up_after_so_many_attempts_ends_it_with_one_line(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", "from consul_template_py.daemon import command; command()"]
+    program = [sys.executable, "-m", "consul_template_py.daemon"]
     (tmp_path / "t.j2").write_text("{{ key('k') }}")
     flags = ["-consul-addr", "127.0.0.1:1", "-consul-retry-attempts", "3", "-consul-retry-backoff", "10ms"]
-    done = subprocess.run(
-        [*program, *flags, "-template", f"{tmp_path / 't.j2'}:{tmp_path / 'out'}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "CONSUL_HTTP_ADDR": ""},
-    )
+    template = f"{tmp_path / 't.j2'}:{tmp_path / 'out'}"
+    done = finished([*program, *flags, "-template", template], env={"CONSUL_HTTP_ADDR": ""})
     assert done.returncode == 1
     assert "error: key(k): given up after 3 attempts: http://127.0.0.1:1 cannot be reached" in done.stderr

@@ -30,10 +30,10 @@ from consul_template_py.runner import Runner, consul_settings
 from consul_template_py.sources.consul import ConsulSettings, ConsulSource
 from consul_template_py.watch import Watcher
 from tests.support.consul import ConsulServer
-from tests.support.processes import free_port, running
+from tests.support.processes import finished, free_port, running
 from tests.support.waiting import eventually, eventually_async
 
-PROGRAM = [sys.executable, "-c", "from consul_template_py.daemon import command; command(prog_name='consul-template')"]
+PROGRAM = [sys.executable, "-m", "consul_template_py.daemon"]
 
 
 async def once(**config: Any) -> None:
@@ -276,9 +276,7 @@ async def test_syslog_gets_the_log_under_the_name_given(tmp_path: Path) -> None:
             "template": [{"contents": "x", "destination": str(tmp_path / "out")}],
         }
         (tmp_path / "c.json").write_text(json.dumps(config))
-        done = await asyncio.to_thread(
-            subprocess.run, [*PROGRAM, "-config", str(tmp_path)], capture_output=True, text=True, timeout=60
-        )
+        done = await asyncio.to_thread(finished, [*PROGRAM, "-config", str(tmp_path)])
         first = syslog.recv(65536).decode()
     assert done.returncode == 0 and done.stderr == "" and (tmp_path / "out").read_text() == "x"
     # facility 21, severity info
@@ -300,9 +298,7 @@ def test_a_syslog_that_cannot_be_had_is_said(syslog: dict[str, str], said: str) 
 
 def test_parse_only_may_stand_in_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('parse_only = true\n[[template]]\ncontents = "x"\ndestination = "/no/where"\n')
-    done = subprocess.run(
-        [*PROGRAM, "-config", str(tmp_path), "-log-level", "WARN"], capture_output=True, text=True, timeout=60
-    )
+    done = finished([*PROGRAM, "-config", str(tmp_path), "-log-level", "WARN"])
     assert done.returncode == 0 and done.stdout == "1 templates can be used\n"
 
 

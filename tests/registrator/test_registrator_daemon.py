@@ -1,19 +1,15 @@
 """The daemon as an operator meets it: settings, health, metrics, a clean end."""
 
-import os
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from daemonkit.errors import SettingsError
 from registrator.settings import RegistratorSettings, consul_of_registry
 from tests.support.marathon import Marathon
-from tests.support.processes import free_port
+from tests.support.processes import finished, free_port
 from tests.support.waiting import eventually
 
 
@@ -105,9 +101,7 @@ def test_registrator_s_command_line_is_understood_and_a_consul_that_is_away_ends
         "-ip=10.0.0.1 -internal=false -explicit -ttl 60 -ttl-refresh 30 -resync 600 -deregister=on-success -cleanup "
     )
     words += f"-tags a,b -retry-attempts 2 -retry-interval 10 --port {free_port()} consul://127.0.0.1:1"
-    done = subprocess.run(
-        [sys.executable, "-m", "registrator.daemon", *words.split()], capture_output=True, text=True, timeout=60
-    )
+    done = finished([sys.executable, "-m", "registrator.daemon", *words.split()])
     assert done.returncode == 1
     (error,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert error.startswith("error: Consul at http://127.0.0.1:1 does not answer")
@@ -118,12 +112,7 @@ def test_registrator_s_command_line_is_understood_and_a_consul_that_is_away_ends
 def test_a_taken_port_ends_it_with_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = subprocess.run(
-            [sys.executable, "-m", "registrator.daemon", "--port", str(port)],
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        done = finished([sys.executable, "-m", "registrator.daemon", "--port", str(port)])
     assert done.returncode == 1
     assert done.stderr == (
         f"error: the registrator cannot listen on 127.0.0.1:{port}: Address already in use; choose another port with --port\n"
@@ -156,9 +145,8 @@ def test_sigterm_ends_it_at_once_and_leaves_what_is_registered(real_consul, regi
         marathon.put_task("/web", ports=[31001])
         daemon = registrator(process=True, sources=["framework"], marathon=[marathon.url], consul=real_consul.url)
         eventually(lambda: real_consul.http.get("catalog/service/web").json())
-        os.kill(daemon.pid, signal.SIGTERM)
-        process = Path(f"/proc/{daemon.pid}/status")
-        eventually(lambda: "State:\tZ" in process.read_text(), 5, what="it has ended")
+        daemon.process.terminate()
+        daemon.process.wait(30)
     assert real_consul.http.get("catalog/service/web").json()
     assert "rror" not in daemon.log.read_text()
 

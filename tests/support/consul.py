@@ -8,7 +8,6 @@ own_any_consul                          the test runs with each of these
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 import threading
 import uuid
@@ -24,7 +23,7 @@ import uvloop
 
 from embedded.consul.server import embedded_consul as serving_embedded_consul
 from tests.real_consul.install import real_consul_program
-from tests.support.processes import free_port, running
+from tests.support.processes import Process, free_port, running
 from tests.support.waiting import eventually
 
 NODE = "test-node"
@@ -145,7 +144,7 @@ class OwnConsul(ConsulServer):
 
     command: tuple[str, ...] = ()
     log: Path = Path("consul.log")
-    _process: subprocess.Popen[bytes] | None = None
+    _process: Process | None = None
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -17,10 +16,8 @@ from nginx import haproxy_process, process
 from nginx.layout import Layout
 from tests.support.backends import Backend
 from tests.support.consul import ConsulServer
-from tests.support.processes import free_port
+from tests.support.processes import Process, finished, free_port, start
 from tests.support.waiting import eventually, eventually_async
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -33,7 +30,7 @@ class EdgeDaemon:
     port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
     daemon_port: int = field(default_factory=free_port)
-    daemon: subprocess.Popen[bytes] | None = None
+    daemon: Process | None = None
 
     @property
     def url(self) -> str:
@@ -58,10 +55,7 @@ class EdgeDaemon:
             *("--port", str(self.port), "--status-port", str(self.status_port), "--daemon-port", str(self.daemon_port)),
             *self.flags,
         ]
-        with (self.state_dir / "daemon.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=ROOT, env=os.environ
-            )
+        self.daemon = start(command, self.state_dir / "daemon.log")
         if ready:
             try:
                 eventually(lambda: self.health()[0] == 200, timeout)
@@ -84,13 +78,7 @@ class EdgeDaemon:
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """`dromos edge … WORDS` against this daemon."""
         flags = ("--state-dir", str(self.state_dir), "--daemon-port", str(self.daemon_port))
-        return subprocess.run(
-            [sys.executable, "-m", "nginx.daemon", *flags, *words],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=False,
-        )
+        return finished([sys.executable, "-m", "nginx.daemon", *flags, *words])
 
     def get(self, path: str = "/", host: str = "", **more: Any) -> requests.Response:
         headers = {**({"Host": host} if host else {}), **more.pop("headers", {})}

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -13,10 +12,9 @@ from typing import Any
 
 import requests
 
-from tests.support.processes import free_port
+from tests.support.processes import Process, free_port, start
 from tests.support.waiting import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
 Json = dict[str, Any]
 
 
@@ -28,7 +26,7 @@ class Framework:
     master: str
     flags: dict[str, object] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -47,14 +45,7 @@ class Framework:
         command = [sys.executable, "-m", "framework.daemon"]
         for name, value in given.items():
             command += ["--" + name.replace("_", "-"), *([] if value is True else [str(value)])]
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                start_new_session=True,
-            )
+        self.process = start(command, self.log)
 
     def start(self, timeout: float = 30.0) -> None:
         """Starts it and waits until it is subscribed."""

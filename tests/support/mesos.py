@@ -11,7 +11,6 @@ A factory may be called several times in a test; all its servers end with the te
 
 import contextlib
 import itertools
-import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -30,10 +29,9 @@ from daemonkit.errors import OperatorError
 from embedded.mesos.agent_settings import AgentSettings
 from embedded.mesos.cleanup import clean
 from tests.real_mesos.build import built_mesos
-from tests.support.processes import free_port, running
+from tests.support.processes import REPOSITORY, Process, free_port, running
 from tests.support.waiting import eventually
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 REAL_MESOS = REPOSITORY / "tests" / "real_mesos"
 RESOURCES = "cpus:4;mem:4096;disk:4096;ports:[31000-31999]"
 START_TIMEOUT = 30.0
@@ -46,7 +44,7 @@ class Mesos:
     host: str
     port: int
     log: Path
-    process: subprocess.Popen[bytes]
+    process: Process
     real: bool
     simulated: bool = False  # tasks are entries, not processes
 
@@ -107,7 +105,7 @@ def running_embedded_mesos(
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / f"mesos-{port}.log"
     try:
-        with running(command, log=log, env={"PYTHONPATH": str(REPOSITORY)}) as process:
+        with running(command, log=log) as process:
             mesos = Mesos("127.0.0.1", int(str(port)), log, process, real=False, simulated=simulate)
             if ready:
                 _wait_until_ready(mesos, agents)

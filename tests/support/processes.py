@@ -7,8 +7,15 @@ import random
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from tests.support.forked import MODULES, Forked
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+Process = Forked | subprocess.Popen[bytes]
 
 
 def free_port() -> int:
@@ -51,19 +58,31 @@ def _own_ports() -> Ports:
     return Ports(first, first + each - 1)
 
 
+def start(
+    command: Sequence[str],
+    output: Path,
+    errors: Path | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = REPOSITORY,
+) -> Process:
+    """Starts a program in a session, and so a process group, of its own. What it says is appended to `output`, what it says of
+    errors to `errors` if that is another file. `env` is added to this process's environment."""
+    whole = {**os.environ, **(env or {})}
+    if tuple(command[:2]) == (sys.executable, "-m") and command[2] in MODULES:
+        return Forked(command[2], command[3:], output, errors or output, whole, cwd)
+    with output.open("ab") as out, (errors or output).open("ab") as err:
+        return subprocess.Popen(
+            list(command), stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=whole, cwd=cwd, start_new_session=True
+        )
+
+
 @contextlib.contextmanager
 def running(
     command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, grace: float = 5.0
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a program in a process group of its own, its output in `log`; the whole group ends with the block."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            list(command),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )
+) -> Iterator[Process]:
+    """Runs a program, its output in `log`; its whole process group ends with the block."""
+    process = start(command, log, env=env)
     try:
         yield process
     finally:
@@ -74,3 +93,18 @@ def running(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def finished(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path = REPOSITORY, timeout: float = 60.0
+) -> "subprocess.CompletedProcess[str]":
+    """Runs a program to its end, as `subprocess.run` does."""
+    with tempfile.TemporaryDirectory(prefix="dromos-finished-") as scratch:
+        output, errors = Path(scratch, "stdout"), Path(scratch, "stderr")
+        process = start(command, output, errors, env=env, cwd=cwd)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+            process.wait()
+        return subprocess.CompletedProcess(list(command), code, output.read_text(), errors.read_text())

@@ -14,10 +14,8 @@ import uvloop
 
 from registrator.daemon import run
 from registrator.settings import RegistratorSettings
-from tests.support.processes import free_port, running
+from tests.support.processes import Process, free_port, running
 from tests.support.waiting import eventually
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -47,7 +45,7 @@ class Registrator:
 
 @dataclass
 class RegistratorProcess(Registrator):
-    pid: int
+    process: Process
     log: Path
 
 
@@ -69,8 +67,8 @@ def running_registrator(
             command += [flag, str(value)]
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / f"registrator-{port}.log"
-    with running(command, log=log, env={"PYTHONPATH": str(REPOSITORY), "DROMOS_CONFIG": ""}) as process:
-        daemon = RegistratorProcess(f"http://127.0.0.1:{port}", process.pid, log)
+    with running(command, log=log, env={"DROMOS_CONFIG": ""}) as process:
+        daemon = RegistratorProcess(f"http://127.0.0.1:{port}", process, log)
         with contextlib.suppress(AssertionError):
             eventually(
                 lambda: process.poll() is not None or daemon.health().status_code in ((200,) if ready else (200, 503)),

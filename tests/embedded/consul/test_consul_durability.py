@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.support.consul import NODE, OwnConsul, running_embedded_consul, running_own_embedded_consul
-from tests.support.processes import free_port
+from tests.support.processes import finished, free_port
 from tests.support.waiting import eventually
 
 
@@ -222,7 +222,7 @@ def test_a_setting_that_cannot_be_is_one_line(tmp_path: Path) -> None:
 
 def assert_refuses(flags: list[str], text: str, *, code: int) -> None:
     command = [sys.executable, "-m", "embedded.consul.daemon", "--port", str(free_port()), *flags]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    ended = finished(command)
     assert (ended.returncode, ended.stdout) == (code, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: ")

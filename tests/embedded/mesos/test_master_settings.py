@@ -16,13 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from embedded.mesos.daemon import embedded_mesos as embedded_mesos_in_process
 from embedded.mesos.settings import MesosSettings
 from tests.support.mesos import MesosFactory
+from tests.support.processes import finished
 from tests.support.scheduler import CallError, framework_info, scheduling
 from tests.support.waiting import eventually_async
 
 
 def run(tmp_path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "embedded.mesos.daemon", "--state-dir", str(tmp_path / "state"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=Path(__file__).parents[3])
+    return finished(command)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ import pytest
 from embedded.mesos.agent_settings import AgentSettings
 from embedded.mesos.cleanup import clean_in_loop
 from tests.support.mesos_agent import container, grace, task
+from tests.support.processes import Process
+from tests.support.processes import start as start_program
 from tests.support.waiting import eventually_async
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 TERMINAL = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST", "TASK_DROPPED")
 
 
@@ -27,7 +28,7 @@ TERMINAL = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST", "TASK_DR
 class AgentProcess:
     """One life of the agent. `told` is what it told its master."""
 
-    process: subprocess.Popen
+    process: Process
     log: Path
 
     def told(self) -> list[dict[str, Any]]:
@@ -67,12 +68,9 @@ async def lives(tmp_path):
     def start(**orders: Any) -> Iterator[AgentProcess]:
         log = tmp_path / f"life-{next(count)}.log"
         docker_urls.update([orders.get("settings", {}).get("docker_url")] if orders.get("settings") else [])
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.mesos_agent_program", str(work_dir), json.dumps(orders)],
-                stdout=output,
-                cwd=REPOSITORY,
-            )
+        process = start_program(
+            [sys.executable, "-m", "tests.support.mesos_agent_program", str(work_dir), json.dumps(orders)], log
+        )
         try:
             yield AgentProcess(process, log)
         finally:
@@ -184,13 +182,21 @@ async def test_a_launch_cut_at_any_moment_ends_known_and_leaves_nothing(lives, t
             return all(any(state in (*TERMINAL, "TASK_RUNNING") for state in states) for states in known.values())
 
         await eventually_async(settled, 20, 0.05, "each task that was written down is known to run or to have ended")
-        running = {name for name in adopted if not any(state in TERMINAL for state in last.states(name))}
-        sleeping = [
-            entry
-            for entry in Path("/proc").glob("[0-9]*")
-            if _words(entry)[:2] == ["sleep", "1000"] and str(tmp_path) in _environment(entry)
-        ]
-        assert len(sleeping) == len(running), "as many processes as running tasks"
+
+        def as_many_processes_as_running_tasks():
+            running = [name for name in adopted if not any(state in TERMINAL for state in last.states(name))]
+            return len(_sleeping(tmp_path)) == len(running)
+
+        await eventually_async(as_many_processes_as_running_tasks)
+
+
+def _sleeping(directory: Path) -> list[Path]:
+    """The processes of tasks in this directory, which the shim has become."""
+    return [
+        entry
+        for entry in Path("/proc").glob("[0-9]*")
+        if _words(entry)[:2] == ["sleep", "1000"] and str(directory) in _environment(entry)
+    ]
 
 
 def _after(seconds: float):
