@@ -29,9 +29,11 @@ from framework.model.deployment import Deployment
 from framework.model.group import Declared
 
 V = TypeVar("V")
+W = TypeVar("W")
 
 DEEPEST_JSON = 100  # what was read has to be written again, and writers have a limit
-_LARGE = 65536  # bytes of a body whose definitions are checked beside the event loop
+_LARGE = 65536  # bytes of a body that is read, and its definitions checked, beside the event loop
+_MANY = 100  # definitions that are looked through beside it
 DEPLOYMENT_HEADER = "Marathon-Deployment-Id"
 
 
@@ -55,14 +57,15 @@ class Api:
         self.apps = Apps(self.view, self.tasks, clock)
         self._ports = ServicePorts(settings.service_ports)
 
-    async def declare(self, request: Request, draft: DraftEdit, *, force: bool | None = None, **more: Any) -> Accepted:
-        """Carries the edit out. How it is deployed is read from the query, and from the labels of what it changes."""
+    async def declare(
+        self, request: Request, draft: DraftEdit, *, force: bool | None = None, wide: bool = False, **more: Any
+    ) -> Accepted:
+        """Carries the edit out. How it is deployed is read from the query, and from the labels of what it changes. `wide`: it may change
+        everything that is declared."""
+        large = getattr(request.state, "large", False)
         edit = complete(permitted(draft, identity_of(request)), self.settings.defaults, self._ports)
         # Tried on what is declared now: a request that is refused never gets to the writer.
-        if int(request.headers.get("content-length") or 0) > _LARGE:
-            preview = await asyncio.to_thread(edit, self.view.declared)  # others have their turns meanwhile
-        else:
-            preview = edit(self.view.declared)
+        preview = await aside(edit, self.view.declared, large=large or (wide and self._is_large()))
         deadline, on_failure = policy_of(preview)
         command = Declare(
             edit,
@@ -70,11 +73,16 @@ class Api:
             deadline=deadline_in(request.query_params) or deadline,
             on_failure=on_failure_in(request.query_params) or on_failure,
             rollout=rollout_in(request.query_params, preview),
+            size=len(preview.apps) + len(preview.pods),
             **more,
         )
         answer = await self.engine.execute(command)
         assert isinstance(answer, Accepted)
         return answer
+
+    def _is_large(self) -> bool:
+        declared = self.view.declared
+        return len(declared.apps) + len(declared.pods) > _MANY
 
     def announce(self, kind: str, request: Request, **fields: object) -> None:
         """An event that says who asked for what."""
@@ -146,8 +154,19 @@ def _touched(declared: Declared, change: Change) -> Iterator[tuple[Verb, str]]:
 # --- requests
 
 
+async def aside(work: Callable[[V], W], given: V, *, large: bool) -> W:
+    """`work(given)`; in a thread where it is large, so that others have their turns meanwhile."""
+    return await asyncio.to_thread(work, given) if large else work(given)
+
+
 async def json_body(request: Request) -> Any:
-    """Raises BadRequestError where it is empty or not JSON, TooLargeError where it is larger than the settings allow."""
+    """Raises what `checked_body` does."""
+    return await checked_body(request, lambda document: document)
+
+
+async def checked_body(request: Request, check: Callable[[Any], V]) -> V:
+    """What `check` makes of the body. Raises what it raises, BadRequestError where the body is empty or not JSON, TooLargeError where it is
+    larger than the settings allow."""
     most = api_of(request).settings.max_body_bytes
     body = bytearray()
     try:
@@ -157,6 +176,11 @@ async def json_body(request: Request) -> Any:
                 raise TooLargeError(f"The body is larger than {most} bytes")
     except ClientDisconnect:
         raise BadRequestError("The client went away before the end of the body") from None
+    request.state.large = len(body) > _LARGE
+    return await aside(lambda text: check(_parsed(text)), bytes(body), large=request.state.large)
+
+
+def _parsed(body: bytes) -> Any:
     if not body.strip():
         raise BadRequestError("Please specify data in JSON format")
     try:

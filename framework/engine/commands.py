@@ -28,6 +28,7 @@ class Declare:
     `deadline`: seconds that the deployment may take, None without limit; `on_failure` says what happens then.
     `dry_run`: answers with the plan and changes nothing.
     `rollout`: labels of `decide.rollout` that hold for this change, over those of what it changes.
+    `size`: how many apps and pods it is about, as far as the caller knows; a large one is worked out beside the event loop.
     """
 
     edit: Edit
@@ -37,6 +38,7 @@ class Declare:
     on_failure: Literal["stop", "rollback"] = "stop"
     dry_run: bool = False
     rollout: Mapping[str, str] = field(default_factory=dict)
+    size: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,19 @@ from typing import Literal
 
 from framework.decide.advance_deployment import Census, Orders, begin_restart, hold, max_capacity, restart, stop
 from framework.decide.kill_order import ordered_victims
-from framework.decide.plan_deployment import plan_deployment
 from framework.decide.rollout import held
 from framework.engine.commands import Accepted, CancelDeployment, Declare, Killed, KillInstances
 from framework.engine.core import Core
-from framework.engine.errors import Locked, NotFound, TooManyDeployments
-from framework.engine.records import HistoryEntry
-from framework.engine.rollouts import Legacy, Target, legacy_of, resumed, rollouts_of
-from framework.model import path_id
-from framework.model.app import App, VersionInfo
+from framework.engine.errors import NotFound
+from framework.engine.planning import Plan, Planner
+from framework.engine.rollouts import Target, resumed
+from framework.model.app import App
 from framework.model.change import Change
-from framework.model.deployment import Deployment, Progress, SpecChange, StepAction
-from framework.model.group import Declared, Group
+from framework.model.deployment import Deployment, Progress, StepAction
+from framework.model.group import Declared
 from framework.model.instance import Instance
 from framework.model.pod import Pod
-from framework.model.run_spec import RunSpec, stamped
-from framework.model.timestamp import to_epoch, to_text
+from framework.model.run_spec import RunSpec
 from framework.model.values import FrozenMap, replace
 
 DEADLINE = "deadline"
@@ -33,17 +30,22 @@ class Deployer:
         self._core = core
         self._steps: dict[str, dict[str, dict[int, StepAction]]] = {}  # deployment id -> spec id -> its steps
         self._open: dict[str, set[str]] = {}  # deployment id -> specs whose action of the current step is not done
+        self._planner = Planner(core, self._steps_of)
         self._kills_left = self._specs_left = 0  # of this batch
         self.succeeded = self.failed = 0
 
     # --- commands
 
-    def declare(self, command: Declare) -> Accepted:
-        declared = self._core.ledger.declared
-        change = command.edit(declared)
-        version = self._next_version()
-        changed = self._stamp(declared, change, version)
-        return self._carry_out(changed, version, command)
+    def plan(self, command: Declare) -> Plan:
+        """What `declare` would carry out now. Changes nothing."""
+        return self._planner.plan(command)
+
+    def declare(self, command: Declare, plan: Plan | None = None) -> Accepted:
+        """`plan`: where it has been worked out already, and nothing has changed since."""
+        plan = plan or self.plan(command)
+        if command.dry_run:
+            return Accepted(plan.deployment, plan.entry.version, plan.before)
+        return self._carry_out(plan)
 
     def cancel(self, command: CancelDeployment) -> Accepted | None:
         deployment = self._core.ledger.deployments.get(command.deployment_id)
@@ -77,135 +79,19 @@ class Deployer:
 
         return self.declare(Declare(edit, force=force))
 
-    def _next_version(self) -> str:
-        """The time, but always later than any version before: versions name what was declared."""
-        version = to_text(self._core.now)
-        last = self._core.ledger.last_version
-        return version if version > last else to_text(to_epoch(last) + 0.001)
-
-    def _stamp(self, declared: Declared, change: Change, version: str) -> Change:
-        """The change with versions, reduced to what differs."""
-        apps: dict[str, App | None] = {}
-        for app_id, app in change.apps.items():
-            before = declared.apps.get(app_id)
-            after = app and stamped(app, before, version, restart=app_id in change.restart)
-            if after is not before:
-                apps[app_id] = after
-        pods: dict[str, Pod | None] = {}
-        for pod_id, pod in change.pods.items():
-            old = declared.pods.get(pod_id)
-            new = pod and stamped(pod, old, version, restart=pod_id in change.restart)
-            if new is not old:
-                pods[pod_id] = new
-        return Change(apps, pods, self._stamp_groups(declared, change, {*apps, *pods}, version))
-
-    def _stamp_groups(
-        self, declared: Declared, change: Change, spec_ids: set[str], version: str
-    ) -> dict[str, Group | None]:
-        groups: dict[str, Group | None] = {}
-        for group_id, group in change.groups.items():
-            before = declared.groups.get(group_id)
-            if group is None or before is None or replace(group, version=before.version) != before:
-                groups[group_id] = group
-        for path in [*spec_ids, *groups]:
-            for group_id in path_id.ancestors(path):
-                if group_id not in groups:
-                    groups[group_id] = declared.groups.get(group_id) or Group(group_id)
-        for group_id, group in groups.items():
-            groups[group_id] = group and replace(group, version=version)
-        return groups
-
-    def _carry_out(self, change: Change, version: str, command: Declare, reverts: str | None = None) -> Accepted:
-        core, ledger = self._core, self._core.ledger
-        before = ledger.declared
-        after = change.applied_to(before)
-        changes = _spec_changes(before, after, {*change.apps, *change.pods})
-        holders = list(dict.fromkeys(holder for spec_id in changes for holder in ledger.locks(spec_id)))
-        if holders and not command.force:
-            raise Locked([spec_id for spec_id in changes if ledger.locks(spec_id)], holders)
-        if len(ledger.deployments) - len(holders) >= core.settings.max_running_deployments and changes:
-            raise TooManyDeployments(core.settings.max_running_deployments)
-        inherited = {} if reverts else self._inherited(changes)
-        changes |= {spec_id: legacy.change for spec_id, legacy in inherited.items()}
-        deployment = Deployment(
-            id=next(core.ids),
-            version=version,
-            steps=plan_deployment(changes, after, is_outdated=lambda spec_id: self._is_outdated(changes[spec_id])),
-            changes=FrozenMap(changes),
-            group_id=command.group,
-            started_at=core.now,
-            step_since=core.now,
-            deadline=None if command.deadline is None else core.now + command.deadline,
-            on_failure=command.on_failure,
-            reverts=reverts,
-            progress=FrozenMap({spec_id: legacy.progress for spec_id, legacy in inherited.items() if legacy.progress}),
-            rollouts=FrozenMap(
-                {}
-                if reverts
-                else rollouts_of(changes, command.rollout)
-                | {spec_id: legacy.rollout for spec_id, legacy in inherited.items() if legacy.rollout}
-            ),
+    def _carry_out(self, plan: Plan) -> Accepted:
+        core, settings, deployment = self._core, self._core.settings, plan.deployment
+        for holder in plan.displaced:
+            self._end(core.ledger.deployments[holder], "cancelled by a newer deployment", success=False)
+        core.ledger.declare(
+            plan.after, plan.entry, versions_kept=settings.versions_kept, history_kept=settings.history_kept
         )
-        if command.dry_run:
-            return Accepted(deployment, version, before)
-        for holder in holders:
-            self._end(ledger.deployments[holder], "cancelled by a newer deployment", success=False)
-        self._record(before, after, change, version)
-        core.announce("group_change_success", groupId=command.group, version=version)
-        self._announce_checks(before, changes)
+        core.announce("group_change_success", groupId=deployment.group_id, version=plan.entry.version)
+        for app in plan.checked:  # the old configuration's checks are announced to be gone when it is
+            for check in app.health_checks:
+                core.announce("add_health_check_event", appId=app.id, version=app.version, healthCheck=check)
         self._begin(deployment)
-        return Accepted(deployment, version, after)
-
-    def _announce_checks(self, before: Declared, changes: Mapping[str, SpecChange]) -> None:
-        """Those of every new configuration; the old one's are announced to be gone when it is."""
-        for spec_id, change in changes.items():
-            known = before.apps.get(spec_id)
-            if isinstance(change.after, App) and not (
-                known and known.last_config_change_at == change.after.last_config_change_at
-            ):
-                for check in change.after.health_checks:
-                    self._core.announce(
-                        "add_health_check_event", appId=spec_id, version=change.after.version, healthCheck=check
-                    )
-
-    def _inherited(self, changes: Mapping[str, SpecChange]) -> dict[str, Legacy]:
-        """What is taken over of the deployments that these changes cut short: their way back, and how far a roll-out is."""
-        ledger, found = self._core.ledger, {}
-        for spec_id, change in changes.items():
-            for holder in ledger.locks(spec_id):
-                deployment = ledger.deployments[holder]
-                steps = self._steps_of(deployment).get(spec_id, {})
-                under_way = any(
-                    action.kind == "restart" and step >= deployment.current_step for step, action in steps.items()
-                )
-                legacy = legacy_of(deployment, spec_id, change) if under_way else None
-                if legacy is not None:
-                    found[spec_id] = legacy
-        return found
-
-    def _is_outdated(self, change: SpecChange) -> bool:
-        """Whether instances of a configuration run that is neither the one before nor the one after."""
-        if change.after is None:
-            return False
-        census = self._core.ledger.census(change.after.id, change.after.last_config_change_at)
-        return census.old.present > 0
-
-    def _record(self, before: Declared, after: Declared, change: Change, version: str) -> None:
-        def version_of(declared: Declared, spec_id: str) -> str | None:
-            spec = declared.apps.get(spec_id) or declared.pods.get(spec_id)
-            return spec.version if spec else None
-
-        spec_ids = [*change.apps, *change.pods]
-        group_ids = [*change.groups, *(g for g in after.groups if g not in before.groups and g not in change.groups)]
-        entry = HistoryEntry(
-            version,
-            {i: (version_of(before, i), version_of(after, i)) for i in spec_ids},
-            {g: (before.groups.get(g), after.groups.get(g)) for g in group_ids},
-        )
-        settings = self._core.settings
-        self._core.ledger.declare(
-            after, entry, versions_kept=settings.versions_kept, history_kept=settings.history_kept
-        )
+        return Accepted(deployment, plan.entry.version, plan.after)
 
     # --- deployments
 
@@ -229,8 +115,7 @@ class Deployer:
         core.ledger.put_deployment(deployment)
         core.announce("deployment_info", plan=deployment, currentStep=deployment.current_actions)
         self._open.pop(deployment.id, None)
-        for spec_id in deployment.changes:
-            core.stir(spec_id)
+        core.stirred.update(dict.fromkeys(deployment.changes))
 
     def _progress(self, deployment: Deployment, action: StepAction) -> Progress:
         change = deployment.changes[action.spec_id]
@@ -240,7 +125,7 @@ class Deployer:
         if action.kind == "restart":
             fresh = begin_restart(spec.instances, spec.upgrade_strategy, spec.is_resident, census)
             return resumed(fresh, deployment, spec)
-        return Progress(old_at_start=census.staying)
+        return Progress(census.staying) if census.staying else _NOBODY
 
     def clear(self) -> None:
         self._steps.clear()
@@ -263,42 +148,10 @@ class Deployer:
             self._end(deployment, "not done by its deadline", success=False)
 
     def roll_back(self, deployment: Deployment, why: str = "rolled back") -> Accepted:
-        """A new plan that reverts what this one changed, unless something newer has changed it since.
-
-        A configuration comes back with its own lastConfigChangeAt: instances of it that still run are not restarted.
-        """
-        ledger = self._core.ledger
-        version = self._next_version()
-        apps: dict[str, App | None] = {}
-        pods: dict[str, Pod | None] = {}
-        for spec_id, change in deployment.changes.items():
-            current = ledger.declared_spec(spec_id)
-            if (current and current.version) != (change.after and change.after.version):
-                continue
-            is_pod = isinstance(change.before or change.after, Pod)
-            reverted = change.before and _restored(change.before, version)
-            if is_pod:
-                pods[spec_id] = reverted  # type: ignore[assignment]
-            else:
-                apps[spec_id] = reverted  # type: ignore[assignment]
-        change_back = Change(apps, pods, self._groups_back(deployment, {*apps, *pods}, version))
+        """A new plan that reverts what this one changed, unless something newer has changed it since."""
+        change, version = self._planner.change_back(deployment)
         self._end(deployment, why, success=False)
-        command = Declare(lambda declared: change_back, force=True, group=deployment.group_id)
-        return self._carry_out(change_back, version, command, reverts=deployment.id)
-
-    def _groups_back(self, deployment: Deployment, spec_ids: set[str], version: str) -> dict[str, Group | None]:
-        """Groups as they were; those that the deployment made go, if nothing else is in them."""
-        ledger = self._core.ledger
-        entry = ledger.history.get(deployment.version)
-        groups: dict[str, Group | None] = {}
-        if entry is not None:
-            stays = [i for i in (*ledger.declared.apps, *ledger.declared.pods) if i not in spec_ids]
-            for group_id, (before, _) in entry.groups.items():
-                if before is not None:
-                    groups[group_id] = replace(before, version=version)
-                elif group_id in ledger.declared.groups and not any(path_id.is_below(i, group_id) for i in stays):
-                    groups[group_id] = None
-        return groups
+        return self._carry_out(self._planner.plan_back(change, version, deployment))
 
     def _end(self, deployment: Deployment, why: str, *, success: bool) -> None:
         core = self._core
@@ -474,24 +327,9 @@ class Deployer:
         return steps
 
 
+_NOBODY = Progress(old_at_start=0)
 _WHY = {"hold": "more than are wanted", "restart": "replaced by a newer version", "stop": "the app was removed"}
-
-
-def _spec_changes(before: Declared, after: Declared, spec_ids: set[str]) -> dict[str, SpecChange]:
-    changes = {}
-    for spec_id in sorted(spec_ids):
-        old = before.apps.get(spec_id) or before.pods.get(spec_id)
-        new = after.apps.get(spec_id) or after.pods.get(spec_id)
-        if old is not new:
-            changes[spec_id] = SpecChange(old, new)
-    return changes
 
 
 def _fewer(spec: App | Pod, by: int):  # type: ignore[no-untyped-def]  # gives what it takes: an App or a Pod
     return replace(spec, instances=max(0, spec.instances - by))
-
-
-def _restored(spec: RunSpec, version: str) -> RunSpec:
-    info = spec.version_info
-    config = info.last_config_change_at if info else spec.version
-    return replace(spec, version=version, version_info=VersionInfo(version, config))

@@ -6,6 +6,7 @@ from typing import Any
 
 from framework.decide.instance_state import TaskStatus
 from framework.engine.commands import Command
+from framework.engine.planning import Plan
 from framework.model.offer import Offer
 
 
@@ -95,10 +96,11 @@ class LaunchUncertain:
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived:
-    """`ticket` names the caller that waits for the answer."""
+    """`ticket` names the caller that waits for the answer. `plan`: what came of `State.plan`, where that has been called for it."""
 
     ticket: int
     command: Command
+    plan: Plan | Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)

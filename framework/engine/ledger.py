@@ -65,6 +65,7 @@ class Tally:
 
 
 _NOBODY = Side()
+_EMPTY = Census(_NOBODY, _NOBODY)
 _NO_TALLIES: Mapping[str, Tally] = {}
 
 _Place = tuple[str, str]  # where a value is kept, for undo and for the store: table and key
@@ -126,8 +127,11 @@ class Ledger:
 
     def census(self, spec_id: str, config_version: str) -> Census:
         """`config_version` tells new instances from old ones."""
+        tallies = self._tallies.get(spec_id)
+        if tallies is None:
+            return _EMPTY
         new, staying, ok, leaving = _NOBODY, 0, 0, 0
-        for version, tally in self._tallies.get(spec_id, _NO_TALLIES).items():
+        for version, tally in tallies.items():
             if version == config_version:
                 new = Side(tally.staying, tally.ok, tally.leaving)
             else:
@@ -214,13 +218,12 @@ class Ledger:
         """Makes `after` what is declared. `entry` names what differs."""
         if self._declared_before is None:
             self._declared_before = (self.declared, self.last_version)
-        for spec_id, (old, new) in entry.specs.items():
-            self._write((records.DECLARED, spec_id), new)
-            if new is not None and new != old:
-                spec = after.apps.get(spec_id) or after.pods[spec_id]
-                self._keep_version(spec, versions_kept)
-            if new is None and spec_id in self.failures:
-                self._note((records.FAILURES, spec_id), self.failures.pop(spec_id), None)
+        # In few passes over all of them: one change may be of thousands.
+        self._writes.update({(records.DECLARED, spec_id): new for spec_id, (_, new) in entry.specs.items()})
+        fresh = [i for i, (old, new) in entry.specs.items() if new is not None and new != old]
+        self._keep_versions([after.apps.get(i) or after.pods[i] for i in fresh], versions_kept)
+        for spec_id in [i for i in self.failures if i in entry.specs and entry.specs[i][1] is None]:
+            self._note((records.FAILURES, spec_id), self.failures.pop(spec_id), None)
         for group_id, (_, group) in entry.groups.items():
             self._write((records.GROUPS, group_id), group)
         self.declared = after
@@ -229,18 +232,19 @@ class Ledger:
         self.history[entry.version] = entry
         while len(self.history) > history_kept:
             self._drop_history(next(iter(self.history)))
-        for spec_id, (old, new) in entry.specs.items():
-            if old is not None and old != new:
-                self._perhaps_unused.add((spec_id, old))
+        self._perhaps_unused.update((i, old) for i, (old, new) in entry.specs.items() if old is not None and old != new)
 
-    def _keep_version(self, spec: RunSpec, kept: int) -> None:
-        place = (records.SPECS, records.spec_key(spec.id, spec.version))
-        self._note(place, None, spec)
-        self._specs[spec.id, spec.version] = spec
-        versions = self._changed_versions(spec.id)
-        versions.append(spec.version)
-        surplus = len(versions) - kept
-        self._drop_versions(spec.id, [v for v in versions[: max(0, surplus)] if (spec.id, v) not in self._specs])
+    def _keep_versions(self, specs: Sequence[RunSpec], kept: int) -> None:
+        rows = {(records.SPECS, records.spec_key(spec.id, spec.version)): spec for spec in specs}
+        self._before = {**dict.fromkeys(rows), **self._before}
+        self._writes.update(rows)
+        self._specs.update({(spec.id, spec.version): spec for spec in specs})
+        for spec in specs:
+            versions = self._changed_versions(spec.id)
+            versions.append(spec.version)
+            if len(versions) > kept:
+                surplus = versions[: len(versions) - kept]
+                self._drop_versions(spec.id, [v for v in surplus if (spec.id, v) not in self._specs])
 
     def _drop_versions(self, spec_id: str, versions: Sequence[str]) -> None:
         kept = self._changed_versions(spec_id)
@@ -395,12 +399,11 @@ class Ledger:
         if after is not None:
             self.deployments[after.id] = after
             if before is None:
-                for spec_id, change in after.changes.items():
+                for spec_id in after.changes:
                     self._locks.setdefault(spec_id, []).append(after.id)
-                    for spec in (change.before, change.after):
-                        if spec is not None:
-                            self._uses[spec_id, spec.version] += 1
-                            self._specs[spec_id, spec.version] = spec
+                known = [spec for change in after.changes.values() for spec in (change.before, change.after) if spec]
+                self._specs.update({(spec.id, spec.version): spec for spec in known})
+                self._uses.update([(spec.id, spec.version) for spec in known])
 
 
 def _set(table: dict[str, Any], key: str, value: Any) -> None:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemonkit.errors import OperatorError
 from daemonkit.logs import get_logger
@@ -30,7 +30,7 @@ from framework.engine.actions import (
     Warn,
 )
 from framework.engine.bus import Bus
-from framework.engine.commands import Answer, Command
+from framework.engine.commands import Answer, Command, Declare
 from framework.engine.errors import Busy, NotLeader, StoreUnavailable, Unstorable
 from framework.engine.events import BatchEnded, CommandReceived, Deposed, Elected, Event, TimePassed
 from framework.engine.ledger import Ledger, load_ledger
@@ -49,11 +49,13 @@ RESUBSCRIBE_PAUSE = 1.0  # seconds; two that both insist do not wear the master 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
     """`queue`: commands that may wait. `batch`: events handled between two commits. `slice_seconds`: how long the loop may handle events
-    before others get a turn. `store_retry`: how often a store that failed is tried again, in seconds."""
+    before others get a turn. `large`: changes of more apps and pods are worked out in a thread. `store_retry`: how often a store that
+    failed is tried again, in seconds."""
 
     queue: int = 1000
     batch: int = 2000
     slice_seconds: float = 0.01
+    large: int = 100
     store_retry: float = 1.0
 
 
@@ -333,7 +335,7 @@ class Engine:
         while self._events and handled < most:
             event = self._events.popleft()
             self._batch.append(event)
-            actions += self._handle(event, now)
+            actions += self._handle(await self._planned(event, now), now)
             handled += 1
             if time.perf_counter() - slice_started > self._loop_settings.slice_seconds:
                 await asyncio.sleep(0)
@@ -341,6 +343,15 @@ class Engine:
         actions += self._handle(BatchEnded(), now)
         self.figures.handle_seconds += time.perf_counter() - started
         return actions, handled
+
+    async def _planned(self, event: Event, now: float) -> Event:
+        """A large change is worked out beside the event loop, which answers others meanwhile. Nothing changes before it is carried out, as
+        nobody but this loop changes anything."""
+        if not isinstance(event, CommandReceived) or not isinstance(event.command, Declare) or not self.view.is_leader:
+            return event
+        if event.command.size <= self._loop_settings.large:
+            return event
+        return replace(event, plan=await asyncio.to_thread(self.state.plan, event.command, now))
 
     def _handle(self, event: Event, now: float) -> list[Action]:
         try:

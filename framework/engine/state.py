@@ -47,6 +47,7 @@ from framework.engine.killing import Killer
 from framework.engine.launching import Launcher
 from framework.engine.ledger import Ledger
 from framework.engine.observing import Observer
+from framework.engine.planning import Plan
 from framework.engine.probing import Prober
 from framework.engine.reconciling import Reconciler
 from framework.engine.residents import Residents
@@ -151,8 +152,8 @@ class State:
                     self._timers[what](whom)
             case Probed():
                 self.prober.probed(event)
-            case CommandReceived(ticket, command):
-                self._command(ticket, command)
+            case CommandReceived():
+                self._command(event)
             case OfferRescinded(offer_id):
                 self.launcher.rescinded(offer_id)
             case ReadinessProbed():
@@ -280,21 +281,32 @@ class State:
 
     # --- commands
 
-    def _command(self, ticket: int, command: Command) -> None:
+    def plan(self, command: Declare, now: float) -> Plan | Exception:
+        """What `command` would do now, or why it is refused: for CommandReceived, if nothing else happens in between. Changes nothing."""
+        self.core.now = max(self.core.now, now)
+        try:
+            return self.deployer.plan(command)
+        except Exception as error:  # the caller gets it, whatever its edit raised
+            return error
+
+    def _command(self, event: CommandReceived) -> None:
+        ticket, command = event.ticket, event.command
         try:
             if not self.core.leading:
                 raise NotLeader("this node does not lead")
-            self.core.act(Reply(ticket, self._carry_out(command)))
+            self.core.act(Reply(ticket, self._carry_out(command, event.plan)))
         except Exception as error:  # the caller gets it, whatever its edit raised
             if isinstance(command, Declare) and not command.dry_run:
                 version = to_text(self.core.now)
                 self.core.announce("group_change_failed", groupId=command.group, version=version, reason=str(error))
             self.core.act(Refuse(ticket, error))
 
-    def _carry_out(self, command: Command) -> Answer:
+    def _carry_out(self, command: Command, plan: Plan | Exception | None) -> Answer:
+        if isinstance(plan, Exception):
+            raise plan
         match command:
             case Declare():
-                return self.deployer.declare(command)
+                return self.deployer.declare(command, plan)
             case KillInstances():
                 return self.deployer.kill(command)
             case CancelDeployment():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from framework.decide.advance_deployment import Census
-from framework.engine import deploying
+from framework.engine import planning
 from framework.engine.actions import Action, Reply
 from framework.engine.evacuating import Evacuator
 from framework.engine.events import Elected
@@ -109,12 +109,12 @@ def test_taking_silence_for_an_answer_is_seen(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_roll_back_to_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    restored = deploying._restored
+    restored = planning._restored
 
     def to_nothing(spec: RunSpec, version: str) -> RunSpec:
         return replace(restored(spec, version), instances=0)
 
-    monkeypatch.setattr(deploying, "_restored", to_nothing)
+    monkeypatch.setattr(planning, "_restored", to_nothing)
     assert "is rolled back to (0," in caught(Schedule)
 
 

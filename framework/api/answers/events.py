@@ -19,6 +19,12 @@ def event_bytes(announcement: Announcement, *, light: bool) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (announcement.id, announcement.type.encode(), data)
 
 
+def size_of(announcement: Announcement) -> int:
+    """How many apps and pods it speaks of."""
+    plan = announcement.fields.get("plan")
+    return len(plan.changes) if isinstance(plan, Deployment) else 1
+
+
 def event_json(announcement: Announcement, *, light: bool) -> Document:
     fields = {name: _spelled(value, light=light) for name, value in announcement.fields.items()}
     return {**fields, "eventType": announcement.type, "timestamp": announcement.timestamp}

@@ -15,6 +15,7 @@ from framework.api.context import (
     DEPLOYMENT_HEADER,
     Api,
     api_of,
+    checked_body,
     deployed,
     flag,
     id_in,
@@ -175,17 +176,8 @@ def _require_version(current: App | None, expected: str | None, app_id: str) -> 
 
 
 async def _change_many(request: Request, *, partial: bool, may_create: bool) -> Response:
-    api, documents = api_of(request), await json_body(request)
-    if not isinstance(documents, list):
-        raise InvalidJsonError([Violation("/", "error.expected.jsarray")])
-    ids = [
-        path_id.canonical(shapes.check(shapes.Id, document, at=f"({index})")["id"])
-        for index, document in enumerate(documents)
-    ]
-    drafts = [
-        await _draft(api, app_id, document, partial=partial, may_create=may_create)
-        for app_id, document in zip(ids, documents, strict=True)
-    ]
+    api, named = api_of(request), await checked_body(request, _with_ids)
+    drafts = [await _draft(api, app_id, document, partial=partial, may_create=may_create) for app_id, document in named]
 
     def edit(declared: Declared, defaults: Defaults) -> Change:
         apps: dict[str, App | None] = {}
@@ -194,9 +186,19 @@ async def _change_many(request: Request, *, partial: bool, may_create: bool) -> 
         return Change(apps=apps)
 
     accepted = await api.declare(request, edit)
-    for app_id in ids:
+    for app_id, _ in named:
         api.announce("api_post_event", request, appDefinition=accepted.declared.apps[app_id])
     return deployed(accepted.deployment)
+
+
+def _with_ids(documents: Any) -> list[tuple[str, Any]]:
+    """Each of a list of definitions with the id that it names."""
+    if not isinstance(documents, list):
+        raise InvalidJsonError([Violation("/", "error.expected.jsarray")])
+    return [
+        (path_id.canonical(shapes.check(shapes.Id, document, at=f"({index})")["id"]), document)
+        for index, document in enumerate(documents)
+    ]
 
 
 async def _draft(api: Api, app_id: str, document: Any, *, partial: bool, may_create: bool) -> DraftEdit:

@@ -3,19 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from daemonkit.logs import get_logger
-from framework.api.answers.events import event_bytes
-from framework.api.context import Api, api_of, listed, require
+from framework.api.answers.events import event_bytes, size_of
+from framework.api.context import Api, api_of, aside, listed, require
 from framework.api.errors import UnavailableError
 from framework.engine.bus import Announcement, Subscription, TooSlow
 from framework.model import path_id
 
 log = get_logger(__name__)
+
+_MANY = 100  # apps and pods in an event that is spelled beside the event loop
 
 
 async def stream_events(request: Request) -> Response:
@@ -87,7 +90,9 @@ class EventStream(Response):
                     await upcoming
 
     async def _next(self, events: AsyncIterator[Announcement]) -> bytes:
-        return event_bytes(await anext(events), light=self._light)
+        upcoming = await anext(events)
+        spell = partial(event_bytes, light=self._light)
+        return await aside(spell, upcoming, large=size_of(upcoming) > _MANY)
 
     def _announce(self, kind: str) -> None:
         self._api.bus.publish(kind, self._api.clock(), {"remoteAddress": self._client})

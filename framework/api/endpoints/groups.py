@@ -13,6 +13,7 @@ from framework.api.changes import DraftEdit, ids_below
 from framework.api.context import (
     Api,
     api_of,
+    checked_body,
     deployed,
     flag,
     id_in,
@@ -68,18 +69,18 @@ async def show_group_version(request: Request) -> Response:
 async def create_group(request: Request) -> Response:
     """The id in the body counts from the group in the path; one of the two has to be there."""
     base = _id(request)
-    given = group_form.read(await json_body(request))
+    given = await checked_body(request, group_form.read)
     if "id" not in given and base == path_id.ROOT:
         raise shapes.missing("id")
     group_id = path_id.canonical(given.get("id", ""), base)
-    accepted = await api_of(request).declare(request, group_form.creation(given, group_id), group=group_id)
+    accepted = await api_of(request).declare(request, group_form.creation(given, group_id), wide=True, group=group_id)
     return deployed(accepted.deployment, 201, {"Location": group_id})
 
 
 async def put_group(request: Request) -> Response:
     """An id in the body counts from the group in the path, as in Marathon."""
     api = api_of(request)
-    given = group_form.read(await json_body(request))
+    given = await checked_body(request, group_form.read)
     group_id = path_id.canonical(given.get("id") or "", _id(request))
     draft: DraftEdit
     if "version" in given:
@@ -88,9 +89,9 @@ async def put_group(request: Request) -> Response:
     else:
         draft = group_form.update(given, group_id)
     if flag(request, "dryRun"):
-        planned = await api.declare(request, draft, group=group_id, dry_run=True)
+        planned = await api.declare(request, draft, wide=True, group=group_id, dry_run=True)
         return json_response({"steps": [step_json(step) for step in planned.deployment.steps]})
-    accepted = await api.declare(request, draft, group=group_id)
+    accepted = await api.declare(request, draft, wide=True, group=group_id)
     return deployed(accepted.deployment)
 
 
@@ -103,7 +104,7 @@ async def patch_group(request: Request) -> Response:
 
 async def delete_group(request: Request) -> Response:
     group_id = _id(request)
-    accepted = await api_of(request).declare(request, group_form.removal(group_id), group=group_id)
+    accepted = await api_of(request).declare(request, group_form.removal(group_id), wide=True, group=group_id)
     return deployed(accepted.deployment)
 
 

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from framework.engine.commands import Accepted, Declare
-from framework.engine.errors import Busy, NotLeader, StoreUnavailable
+from framework.engine.errors import Busy, Locked, NotLeader, StoreUnavailable
 from framework.engine.events import StatusReceived, TimePassed
 from framework.engine.loop import Engine, LoopSettings
 from framework.engine.settings import EngineSettings
 from framework.model.app import App
 from framework.model.change import Change
+from framework.model.group import Declared
 from framework.store.base import StoreError
 from framework.store.memory import MemoryStore
 from tests.support.memory_cluster import Cluster
@@ -64,6 +66,43 @@ async def test_more_commands_than_may_wait_are_refused_and_the_others_are_carrie
         assert [type(answer) for answer in answers] == [Accepted] * 3 + [Busy] * 2
         assert node.apps == {"/a0", "/a1", "/a2"}
         await node.declare("/later")
+
+
+async def test_others_are_answered_while_a_large_change_is_worked_out_and_it_is_still_one_transaction():
+    async with Node(large=2).running() as node:
+        await node.declare("/before")
+        answered = threading.Event()
+
+        def edit(declared: Declared) -> Change:
+            assert answered.wait(PATIENCE), "the event loop goes on meanwhile"
+            return Change(apps={f"/{name}": App(f"/{name}", cmd="x") for name in "abc"})
+
+        large = asyncio.create_task(node.engine.execute(Declare(edit, size=3)))
+        await eventually_async(lambda: node.engine.waiting == 0, timeout=PATIENCE, what="it has been taken up")
+        behind = asyncio.create_task(node.declare("/b", cpus=2.0))
+        await asyncio.sleep(0)
+        assert node.apps == {"/before"} and not large.done()
+        answered.set()
+        answer = await large
+        assert isinstance(answer, Accepted) and set(answer.deployment.changes) == {"/a", "/b", "/c"}
+        with pytest.raises(Locked):  # what was asked for meanwhile finds all of it there
+            await behind
+        assert node.apps == {"/before", "/a", "/b", "/c"} == set(await node.store.load("declared"))
+
+
+async def test_a_large_change_that_is_refused_says_why_and_changes_nothing():
+    async with Node(large=2).running() as node:
+        async with node.engine.bus.subscribe({"group_change_failed"}) as told:
+
+            def edit(declared: Declared) -> Change:
+                raise ValueError("no")
+
+            with pytest.raises(ValueError, match="no"):
+                await node.engine.execute(Declare(edit, size=3, group="/g"))
+            announced = await anext(aiter(told))
+        assert (announced.fields["groupId"], announced.fields["reason"]) == ("/g", "no")
+        await node.declare("/later")
+        assert node.apps == {"/later"}
 
 
 async def test_a_store_that_fails_refuses_changes_until_it_is_back_and_nothing_of_them_stays():
