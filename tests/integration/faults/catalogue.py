@@ -15,12 +15,13 @@ Mend = Callable[[], object]
 
 @dataclass(frozen=True)
 class Fault:
-    """`seconds`: how long it lasts. `of`: the kinds of Mesos that it is tried on."""
+    """`seconds`: how long it lasts. `of`: the kinds of Mesos that it is tried on. `deposes`: it lasts until another node leads."""
 
     name: str
     seconds: float
     inject: Callable[[Cluster], Mend]
     of: tuple[MesosKind, ...] = ("embedded", "real")
+    deposes: bool = False
 
 
 def _kill(cluster: Cluster, daemon: Daemon) -> Mend:
@@ -87,16 +88,16 @@ def _fill_disks(names: tuple[str, ...]) -> Callable[[Cluster], Mend]:
 
 FAULTS = (
     Fault("nothing breaks", 5, lambda cluster: lambda: None),
-    Fault("kill -9 of the leader", 5, _kill_leader),
+    Fault("kill -9 of the leader", 5, _kill_leader, deposes=True),
     Fault("kill -9 of a ZooKeeper member", 10, _kill_daemon("zookeeper1")),
     Fault("kill -9 of the Mesos master", 5, _kill_daemon("mesos"), ("embedded",)),
     Fault("kill -9 of Consul", 5, _kill_daemon("consul")),
     Fault("kill -9 of the edge's daemon", 5, _kill_daemon("edge")),
     Fault("kill -9 of the only Nginx, master and workers", 5, _kill_nginx),
-    Fault("SIGSTOP of the leader for 40 s", 40, _stop_leader),
-    Fault("leader cut off from ZooKeeper for 20 s", 20, _cut(zookeeper=True)),
+    Fault("SIGSTOP of the leader for 40 s", 40, _stop_leader, deposes=True),
+    Fault("leader cut off from ZooKeeper for 20 s", 20, _cut(zookeeper=True), deposes=True),
     Fault("leader cut off from Mesos for 20 s", 20, _cut(mesos=True)),
-    Fault("leader cut off from both for 20 s", 20, _cut(zookeeper=True, mesos=True)),
+    Fault("leader cut off from both for 20 s", 20, _cut(zookeeper=True, mesos=True), deposes=True),
     Fault("nothing arrives from the leader at ZooKeeper, 20 s", 20, _cut(zookeeper=True, inwards=False)),
     Fault("nothing arrives from ZooKeeper at the leader, 20 s", 20, _cut(zookeeper=True, outwards=False)),
     Fault("nothing arrives from the leader at Mesos, 20 s", 20, _cut(mesos=True, inwards=False)),

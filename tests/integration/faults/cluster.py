@@ -28,6 +28,22 @@ _ZOOKEEPER_CLASSES = "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar"
 _JAVA = ["-Xmx96m", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 
 
+@dataclass(frozen=True)
+class Pace:
+    """`tick` of ZooKeeper and `session` of the frameworks, in seconds. `quiet`: seconds before something breaks. `faults`: how long they
+    last, as a share of what the catalogue says. `edge`: whether there are users, and what leads them to the tasks."""
+
+    tick: float = 2.0
+    session: float = 5.0
+    quiet: float = 4.0
+    faults: float = 1.0
+    edge: bool = True
+
+
+AS_DELIVERED = Pace()
+QUICK = Pace(tick=1.0, session=3.0, quiet=1.0, faults=0.3, edge=False)
+
+
 @dataclass
 class Daemon:
     """A process on a machine. It is started again only where a fault says so, or at the end of one."""
@@ -87,6 +103,7 @@ class Cluster:
     network: Network
     directory: Path
     mesos_kind: MesosKind
+    pace: Pace = AS_DELIVERED
     daemons: dict[str, Daemon] = field(default_factory=dict)
     work: Path = Path()
 
@@ -144,7 +161,8 @@ class Cluster:
         self._add_zookeepers()
         self._add_mesos()
         self._add_frameworks()
-        self._add_services()
+        if self.pace.edge:
+            self._add_services()
         for daemon in self.daemons.values():
             daemon.start()
 
@@ -169,7 +187,13 @@ class Cluster:
             own.mkdir()
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(own)], check=True)
             (own / "myid").write_text(str(n))
-            settings = ["tickTime=2000", "initLimit=10", "syncLimit=5", "maxClientCnxns=0", f"dataDir={own}"]
+            settings = [
+                f"tickTime={self.pace.tick * 1000:.0f}",
+                "initLimit=10",
+                "syncLimit=5",
+                "maxClientCnxns=0",
+                f"dataDir={own}",
+            ]
             lines = [*settings, "clientPort=2181", f"clientPortAddress={address}", *servers, ""]
             configuration = self.directory / f"zookeeper{n}.cfg"
             configuration.write_text("\n".join(lines))
@@ -215,6 +239,8 @@ class Cluster:
                 http_address=address,
                 hostname=address,
                 zk=f"zk://{hosts}/dromos",
+                zk_session_timeout=self.pace.session,
+                zk_timeout=self.pace.session + 1,
                 master=f"{self.network.address('mesos')}:5050",
                 state_dir=self.directory / f"framework{n}",
                 drain_seconds=0,
@@ -280,10 +306,10 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(
-    network: Network, directory: Path, work: Path, kind: MesosKind, say: Callable[[str], None]
+    network: Network, directory: Path, work: Path, kind: MesosKind, pace: Pace, say: Callable[[str], None]
 ) -> Iterator[Cluster]:
     """Up and subscribed, and gone without a trace after the block."""
-    one = Cluster(network, directory, kind, work=work)
+    one = Cluster(network, directory, kind, pace, work=work)
     try:
         one.build()
         eventually(one.leader, timeout=150, interval=0.5, what=f"a framework leads; see {directory}")

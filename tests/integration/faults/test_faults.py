@@ -18,7 +18,7 @@ CHOSEN = ("kill -9 of the leader", "leader cut off from both for 20 s")
 def test_a_dead_leader_and_one_that_is_cut_off_cost_no_write_and_no_task() -> None:
     only = [part for name in CHOSEN for part in ("--only", name)]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.faults", "--mesos", "embedded", "--json", *only],
+        [sys.executable, "-m", "tests.integration.faults", "--mesos", "embedded", "--quick", "--json", *only],
         cwd=ROOT,
         capture_output=True,
         text=True,
