@@ -12,6 +12,7 @@ from starlette.responses import Response
 from framework.api.answers.apps import Apps
 from framework.api.answers.cache import dumps
 from framework.api.answers.deployments import result_json
+from framework.api.answers.events import Events
 from framework.api.answers.tasks import Tasks
 from framework.api.changes import DraftEdit, complete
 from framework.api.deployment_policy import deadline_in, on_failure_in, policy_of, rollout_in
@@ -33,7 +34,7 @@ W = TypeVar("W")
 
 DEEPEST_JSON = 100  # what was read has to be written again, and writers have a limit
 _LARGE = 65536  # bytes of a body that is read, and its definitions checked, beside the event loop
-_MANY = 100  # definitions that are looked through beside it
+MANY = 100  # apps and pods that are gone through beside it
 DEPLOYMENT_HEADER = "Marathon-Deployment-Id"
 
 
@@ -55,6 +56,7 @@ class Api:
         self.view, self.bus = engine.view, engine.bus
         self.tasks = Tasks(self.view)
         self.apps = Apps(self.view, self.tasks, clock)
+        self.events = Events()
         self._ports = ServicePorts(settings.service_ports)
 
     async def declare(
@@ -82,7 +84,7 @@ class Api:
 
     def _is_large(self) -> bool:
         declared = self.view.declared
-        return len(declared.apps) + len(declared.pods) > _MANY
+        return len(declared.apps) + len(declared.pods) > MANY
 
     def announce(self, kind: str, request: Request, **fields: object) -> None:
         """An event that says who asked for what."""

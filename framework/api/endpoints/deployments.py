@@ -8,11 +8,26 @@ from framework.api.answers.cache import dumps
 from framework.api.answers.deployments import deployment_json
 from framework.api.answers.queue import item_bytes
 from framework.api.answers.slices import named_list
-from framework.api.context import api_of, deployed, flag, id_in, identity_of, json_response, listed, require, visible
+from framework.api.context import (
+    MANY,
+    Api,
+    api_of,
+    aside,
+    deployed,
+    flag,
+    id_in,
+    identity_of,
+    listed,
+    raw_json,
+    require,
+    visible,
+)
 from framework.api.errors import ConflictError, NotFoundError
+from framework.api.security.accounts import Identity
 from framework.engine.commands import Accepted, CancelDeployment, Proceed, ResetDelay
 from framework.engine.errors import NotFound, NotWaiting
 from framework.engine.view import QueueItem
+from framework.model import path_id
 from framework.model.app import App
 from framework.model.codec import to_json
 from framework.model.deployment import Deployment
@@ -21,17 +36,29 @@ from framework.model.deployment import Deployment
 async def list_deployments(request: Request) -> Response:
     api = api_of(request)
     identity = identity_of(request)
-    shown = [d for d in api.view.deployments() if all(identity.may("view", spec_id) for spec_id in _affected(d))]
-    return json_response([deployment_json(deployment, api.view) for deployment in shown])
+    shown = await _spelled(api, [d for d in api.view.deployments() if _may_view(identity, d)])
+    return raw_json(b"[" + b",".join(shown) + b"]")
 
 
 async def show_deployment(request: Request) -> Response:
     """Where the message of a lock points to. Marathon has no such thing."""
     api, identity, deployment_id = api_of(request), identity_of(request), request.path_params["id"]
     for deployment in api.view.deployments():
-        if deployment.id == deployment_id and all(identity.may("view", spec_id) for spec_id in _affected(deployment)):
-            return json_response(deployment_json(deployment, api.view))
+        if deployment.id == deployment_id and _may_view(identity, deployment):
+            [shown] = await _spelled(api, [deployment])
+            return raw_json(shown)
     raise NotFoundError(f"DeploymentPlan {deployment_id} does not exist")
+
+
+def _may_view(identity: Identity, deployment: Deployment) -> bool:
+    return identity.may("view", path_id.ROOT) or all(identity.may("view", i) for i in _affected(deployment))
+
+
+async def _spelled(api: Api, found: list[Deployment]) -> list[bytes]:
+    def spell(deployments: list[Deployment]) -> list[bytes]:
+        return [dumps(deployment_json(deployment, api.view)) for deployment in deployments]
+
+    return await aside(spell, found, large=sum(len(deployment.changes) for deployment in found) > MANY)
 
 
 async def cancel_deployment(request: Request) -> Response:

@@ -10,15 +10,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from daemonkit.logs import get_logger
-from framework.api.answers.events import event_bytes, size_of
 from framework.api.context import Api, api_of, aside, listed, require
 from framework.api.errors import UnavailableError
 from framework.engine.bus import Announcement, Subscription, TooSlow
 from framework.model import path_id
 
 log = get_logger(__name__)
-
-_MANY = 100  # apps and pods in an event that is spelled beside the event loop
 
 
 async def stream_events(request: Request) -> Response:
@@ -91,8 +88,8 @@ class EventStream(Response):
 
     async def _next(self, events: AsyncIterator[Announcement]) -> bytes:
         upcoming = await anext(events)
-        spell = partial(event_bytes, light=self._light)
-        return await aside(spell, upcoming, large=size_of(upcoming) > _MANY)
+        spell = partial(self._api.events.bytes_of, light=self._light)
+        return await aside(spell, upcoming, large=not self._api.events.is_quick(upcoming, light=self._light))
 
     def _announce(self, kind: str) -> None:
         self._api.bus.publish(kind, self._api.clock(), {"remoteAddress": self._client})

@@ -240,6 +240,26 @@ async def test_a_light_plan_has_no_groups(framework: Framework) -> None:
         assert set((await events.next())[2]["plan"]) == {"id", "version", "steps"}
 
 
+async def test_many_apps_in_one_request_are_one_deployment_in_every_answer_and_event(framework: Framework) -> None:
+    ids = [f"/many/app-{number:03}" for number in range(120)]
+    apps = [{"id": app_id.removeprefix("/many/"), "cmd": "x" * 600} for app_id in ids]
+    framework.cluster.stuck = set(ids)
+    async with listening(framework, "?event_type=deployment_info") as events:
+        created = await framework.call("POST", "/v2/groups", {"id": "/many", "apps": apps})
+        assert created.status == 201
+        for step in ("StartApplication", "ScaleApplication"):
+            _, _, data = await events.next()
+            assert [app["id"] for app in data["plan"]["target"]["groups"][0]["apps"]] == ids
+            assert {action["action"] for action in data["currentStep"]["actions"]} == {step}
+    [deployment] = await framework.get("/v2/deployments")
+    assert deployment["id"] == created.json["deploymentId"] and deployment["affectedApps"] == ids
+    assert await framework.get(f"/v2/deployments/{deployment['id']}") == deployment
+    removed = await framework.call("DELETE", "/v2/groups/many?force=true")
+    assert removed.status == 200
+    await framework.settled()
+    assert not framework.engine.view.declared.apps
+
+
 async def test_a_listener_that_comes_back_gets_what_it_missed(framework: Framework) -> None:
     async with listening(framework, "?event_type=deployment_success") as events:
         await framework.app("/one")
