@@ -1,7 +1,9 @@
 """What is believed of tasks is compared with the master's word again and again, and the master's word may come twice."""
 
+import pytest
+
 from framework.engine.actions import Acknowledge, Kill, Reconcile
-from framework.engine.events import Disconnected, Subscribed
+from framework.engine.events import Disconnected, LaunchUncertain, OfferRescinded, Subscribed
 from tests.support.engine import Desk, app
 
 
@@ -60,3 +62,37 @@ def test_an_update_that_the_master_repeats_is_acknowledged_again_and_changes_not
     assert desk.found(Acknowledge) == first and len(first) == 1
     assert {i.id for i in desk.instances("/web")} == before
     assert not desk.announced("status_update_event")
+
+
+@pytest.mark.parametrize("state", ["TASK_DROPPED", "TASK_LOST"])
+@pytest.mark.parametrize("rescinded_first", [True, False])
+def test_a_launch_on_an_offer_that_is_rescinded_meanwhile_is_repeated_without_a_pause(
+    state: str, rescinded_first: bool
+) -> None:
+    desk = Desk()
+    desk.declare(app("/web", backoff_seconds=300))
+    offer = desk.offer()
+    [launch] = desk.offers(offer)
+    if rescinded_first:
+        desk.tell(OfferRescinded(offer.id))
+    desk.status(launch.instance, state, reason="REASON_INVALID_OFFERS")
+    if not rescinded_first:
+        desk.tell(OfferRescinded(offer.id))
+    desk.wait(0.1)
+    [again] = desk.offers()
+    assert again.instance.id != launch.instance.id and len(desk.instances("/web")) == 1
+
+
+@pytest.mark.parametrize("state", ["TASK_GONE", "TASK_UNKNOWN", "TASK_LOST"])
+def test_a_launch_that_never_arrived_is_found_out_by_asking_and_repeated(state: str) -> None:
+    desk = Desk()
+    desk.declare(app("/web"))
+    [launch] = desk.offers()
+    desk.tell(LaunchUncertain((launch.instance.id,), "connection reset"))
+    desk.wait(5)
+    assert (launch.instance.tasks[0].id, launch.instance.agent.id) in [task for tasks in asked(desk) for task in tasks]
+    desk.status(launch.instance, state, reason="REASON_RECONCILIATION")
+    desk.wait(2)  # as after any launch that came to nothing
+    desk.settle()
+    [running] = desk.running("/web")
+    assert running.id != launch.instance.id
