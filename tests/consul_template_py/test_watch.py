@@ -83,7 +83,7 @@ async def test_more_watches_than_connections_take_turns(any_consul: ConsulServer
         assert connections_to(any_consul.port) <= 3 + 1, "those of the watches, and the test's own"
         for name in names:
             any_consul.register(name, port=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             for name, watch in watches.items():
                 assert [i.name for i in (await watch.changed()).value] == [name]
 

@@ -152,7 +152,7 @@ async def api(any_consul: ConsulServer, session: aiohttp.ClientSession) -> Api:
     return Api(any_consul, session)
 
 
-@pytest.fixture(scope="session", params=["embedded", "real"])
+@pytest.fixture(scope="package", params=["embedded", "real"])
 def acl_consul(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
     """A Consul that asks for tokens."""
     directory = tmp_path_factory.mktemp("acl")
@@ -172,7 +172,7 @@ async def acl_api(acl_consul: ConsulServer, session: aiohttp.ClientSession) -> A
     return Api(acl_consul, session, MANAGEMENT)
 
 
-@pytest.fixture(scope="session", params=["embedded", "real"])
+@pytest.fixture(scope="package", params=["embedded", "real"])
 def hasty_consul(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
     """A Consul whose sessions may be short, and whose checks' outputs reach the catalog soon."""
     directory = tmp_path_factory.mktemp("hasty")
