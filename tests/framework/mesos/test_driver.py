@@ -259,11 +259,13 @@ def test_the_id_is_kept_over_a_new_connection(master: Master, told: Told, start:
 
 
 def test_missed_heartbeats_mean_a_new_connection(master: Master, told: Told, start: Start) -> None:
-    subscribed = {**SUBSCRIBED, "subscribed": {**SUBSCRIBED["subscribed"], "heartbeat_interval_seconds": 0.05}}  # type: ignore[dict-item]
+    subscribed = {**SUBSCRIBED, "subscribed": {**SUBSCRIBED["subscribed"], "heartbeat_interval_seconds": 0.1}}  # type: ignore[dict-item]
     master.on_subscribe = lambda connection, number: connection.stream(subscribed)
+    started = time.monotonic()
     start()
     told.next("CONNECTED")
     assert "no heartbeat" in told.next("DISCONNECTED")["why"]
+    assert time.monotonic() - started >= 0.5, "not before five are missed"
     told.next("CONNECTED")
 
 
