@@ -17,7 +17,7 @@ from framework.model.instance import Agent, Instance
 from framework.model.offer import UNRESERVED, Offer, Pool, Take, milli, on_root_disk
 from framework.model.run_spec import RunSpec
 
-# Why an offer does not do, in the order in which it is looked at: the first that applies is counted.
+# Why an offer does not do, in Marathon's order: the first that applies is counted.
 ROLE = "UnfulfilledRole"
 CONSTRAINT = "UnfulfilledConstraint"
 RESERVATION = "NoCorrespondingReservationFound"
@@ -76,13 +76,14 @@ class Requirement:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Of the instances of a spec that have their volumes on an agent already, `count` are launched: each where its volumes are, on what is
-    reserved for it, or not at all. One that has no room there holds up none of the others."""
+    reserved for it, or not at all. One that has no room there holds up none of the others. `alone`: no others of the spec wait."""
 
     spec: RunSpec
     requirement: Requirement
     instances: tuple[Instance, ...]  # to be tried in this order
     count: int
     framework_id: str
+    alone: bool = True
 
 
 @dataclass(slots=True)
@@ -166,41 +167,40 @@ class _OpenPool:
 
 
 def reject(need: Requirement, offer: OpenOffer, spread: Spread | None, rules: Rules) -> str | None:
-    """Why this offer will not do for one instance; None if it will."""
+    """Why this offer will not do for one instance, the first reason that applies; None if it will."""
+    return next(reasons(need, offer, spread, rules), None)
+
+
+def reasons(need: Requirement, offer: OpenOffer, spread: Spread | None, rules: Rules) -> Iterator[str]:
+    """Everything that keeps this offer from doing for one instance, in the order of REASONS."""
     if offer.offer.role != need.role:
-        return ROLE
-    if spread is not None and not spread.allows(offer.offer.agent):
-        return CONSTRAINT
-    if (
+        yield ROLE
+    whole = len(offer.pools) == 1 and offer.pools[0].pool.role in need.accepted
+    mine = () if whole else [pool for pool in offer.pools if pool.pool.role in need.accepted]
+    if not whole and not mine and offer.offer.role == need.role:
+        yield ROLE
+    if (spread is not None and not spread.allows(offer.offer.agent)) or (
         rules.home_region is not None
         and not need.regional
         and offer.offer.agent.region not in (None, rules.home_region)
     ):
-        return CONSTRAINT
+        yield CONSTRAINT
     if _in_maintenance(offer.offer, rules):
-        return MAINTENANCE
-    whole = len(offer.pools) == 1 and offer.pools[0].pool.role in need.accepted
-    if whole:
-        cpus, mem, disk, gpus = offer.cpus, offer.mem, offer.disk, offer.gpus
-    else:
-        mine = [pool for pool in offer.pools if pool.pool.role in need.accepted]
-        if not mine:
-            return ROLE
-        cpus, mem = sum(pool.cpus for pool in mine), sum(pool.mem for pool in mine)
-        disk, gpus = sum(pool.disk for pool in mine), sum(pool.gpus for pool in mine)
-    if need.cpus > cpus:
-        return CPUS
-    if need.mem > mem:
-        return MEMORY
-    if need.disk > disk or (need.disks and choose_disks(need.disks, offer.disks) is None):
-        return DISK
-    if need.gpus > gpus:
-        return GPUS
+        yield MAINTENANCE
+    if need.cpus > (offer.cpus if whole else sum(pool.cpus for pool in mine)):
+        yield CPUS
+    if need.mem > (offer.mem if whole else sum(pool.mem for pool in mine)):
+        yield MEMORY
+    if need.disk > (offer.disk if whole else sum(pool.disk for pool in mine)) or (
+        need.disks and choose_disks(need.disks, offer.disks) is None
+    ):
+        yield DISK
+    if need.gpus > (offer.gpus if whole else sum(pool.gpus for pool in mine)):
+        yield GPUS
     if need.ports.wanted and not _ports_fit(need, offer):
-        return PORTS
+        yield PORTS
     if offer.has_gpus and not need.gpus and rules.scarce_gpus:
-        return SCARCE
-    return None
+        yield SCARCE
 
 
 def _ports_fit(need: Requirement, offer: OpenOffer) -> bool:
@@ -283,24 +283,39 @@ def _take_up(
     port_start: Callable[[str], int],
     result: Round,
 ) -> None:
-    placed = 0
+    left = claim.count
     refused: dict[str, str] = {}  # offer id -> why it does not do for the first of those that would be there
     for instance in claim.instances:
-        if placed == claim.count:
+        if not left:
             break
         for offer in by_agent.get(instance.agent.id, ()):
-            if offer.offer.role != claim.requirement.role:
-                continue
-            pool = next((p for p in offer.offer.pools if p.owner == (claim.framework_id, instance.id)), None)
-            reason = _reject_claim(claim.requirement, pool, offer, rules)
+            pool = _reserved_for(instance, claim, offer.offer)
+            reason = next(_reasons_again(claim.requirement, pool, offer, rules), None)
             if pool is None or reason is not None:
                 refused.setdefault(offer.offer.id, reason or RESERVATION)
                 continue
             result.placements.append(_take_again(claim, instance, pool, offer, port_start))
-            placed += 1
+            refused.pop(offer.offer.id, None)
+            left -= 1
             break
+    if left and claim.alone:
+        # Those who have volumes of their own look at no other agent: in every other offer their reservation is missing.
+        at_home = {instance.agent.id for instance in claim.instances}
+        elsewhere = [offer for agent_id, offers in by_agent.items() if agent_id not in at_home for offer in offers]
+        refused |= {o.offer.id: RESERVATION if o.offer.role == claim.requirement.role else ROLE for o in elsewhere}
     if refused:
         result.refused(claim.spec.id, Counter(refused.values()), len(refused))
+
+
+def reasons_of_claim(claim: Claim, offer: OpenOffer, rules: Rules) -> Iterator[str]:
+    """Everything that keeps this offer from doing for the first of those that have their volumes on its agent."""
+    instance = next((i for i in claim.instances if i.agent.id == offer.offer.agent.id), None)
+    pool = _reserved_for(instance, claim, offer.offer) if instance else None
+    return _reasons_again(claim.requirement, pool, offer, rules)
+
+
+def _reserved_for(instance: Instance, claim: Claim, offer: Offer) -> Pool | None:
+    return next((pool for pool in offer.pools if pool.owner == (claim.framework_id, instance.id)), None)
 
 
 def _take_again(
@@ -321,24 +336,28 @@ def _take_again(
     return Placement(claim.spec, offer.offer, takes, tuple(port for _, port in assigned), instance)
 
 
-def _reject_claim(need: Requirement, pool: Pool | None, offer: OpenOffer, rules: Rules) -> str | None:
-    if pool is None:
-        return RESERVATION
-    paths = {str(volume["disk"]["volume"]["container_path"]) for volume in pool.volumes}
-    if not need.volumes <= paths:
-        return RESERVATION
+def _reasons_again(need: Requirement, pool: Pool | None, offer: OpenOffer, rules: Rules) -> Iterator[str]:
+    """`pool`: what the offer has that is reserved for the instance."""
+    if offer.offer.role != need.role:
+        yield ROLE
+    there = {str(volume["disk"]["volume"]["container_path"]) for volume in pool.volumes} if pool else set()
+    if pool is None or not need.volumes <= there:
+        yield RESERVATION
     if _in_maintenance(offer.offer, rules):
-        return MAINTENANCE
+        yield MAINTENANCE
+    if pool is None:
+        return
     scratch = need.disk - _on_root_disk(pool)
-    for amount, there, reason in (
+    for amount, available, reason in (
         (need.cpus, pool.cpus, CPUS),
         (need.mem, pool.mem, MEMORY),
         (scratch, pool.disk, DISK),
         (need.gpus, pool.gpus, GPUS),
     ):
-        if amount > there:
-            return reason
-    return PORTS if need.ports.wanted and not _ports_fit(need, offer) else None
+        if amount > available:
+            yield reason
+    if need.ports.wanted and not _ports_fit(need, offer):
+        yield PORTS
 
 
 def _on_root_disk(pool: Pool) -> int:

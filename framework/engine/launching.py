@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from framework.decide.backoff import Delay, forgotten, longer
+from framework.decide.constraints import Spread
 from framework.decide.match_offers import (
     Claim,
     Placement,
@@ -13,6 +14,8 @@ from framework.decide.match_offers import (
     Rules,
     Want,
     match_offers,
+    reasons,
+    reasons_of_claim,
 )
 from framework.decide.placement import LABEL, STRATEGIES, Strategy
 from framework.engine.actions import Accept, Decline, Launch, Reconcile, Revive, Suppress, UpdateRoles
@@ -440,8 +443,12 @@ class Launcher:
         entry = self._entries.get(spec_id)
         if entry is None:
             return ()
-        want = self._want(entry, entry.count)
-        return tuple(entry.unused_offers_with(want.peers(), self._rules()))
+        claim = self._core.residents.claim(entry.spec, entry.requirement, entry.count)
+        if claim.instances and claim.alone:
+            return tuple(entry.unused_offers_with(lambda offer: reasons_of_claim(claim, offer, self._rules())))
+        peers = self._want(entry, entry.count).peers
+        spread = Spread.of(entry.spec.constraints, peers()) if entry.spec.constraints else None
+        return tuple(entry.unused_offers_with(lambda offer: reasons(entry.requirement, offer, spread, self._rules())))
 
     @property
     def waiting(self) -> int:

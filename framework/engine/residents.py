@@ -67,7 +67,8 @@ class Residents:
         """Any of the parked instances may be launched again, `count` at most: of those that have room the oldest first."""
         ledger = self._core.ledger
         parked = tuple(i for i in ledger.instances_of(spec.id) if i.parked)
-        return Claim(spec, requirement, parked, min(count, len(parked)), ledger.framework_id or "")
+        most = min(count, len(parked))
+        return Claim(spec, requirement, parked, most, ledger.framework_id or "", alone=most == count)
 
     def releases(self, offer: Offer) -> tuple[Pool, ...]:
         """What of an offer was reserved by this framework for an instance that is no more."""

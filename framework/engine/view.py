@@ -13,19 +13,6 @@ from framework.model.group import Declared
 from framework.model.instance import HealthResult, Instance, TaskFailure
 from framework.model.run_spec import RunSpec
 
-REJECT_REASONS = (
-    "UnfulfilledRole",
-    "UnfulfilledConstraint",
-    "NoCorrespondingReservationFound",
-    "AgentMaintenance",
-    "InsufficientCpus",
-    "InsufficientMemory",
-    "InsufficientDisk",
-    "InsufficientGpus",
-    "InsufficientPorts",
-    "DeclinedScarceResources",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -39,7 +26,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """Instances of one spec that wait for an offer. Rejects count by reason (keys of REJECT_REASONS): declined.
+    """Instances of one spec that wait for an offer. Rejects count by reason (of `decide.match_offers.REASONS`): declined.
 
     `last_rejects` and `last_offers` are of the last round over all offers; `launch_rejects` and `processed_offers` since the launch
     attempt began. `overdue` says that the delay is over.
@@ -62,7 +49,7 @@ class QueueItem:
 
 @dataclass(frozen=True, slots=True)
 class UnusedOffer:
-    """An offer as Mesos sent it, why it was refused (of REJECT_REASONS), and when."""
+    """An offer as Mesos sent it, everything that was in its way (of REASONS), and when."""
 
     offer: Mapping[str, Any]
     reasons: tuple[str, ...]

@@ -1,13 +1,11 @@
 """A spec with instances that wait for an offer, and what came of those that it was shown: what the queue tells of it."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from framework.decide.constraints import Spread
-from framework.decide.match_offers import OpenOffer, Requirement, Rules, reject
+from framework.decide.match_offers import OpenOffer, Requirement
 from framework.engine.view import QueueItem, UnusedOffer
-from framework.model.instance import Agent
 from framework.model.offer import Offer
 from framework.model.run_spec import RunSpec
 
@@ -64,10 +62,7 @@ class Entry:
             problem=problem,
         )
 
-    def unused_offers_with(self, peers: Iterable[Agent], rules: Rules) -> Iterator[UnusedOffer]:
-        """With what is in the way of each now; `peers` are the agents of its instances."""
-        constraints = self.spec.constraints
-        spread = Spread.of(constraints, peers) if constraints else None
+    def unused_offers_with(self, reasons: Callable[[OpenOffer], Iterable[str]]) -> Iterator[UnusedOffer]:
+        """With what is in the way of each now, by `reasons`."""
         for offer, at in self.unused_offers:
-            why = reject(self.requirement, OpenOffer(offer), spread, rules)
-            yield UnusedOffer(offer.raw, (why,) if why else (), at)
+            yield UnusedOffer(offer.raw, tuple(reasons(OpenOffer(offer))), at)

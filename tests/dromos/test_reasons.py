@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from dromos.reasons import why_waiting
-from framework.engine.view import REJECT_REASONS
+from framework.decide.match_offers import REASONS
 
 APP = {
     "id": "/a",
@@ -25,7 +25,7 @@ def item(reason: str, declined: int = 2, processed: int = 3, **more: object) -> 
     }
 
 
-@pytest.mark.parametrize("reason", REJECT_REASONS)
+@pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_of_the_framework_has_its_words(reason: str):
     said = why_waiting(item(reason))
     assert said.startswith("2 of 3 offers refused: ") and said.endswith(f"({reason})")

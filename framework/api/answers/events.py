@@ -47,8 +47,8 @@ class Events:
         made = self._plans.get(key)
         if made is None:
             made = self._plans[key] = dumps(plan_json(deployment, light=light))
-            while len(self._plans) > self._most:
-                self._plans.pop(list(self._plans)[0], None)
+            for oldest in list(self._plans)[: -self._most]:
+                self._plans.pop(oldest, None)
         return orjson.Fragment(made)
 
 

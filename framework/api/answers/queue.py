@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from framework.api.answers.cache import dumps, joined
-from framework.engine.view import REJECT_REASONS, QueueItem, UnusedOffer
+from framework.decide.match_offers import REASONS
+from framework.engine.view import QueueItem, UnusedOffer
 from framework.model.app import App
 from framework.model.offer import UNRESERVED
 from framework.model.timestamp import to_text
@@ -79,7 +80,7 @@ def _value(given: Mapping[str, Any]) -> Document:
 def _summary(declined: Mapping[str, int], processed: int) -> list[Document]:
     """Each reason sees only the offers that the ones before it let through."""
     rows = []
-    for reason in REJECT_REASONS:
+    for reason in REASONS:
         count = declined.get(reason, 0)
         rows.append({"reason": reason, "declined": count, "processed": processed})
         processed = max(0, processed - count)

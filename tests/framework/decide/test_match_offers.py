@@ -15,16 +15,21 @@ from framework.decide.match_offers import (
     MAINTENANCE,
     MEMORY,
     PORTS,
+    REASONS,
+    RESERVATION,
     ROLE,
     SCARCE,
+    Claim,
+    OpenOffer,
     Requirement,
     Rules,
     Want,
     match_offers,
+    reasons,
 )
 from framework.model.app import App
 from framework.model.constraint import Constraint
-from framework.model.instance import Agent
+from framework.model.instance import Agent, Instance
 from framework.model.network import PortDefinition
 from framework.model.offer import Offer, Pool
 
@@ -46,46 +51,75 @@ def why(app: App, an_offer: Offer, rules: Rules | None = None) -> str | None:
     return next(iter(found.rejects[app.id]), None)
 
 
-@pytest.mark.parametrize(
-    ("app", "an_offer", "rules", "reason"),
-    [
-        (APP, offer(), Rules(), None),
-        (APP, offer(role="prod"), Rules(), ROLE),
-        (replace(APP, role="prod"), offer(role="prod", pools=(Pool(cpus=4000, mem=10**6),)), Rules(), None),
-        (
-            replace(APP, role="prod", accepted_resource_roles=("prod",)),
-            offer(role="prod", pools=(Pool(cpus=4000, mem=10**6),)),
-            Rules(),
-            ROLE,
-        ),
-        (
-            replace(APP, role="prod", accepted_resource_roles=("prod",)),
-            offer(role="prod", pools=(Pool("prod", cpus=4000, mem=10**6), Pool(cpus=1))),
-            Rules(),
-            None,
-        ),
-        (replace(APP, constraints=(Constraint("rack", "IS", "a"),)), offer(), Rules(), CONSTRAINT),
-        (APP, offer(agent=Agent("a", "h", region="us")), Rules(home_region="eu"), CONSTRAINT),
-        (APP, offer(agent=Agent("a", "h", region="eu")), Rules(home_region="eu"), None),
-        (APP, replace(offer(), maintenance_at=100.0), Rules(now=100), MAINTENANCE),
-        (APP, replace(offer(), maintenance_at=100.0), Rules(now=95), None),
-        (APP, replace(offer(), maintenance_at=100.0), Rules(now=95, draining_seconds=10), MAINTENANCE),
-        (APP, replace(offer(), maintenance_at=100.0, maintenance_until=110.0), Rules(now=111), None),
-        (replace(APP, cpus=5), offer(), Rules(), CPUS),
-        (replace(APP, mem=2000), offer(), Rules(), MEMORY),
-        (replace(APP, disk=2000), offer(), Rules(), DISK),
-        (replace(APP, gpus=1), offer(), Rules(), GPUS),
-        (replace(APP, gpus=1), offer(gpus=1000), Rules(), None),
-        (APP, offer(gpus=1000), Rules(), SCARCE),
-        (APP, offer(gpus=1000), Rules(scarce_gpus=False), None),
-        (replace(APP, port_definitions=(PortDefinition(0),)), offer(ports=()), Rules(), PORTS),
-        (replace(APP, port_definitions=(PortDefinition(80),), require_ports=True), offer(), Rules(), PORTS),
-        (replace(APP, port_definitions=(PortDefinition(31005),), require_ports=True), offer(), Rules(), None),
-        (replace(APP, cpus=9, mem=9999), offer(), Rules(), CPUS),  # the first reason in Marathon's order
-    ],
+WHY = [
+    (APP, offer(), Rules(), None),
+    (APP, offer(role="prod"), Rules(), ROLE),
+    (replace(APP, role="prod"), offer(role="prod", pools=(Pool(cpus=4000, mem=10**6),)), Rules(), None),
+    (
+        replace(APP, role="prod", accepted_resource_roles=("prod",)),
+        offer(role="prod", pools=(Pool(cpus=4000, mem=10**6),)),
+        Rules(),
+        ROLE,
+    ),
+    (
+        replace(APP, role="prod", accepted_resource_roles=("prod",)),
+        offer(role="prod", pools=(Pool("prod", cpus=4000, mem=10**6), Pool(cpus=1))),
+        Rules(),
+        None,
+    ),
+    (replace(APP, constraints=(Constraint("rack", "IS", "a"),)), offer(), Rules(), CONSTRAINT),
+    (APP, offer(agent=Agent("a", "h", region="us")), Rules(home_region="eu"), CONSTRAINT),
+    (APP, offer(agent=Agent("a", "h", region="eu")), Rules(home_region="eu"), None),
+    (APP, replace(offer(), maintenance_at=100.0), Rules(now=100), MAINTENANCE),
+    (APP, replace(offer(), maintenance_at=100.0), Rules(now=95), None),
+    (APP, replace(offer(), maintenance_at=100.0), Rules(now=95, draining_seconds=10), MAINTENANCE),
+    (APP, replace(offer(), maintenance_at=100.0, maintenance_until=110.0), Rules(now=111), None),
+    (replace(APP, cpus=5), offer(), Rules(), CPUS),
+    (replace(APP, mem=2000), offer(), Rules(), MEMORY),
+    (replace(APP, disk=2000), offer(), Rules(), DISK),
+    (replace(APP, gpus=1), offer(), Rules(), GPUS),
+    (replace(APP, gpus=1), offer(gpus=1000), Rules(), None),
+    (APP, offer(gpus=1000), Rules(), SCARCE),
+    (APP, offer(gpus=1000), Rules(scarce_gpus=False), None),
+    (replace(APP, port_definitions=(PortDefinition(0),)), offer(ports=()), Rules(), PORTS),
+    (replace(APP, port_definitions=(PortDefinition(80),), require_ports=True), offer(), Rules(), PORTS),
+    (replace(APP, port_definitions=(PortDefinition(31005),), require_ports=True), offer(), Rules(), None),
+    (replace(APP, cpus=9, mem=9999), offer(), Rules(), CPUS),  # the first reason in Marathon's order
+]
+RESIDENT = Claim(
+    APP, Requirement.of(APP), (Instance("i-1", "/app", "v", "v", "*", Agent("a", "h"), ()),), 1, "framework"
 )
+
+
+@pytest.mark.parametrize(("app", "an_offer", "rules", "reason"), WHY)
 def test_why_an_offer_is_not_taken(app, an_offer, rules, reason) -> None:
     assert why(app, an_offer, rules) == reason
+
+
+def test_why_an_offer_is_not_taken_by_one_that_has_a_volume() -> None:
+    found = match_offers([], [offer(), offer("o2", role="prod")], Rules(), claims=[RESIDENT])
+    assert found.rejects["/app"] == {RESERVATION: 1, ROLE: 1} and found.seen["/app"] == 2
+
+
+def test_every_reason_has_a_row() -> None:
+    assert {reason for *_, reason in WHY} | {RESERVATION} == {*REASONS, None}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(WHY), min_size=1, max_size=4))
+def test_all_reasons_are_told_in_order_and_the_first_is_the_one_that_counts(rows) -> None:
+    _, an_offer, rules, _ = rows[0]
+    for app, *_ in rows:
+        told = list(reasons(Requirement.of(app), OpenOffer(an_offer), None, rules))
+        assert told == [reason for reason in REASONS if reason in told]
+        if not app.constraints:
+            assert next(iter(told), None) == why(app, an_offer, rules)
+
+
+def test_what_is_too_small_in_every_way_is_told_of_in_every_way() -> None:
+    huge = replace(APP, cpus=9, mem=9999, disk=9999, gpus=1, port_definitions=(PortDefinition(0),) * 99)
+    told = list(reasons(Requirement.of(huge), OpenOffer(offer()), None, Rules()))
+    assert told == [CPUS, MEMORY, DISK, GPUS, PORTS]
 
 
 def test_a_labelled_reservation_belongs_to_somebody_and_is_not_used() -> None:

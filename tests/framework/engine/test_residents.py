@@ -89,6 +89,16 @@ def test_one_that_fails_is_launched_again_where_its_volume_is_and_nowhere_else(d
     assert desk.offers(desk.on(2, room())) == []
     assert desk.state.launcher.queue()[0].problem == "an offer of host-1, where its volumes are"
     assert desk.offers(desk.on(1, room())) == [], "its reservation is not in the offer"
+    small = desk.on(1, reserved(first, cpus=500, mem=50_000), room(ports=()))
+    assert desk.offers(replace(desk.on(3, room()), role="test"), small, desk.on(2, room())) == []
+    [item] = desk.state.launcher.queue()
+    assert (item.processed_offers, item.unused_offers, item.last_offers) == (5, 5, 3)
+    assert item.last_rejects == {"UnfulfilledRole": 1, "InsufficientCpus": 1, "NoCorrespondingReservationFound": 1}
+    assert [one.reasons for one in desk.state.launcher.unused_offers("/db")][2:] == [
+        ("UnfulfilledRole", "NoCorrespondingReservationFound"),
+        ("InsufficientCpus", "InsufficientMemory", "InsufficientPorts"),
+        ("NoCorrespondingReservationFound",),
+    ]
     [again] = desk.offers(desk.on(1, reserved(first), room()))
     assert (again.instance.id, again.instance.incarnation, again.reserve) == (first.id, 2, False)
     assert again.instance.tasks[0].id == f"{first.id}._app.2"
