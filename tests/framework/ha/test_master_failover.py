@@ -62,7 +62,8 @@ def test_the_next_master_finds_the_same_framework_with_the_same_tasks(
         announce(zookeeper, path, second, 8)
         framework.settled(60)
         assert second.port != first.port
-        assert framework.health()["parts"]["mesos"]["why"] == f"subscribed to {second.address}"
+        there = f"subscribed to {second.address}"
+        eventually(lambda: framework.health()["parts"]["mesos"]["why"] == there, timeout=30)
         assert framework.get("/v2/info")["frameworkId"] == framework_id
         [known] = second.get("/frameworks")["frameworks"]
         assert known["id"] == framework_id
