@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from tests.simulation.run import quiet, simulate
-from tests.simulation.wide import schedule_of
+from tests.simulation.wide import FIRST_DOUBTED, schedule_of
 from tests.simulation.world import Violation
 
 BLOCK = 20
@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.seed is not None:
         sys.exit(replay(options.seed))
-    first = options.first if options.first is not None else int(time.time()) * 1000
+    first = options.first if options.first is not None else FIRST_DOUBTED + int(time.time()) * 1000
     sys.exit(many(first, options.runs, options.jobs))
 
 

@@ -42,6 +42,7 @@ class Ensemble:
         self.leader: Session | None = None
         self.failure: StoreError | None = None  # of every commit
         self.slowness = 0.0  # seconds that a commit may take
+        self.failing_claims = 0  # so many of the next ones fail, with the epoch begun or without
         # What was written since somebody looked, and by whom.
         self.written: list[tuple[Engine, Sequence[Write]]] = []
         self._sessions: list[Session] = []  # the oldest leads
@@ -150,7 +151,8 @@ class Ensemble:
 
 
 class NodeStore:
-    """framework.store.base.Store, as one node has it. `doom`: crash before or after a commit, the next or one after `commits_left`."""
+    """framework.store.base.Store, as one node has it. `doom`: crash before or after a commit, or not know what came of it: of the next
+    or of one after `commits_left`."""
 
     def __init__(self, node: "Node") -> None:
         self._node, self._ensemble = node, node.cluster.ensemble
@@ -165,7 +167,14 @@ class NodeStore:
     async def claim(self, owner: str) -> int:
         if self._node.cut_from_store:
             raise StoreError("the store cannot be reached")
+        failing = self._ensemble.failing_claims > 0
+        if failing:
+            self._ensemble.failing_claims -= 1
+            if self._node.world.random.random() < 0.5:
+                raise StoreError("the epoch was not begun")
         self._ensemble.epoch += 1
+        if failing:
+            raise StoreError("the connection broke before the state was read")
         self.epoch = self._ensemble.epoch
         self._node.world.note(f"{self._node.name} begins epoch {self.epoch}")
         return self.epoch
@@ -197,6 +206,14 @@ class NodeStore:
             await Wait(self._node.world.between(0.0, self._ensemble.slowness))
         if self._node.cut_from_store:
             raise StoreError("the store cannot be reached")
+        if doom == "in doubt":
+            kept = self._node.world.random.random() < 0.5
+            self._node.world.note(
+                f"{self._node.name} does not learn whether its commit was kept; it was{'' if kept else ' not'}"
+            )
+            if kept:
+                self._ensemble.write(engine, epoch, writes)
+            raise StoreFenced("it is not known whether the batch was kept")
         self._ensemble.write(engine, epoch, writes)
         if doom == "after":
             raise Crash

@@ -180,8 +180,22 @@ def declare_lost_agents_gone(cluster: Cluster, rnd: Random) -> None:
 MORE_FAULTS: tuple[Fault, ...] = (*FAULTS, maintain_an_agent, maintain_an_agent, declare_lost_agents_gone)
 
 
+def leave_a_commit_in_doubt(cluster: Cluster, rnd: Random) -> None:
+    _node(cluster, rnd).store.doom = "in doubt"
+
+
+def fail_claims(cluster: Cluster, rnd: Random) -> None:
+    """Of those who are elected next."""
+    cluster.ensemble.failing_claims = rnd.randint(1, 3)
+
+
+# Of a store that breaks off in the middle.
+DOUBTS: tuple[Fault, ...] = (leave_a_commit_in_doubt, leave_a_commit_in_doubt, fail_claims)
+
+
 def mend_everything(cluster: Cluster) -> None:
     cluster.probe_cut = False
+    cluster.ensemble.failing_claims = 0
     cluster.ensemble.failure, cluster.ensemble.slowness = None, 0.0
     for node in cluster.nodes:
         node.actions_left = None

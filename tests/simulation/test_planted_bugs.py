@@ -17,8 +17,9 @@ from framework.engine.rollouts import Rollouts, Target
 from framework.engine.state import State
 from framework.model.offer import Offer, Pool
 from framework.model.run_spec import RunSpec
-from framework.store.base import StoreError
+from framework.store.base import StoreError, StoreFenced
 from tests.simulation.ensemble import Ensemble
+from tests.simulation.faults import DOUBTS, FAULTS
 from tests.simulation.node import Cluster, SimEngine
 from tests.simulation.run import Schedule, simulate
 from tests.simulation.wide import WideSchedule
@@ -133,6 +134,21 @@ def test_forgetting_an_accepted_change_is_seen() -> None:
 def test_a_leader_that_kills_without_asking_the_store_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framework.engine.loop._needs_right", lambda action: False)
     assert "killed though it is wanted" in caught(Schedule, first=100)
+
+
+def test_taking_a_commit_in_doubt_for_one_that_was_not_kept_is_seen() -> None:
+    class Believing(SimEngine):
+        """Goes on with what it has in memory instead of reading anew what is kept."""
+
+        async def _deposed_by_store(self, error: StoreFenced, actions: list[Action]) -> None:
+            in_doubt = self._store.epoch == self.node.cluster.ensemble.epoch  # type: ignore[attr-defined]
+            await (self._not_kept if in_doubt else super()._deposed_by_store)(error, actions)
+
+    class Doubted(with_engine(Believing)):  # type: ignore[misc]
+        breaks = (*FAULTS, *DOUBTS)
+
+    what = caught(Doubted)
+    assert "the store has other" in what or "accepted was" in what, what
 
 
 # --- in schedules with all that users may run

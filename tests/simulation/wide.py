@@ -19,13 +19,14 @@ from framework.model.run_spec import RunSpec
 from framework.model.strategy import UnreachableDisabled, UnreachableStrategy, UpgradeStrategy
 from framework.model.values import FrozenMap
 from framework.model.volume import PersistentInfo, PersistentVolume
-from tests.simulation.faults import MORE_FAULTS
+from tests.simulation.faults import DOUBTS, MORE_FAULTS
 from tests.simulation.invariants import COMMAND, RESIDENT
 from tests.simulation.master import MOUNT
 from tests.simulation.run import ASKED, Schedule, is_pod
 
 FIRST = 1_000_000  # seeds below mean what they meant before there were such schedules
 FIRST_PACED = 10_000_000  # in those below users are always as busy as can be
+FIRST_DOUBTED = 10**13  # in those below the store always says what came of a commit
 PACES = (
     1.0,
     2.0,
@@ -157,4 +158,6 @@ def schedule_of(seed: int) -> Schedule:
     schedule = kind(seed)
     if seed >= FIRST_PACED:
         schedule.pace = PACES[seed // 2 % len(PACES)]
+    if seed >= FIRST_DOUBTED:
+        schedule.breaks = (*schedule.breaks, *DOUBTS)
     return schedule
