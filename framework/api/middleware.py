@@ -75,9 +75,16 @@ class Headers:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
+        metrics, is_stream = self._metrics, scope["path"] == _STREAM
+
+        async def receiving() -> Message:
+            message = await receive()
+            metrics.bytes_in += len(message.get("body", b""))
+            return message
 
         async def sending(message: Message) -> None:
             nonlocal status
+            metrics.bytes_out += len(message.get("body", b""))
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -86,11 +93,13 @@ class Headers:
                 headers.setdefault("Cache-Control", "no-cache, no-store, must-revalidate")
             await send(message)
 
+        metrics.requests_active += not is_stream
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receiving, sending)
         finally:
-            if scope["path"] != _STREAM:
-                self._metrics.observe(scope["method"], status, time.perf_counter() - started)
+            metrics.requests_active -= not is_stream
+            if not is_stream:
+                metrics.observe(scope["method"], status, time.perf_counter() - started)
 
 
 # --- errors

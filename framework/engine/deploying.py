@@ -32,7 +32,7 @@ class Deployer:
         self._open: dict[str, set[str]] = {}  # deployment id -> specs whose action of the current step is not done
         self._planner = Planner(core, self._steps_of)
         self._kills_left = self._specs_left = 0  # of this batch
-        self.succeeded = self.failed = 0
+        self.begun = self.succeeded = self.failed = 0
 
     # --- commands
 
@@ -97,6 +97,7 @@ class Deployer:
 
     def _begin(self, deployment: Deployment) -> None:
         core = self._core
+        self.begun += 1
         if not deployment.steps:
             core.announce("deployment_success", id=deployment.id, plan=deployment)
             self.succeeded += 1

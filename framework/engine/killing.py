@@ -1,6 +1,6 @@
 """Ending instances: drained first where somebody may still talk to them, a bounded number at a time, again until they are gone."""
 
-from collections import deque
+from collections import Counter, deque
 
 from framework.engine.actions import Kill, StopProbing
 from framework.engine.core import Core
@@ -20,6 +20,7 @@ class Killer:
         self._core = core
         self._queue: deque[str] = deque()
         self._in_flight: set[str] = set()
+        self._attempts: Counter[str] = Counter()  # kills sent to each that is to end
 
     def kill(self, instance: Instance, reason: str, *, drain: bool = True, wipe: bool = False) -> None:
         """Decides that an instance ends. With `drain`, it is told first and killed after its drain time."""
@@ -97,12 +98,23 @@ class Killer:
 
     def gone(self, instance_id: str) -> None:
         self._in_flight.discard(instance_id)
+        self._attempts.pop(instance_id, None)
         self._core.timers.cancel(RETRY, instance_id)
         self._core.timers.cancel(DRAINED, instance_id)
 
     def clear(self) -> None:
         self._queue.clear()
         self._in_flight.clear()
+        self._attempts.clear()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    @property
+    def attempts(self) -> int:
+        """Kills sent to those that have not ended yet."""
+        return self._attempts.total()
 
     def settle(self) -> None:
         """At the end of a batch: sends as many kills as may be in flight, a bounded number in one batch."""
@@ -124,6 +136,7 @@ class Killer:
             for task in instance.tasks:
                 core.act(Kill(task.id, instance.agent.id, grace))
             self._in_flight.add(instance.id)
+            self._attempts[instance.id] += 1
             core.timers.set(RETRY, instance.id, core.now + core.settings.kill_retry + (grace or 0.0))
 
     def _to_queue(self, instance: Instance) -> None:

@@ -69,7 +69,9 @@ class Launcher:
         self._attempts: dict[str, int] = {}  # a launched instance without any status -> how often it was asked for
         self.roles: tuple[str, ...] = (core.settings.role,)
         self._told_roles: tuple[str, ...] = self.roles  # as the master knows them
-        self.offers_received = self.offers_used = self.launched = 0
+        self.offers_received = self.offers_used = self.offers_declined = 0
+        self.launched = self.groups_launched = self.reserved = 0
+        self.revives = self.suppresses = 0
 
     # --- demand
 
@@ -293,6 +295,7 @@ class Launcher:
             else:
                 unused.append(offer.id)
         if unused:
+            self.offers_declined += len(unused)
             core.act(Decline(tuple(unused), seconds))
 
     def _rules(self) -> Rules:
@@ -365,8 +368,11 @@ class Launcher:
         entry.last_used_at = core.now
         if not entry.count:
             del self._entries[spec.id]
+        reserve = bool(entry.requirement.volumes) and before is None
         self.launched += 1
-        return Launch(instance, spec, placement.takes, reserve=bool(entry.requirement.volumes) and before is None)
+        self.groups_launched += isinstance(spec, Pod)
+        self.reserved += reserve
+        return Launch(instance, spec, placement.takes, reserve=reserve)
 
     def _record(self, result: Round, offers: list[Offer]) -> None:
         self.offers_used += len(offers) - len(result.unused)
@@ -392,6 +398,7 @@ class Launcher:
         idle = frozenset(self.roles) - waiting
         quiet = idle - self._suppressed
         if quiet:
+            self.suppresses += 1
             core.act(Suppress(tuple(sorted(quiet))))
             self._suppressed |= quiet
         if not waiting:
@@ -408,6 +415,7 @@ class Launcher:
             return
         self._last_revive = core.now
         self._hungry = False
+        self.revives += 1
         core.act(Revive(tuple(sorted(waiting))))
         self._suppressed -= waiting
         core.timers.set(REVIVE, "", core.now + core.settings.revive_repeat)

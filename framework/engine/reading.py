@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from framework.engine import records
 from framework.engine.state import State
-from framework.engine.view import Counts, FrameworkInfo, QueueItem, Readiness, UnusedOffer
+from framework.engine.view import Activity, Counts, FrameworkInfo, QueueItem, Readiness, UnusedOffer
 from framework.model import path_id
 from framework.model.app import App
 from framework.model.deployment import Deployment
@@ -137,6 +137,25 @@ class StateView:
             master=state.master,
             master_info=state.master_info,
             connected=state.core.connected,
+        )
+
+    @property
+    def activity(self) -> Activity:
+        state, launcher = self._state, self._state.launcher
+        return Activity(
+            leading_since=state.leading_since,
+            deployments=state.deployer.begun,
+            deployments_dismissed=state.dismissed,
+            tasks_launched=launcher.launched,
+            groups_launched=launcher.groups_launched,
+            reserved=launcher.reserved,
+            offers_received=launcher.offers_received,
+            offers_used=launcher.offers_used,
+            offers_declined=launcher.offers_declined,
+            revives=launcher.revives,
+            suppresses=launcher.suppresses,
+            kills_in_flight=state.killer.in_flight,
+            kill_attempts=state.killer.attempts,
         )
 
     @property

@@ -20,7 +20,7 @@ from framework.engine.commands import (
 )
 from framework.engine.core import Core
 from framework.engine.deploying import AGAIN, DEADLINE, SETTLE, Deployer
-from framework.engine.errors import NotLeader
+from framework.engine.errors import NotLeader, TooManyDeployments
 from framework.engine.evacuating import EVACUATE, Evacuator
 from framework.engine.events import (
     AgentLost,
@@ -74,6 +74,8 @@ class State:
         core.secrets = Secrets(core)
         self.observer = Observer(core)
         self.leader: str | None = None
+        self.leading_since: float | None = None
+        self.dismissed = 0  # changes that were refused because too many deployments ran
         self.master: str | None = None
         self.framework_id: str | None = None  # as the master gave it to this leader
         self.master_info: dict[str, object] = {}
@@ -185,6 +187,7 @@ class State:
         core = self.core
         self.leader = address
         core.leading = True
+        self.leading_since = core.now
         self._adopt_all()
         core.timers.set(SCALE_CHECK, "", core.now + core.settings.scale_check_interval)
         self.launcher.adopt_roles()
@@ -194,7 +197,7 @@ class State:
         core = self.core
         self.leader = leader
         core.leading = core.connected = False
-        self.master = None
+        self.master = self.leading_since = None
         core.timers.clear()
         for instance in core.ledger.instances.values():
             self.prober.stop(instance)
@@ -299,6 +302,7 @@ class State:
             if isinstance(command, Declare) and not command.dry_run:
                 version = to_text(self.core.now)
                 self.core.announce("group_change_failed", groupId=command.group, version=version, reason=str(error))
+            self.dismissed += isinstance(error, TooManyDeployments)
             self.core.act(Refuse(ticket, error))
 
     def _carry_out(self, command: Command, plan: Plan | Exception | None) -> Answer:

@@ -57,6 +57,25 @@ class UnusedOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """What this leader did since it leads (`leading_since` epoch seconds; None while it does not), and the kills that are under way."""
+
+    leading_since: float | None
+    deployments: int
+    deployments_dismissed: int
+    tasks_launched: int
+    groups_launched: int
+    reserved: int
+    offers_received: int
+    offers_used: int
+    offers_declined: int
+    revives: int
+    suppresses: int
+    kills_in_flight: int
+    kill_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class FrameworkInfo:
     """Of this framework, and of the master that it is subscribed to (`master` host:port, None while it is not)."""
 
@@ -133,6 +152,9 @@ class View(Protocol):
 
     @property
     def framework(self) -> FrameworkInfo: ...
+
+    @property
+    def activity(self) -> Activity: ...
 
     @property
     def leader(self) -> str | None:

@@ -92,10 +92,42 @@ async def test_metrics_are_prometheus_text_or_marathons_json(framework: Framewor
     assert b'dromos_http_requests_total{code="2xx",method="POST"} 1.0' in scraped.body
     assert (await framework.call("GET", "/metrics")).body.startswith(b"# HELP")
     assert b"marathon_apps_active_gauge" in (await framework.call("GET", "/metrics/prometheus")).body
-    asked = await framework.call("GET", "/metrics", headers={"Accept": "application/json"})
-    assert asked.json["gauges"]["marathon.apps.active.gauge"] == {"value": 1}
-    assert asked.json["gauges"]["marathon.instances.running.gauge"] == {"value": 2}
-    assert asked.json["counters"]["marathon.http.responses.2xx.counter"]["count"] >= 3
+    told = (await framework.call("GET", "/metrics", headers={"Accept": "application/json"})).json
+    assert told["version"] == "4.0.0" and set(told) == {
+        "version",
+        "gauges",
+        "counters",
+        "histograms",
+        "meters",
+        "timers",
+    }
+    assert told["gauges"]["marathon.apps.active.gauge"] == {"value": 1}
+    assert told["gauges"]["marathon.instances.running.gauge"] == {"value": 2}
+    assert told["gauges"]["marathon.http.requests.active.gauge"] == {"value": 1}, "this very request"
+    assert told["meters"]["marathon.http.responses.2xx.rate.meter"]["count"] >= 3
+    posts = told["timers"]["marathon.http.requests.post.duration.timer.seconds"]
+    assert posts["count"] == 1 and 0 < posts["min"] == posts["p99"] == posts["max"]
+
+
+async def test_metrics_tell_what_the_leader_did_by_marathons_names(framework: Framework) -> None:
+    async def counters() -> dict[str, int]:
+        told = await framework.call("GET", "/metrics", headers={"Accept": "application/json"})
+        return {name: counter["count"] for name, counter in told.json["counters"].items()}
+
+    before = await counters()
+    await framework.app("/web", instances=2)
+    after = await counters()
+    did = {name.removeprefix("marathon."): after[name] - before[name] for name in after}
+    assert did["deployments.counter"] == 1 and did["deployments.dismissed.counter"] == 0
+    assert did["tasks.launched.counter"] == did["mesos.offer-operations.launch.counter"] == 2
+    assert did["mesos.offer-operations.launch-group.counter"] == did["mesos.offer-operations.reserve.counter"] == 0
+    assert did["mesos.offers.incoming.counter"] >= did["mesos.offers.used.counter"] >= 1
+    assert did["mesos.calls.revive.counter"] >= 1 and "mesos.calls.suppress.counter" in did
+    assert did["http.requests.size.counter.bytes"] > 20 and did["http.responses.size.counter.bytes"] > 200
+    text = (await framework.call("GET", "/metrics/prometheus")).body.decode()
+    assert f"\nmarathon_tasks_launched_counter {float(after['marathon.tasks.launched.counter'])}\n" in text
+    for gauge in ("leadership.duration.gauge.seconds", "instances.inflight-kills.gauge", "uptime.gauge.seconds"):
+        assert f"\nmarathon_{gauge.replace('.', '_').replace('-', '_')} " in text
 
 
 async def test_health_config_and_help(framework: Framework) -> None:
