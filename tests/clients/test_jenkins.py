@@ -58,7 +58,7 @@ def put(framework: Framework, app: dict[str, Any], *, force: bool = False, pause
     return answer
 
 
-def test_a_pipeline_creates_and_updates_by_put_with_a_double_slash(framework: Framework) -> None:
+def test_a_pipeline_creates_updates_scales_and_mends_by_put_with_a_double_slash(framework: Framework) -> None:
     created = put(framework, APP)
     assert created.status_code == 201 and created.json()["deploymentId"]
     framework.settled()
@@ -67,6 +67,16 @@ def test_a_pipeline_creates_and_updates_by_put_with_a_double_slash(framework: Fr
     assert updated.status_code == 200
     framework.settled()
     assert framework.app("/jenkins/web")["env"] == {"BUILD_NUMBER": "18"}
+    assert len(framework.tasks("/jenkins/web")) == 1
+    assert put(framework, {**APP, "env": {"BUILD_NUMBER": "18"}, "instances": 2}).status_code == 200
+    framework.settled()
+    assert len(framework.tasks("/jenkins/web")) == 2
+    broken = {**APP, "cmd": "exit 3", "backoffSeconds": 60}
+    assert put(framework, broken).status_code == 200
+    eventually(lambda: framework.app("/jenkins/web").get("lastTaskFailure"), timeout=30)
+    assert framework.app("/jenkins/web")["lastTaskFailure"]["state"] == "TASK_FAILED"
+    assert put(framework, APP, force=True).status_code == 200
+    framework.settled()
     assert len(framework.tasks("/jenkins/web")) == 1
     framework.change("DELETE", "/v2/apps//jenkins/web")
     framework.settled()

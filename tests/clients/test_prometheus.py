@@ -51,14 +51,18 @@ def test_prometheus_finds_tasks_and_scrapes_the_framework(framework: Framework, 
                 "labels": {"team": "blue"},
             }
         )
-        eventually(lambda: len(targets("apps")) == 2, timeout=20)
-        found = targets("apps")
-        assert {(t["labels"]["app"], t["labels"]["team"]) for t in found} == {("/watched/web", "blue")}
+        framework.change("PUT", "/v2/apps/watched/bad", {"cmd": "exit 3", "cpus": 0.1, "mem": 32, "backoffSeconds": 60})
+        eventually(lambda: framework.app("/watched/bad").get("lastTaskFailure"), timeout=30)
         tasks = {f"{task['host']}:{task['ports'][0]}" for task in framework.tasks("/watched/web")}
-        assert {target["labels"]["instance"] for target in found} == tasks
+        assert len(tasks) == 2
+        eventually(lambda: {t["labels"]["instance"] for t in targets("apps")} == tasks, timeout=30)
+        assert {(t["labels"]["app"], t["labels"]["team"]) for t in targets("apps")} == {("/watched/web", "blue")}
         framework.change("PUT", "/v2/apps/watched/web", {"instances": 1})
         framework.settled()
-        eventually(lambda: len(targets("apps")) == 1, timeout=20)
+        framework.change("PUT", "/v2/apps/watched/web", {"labels": {"team": "green"}})
+        eventually(lambda: [t["labels"]["team"] for t in targets("apps")] == ["green"], timeout=30)
+        framework.change("DELETE", "/v2/apps/watched/bad?force=true")
+        framework.settled()
         framework.change("DELETE", "/v2/apps/watched/web")
         framework.settled()
-        eventually(lambda: targets("apps") == [], timeout=20)
+        eventually(lambda: targets("apps") == [], timeout=30)

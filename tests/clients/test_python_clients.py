@@ -26,10 +26,19 @@ def test_an_app_lives_and_dies_by_the_marathon_client(framework: Framework) -> N
     assert framework.get("/v2/apps") == {"apps": []}
 
 
-def test_marathon_deploy_creates_updates_scales_and_restarts(framework: Framework, tmp_path: Path) -> None:
+def test_marathon_deploy_creates_updates_scales_restarts_and_tells_what_is_refused(
+    framework: Framework, tmp_path: Path
+) -> None:
     definition = tmp_path / "app.json"
     app = {"id": "deployed/web", "cmd": "sleep 1000", "cpus": 0.1, "mem": 32, "instances": 1}
     definition.write_text(json.dumps(app))
+
+    refused = tmp_path / "refused.json"
+    refused.write_text(json.dumps({**app, "cpus": -1}))
+    command = [str(python_with_clients()), str(PROGRAMS / "marathon_deploy_shim.py"), "--marathon", framework.url]
+    told = subprocess.run([*command, "--put", str(refused)], capture_output=True, text=True, timeout=110.0)
+    assert "got -1, expected 0 or more" in told.stdout + told.stderr
+    assert framework.request("GET", "/v2/apps/deployed/web").status_code == 404
 
     def deploy(*arguments: str) -> str:
         output = run("marathon_deploy_shim.py", "--marathon", framework.url, *arguments)
