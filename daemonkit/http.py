@@ -80,6 +80,7 @@ async def serving(
         lifespan="off",
         loop="none",
         server_header=False,
+        proxy_headers=False,  # who connects from this machine may not say that it is somebody else
         timeout_graceful_shutdown=max(1, round(grace)),
         backlog=backlog,
         timeout_keep_alive=keep_alive,

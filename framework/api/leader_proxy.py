@@ -22,6 +22,7 @@ from framework.engine.view import View
 
 log = get_logger(__name__)
 
+FORWARDED = "X-Forwarded-For"
 VIA = "X-Marathon-Via"
 _LOCAL = ("/ping", "/health", "/metrics", "/logging", "/help", "/config", "/v2/openapi.json")
 _READS = ("GET", "HEAD")
@@ -112,14 +113,16 @@ class LeaderProxy:
                 await asyncio.gather(asking, return_exceptions=True)
 
     async def _forwarded(self, leader: str, url: str, request: Request, vias: list[str]) -> Response:
-        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in {*_HOP_BY_HOP, VIA.lower()}]
+        own = {VIA.lower(), FORWARDED.lower()}
+        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in {*_HOP_BY_HOP, *own}]
+        origin = [request.headers.get(FORWARDED, ""), request.client.host if request.client else ""]
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
         session = self._session()
         try:
             response = await session.request(
                 request.method,
                 url,
-                headers=[*headers, (VIA, ", ".join(vias))],
+                headers=[*headers, (VIA, ", ".join(vias)), (FORWARDED, ", ".join(filter(None, origin)))],
                 data=request.stream() if has_body else None,
                 allow_redirects=False,
             )

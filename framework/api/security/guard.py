@@ -28,6 +28,7 @@ _OPEN = ("/ping", "/health")  # for load balancers and supervisors; they tell no
 _READS = ("GET", "HEAD", "OPTIONS")
 _MOST_REMEMBERED = 1024
 _LONGEST_CREDENTIALS = 4096
+_LONGEST_ORIGIN = 200
 
 
 class Guard:
@@ -66,7 +67,10 @@ class Guard:
             await serve(scope, receive, sending)
         finally:
             who = identity.name if identity else "unknown"
-            await self._audit.note(who=who, client=client, scope=scope, status=status, deployment=deployment)
+            forwarded = headers.get("x-forwarded-for", "")[:_LONGEST_ORIGIN]
+            await self._audit.note(
+                who=who, client=client, forwarded=forwarded, scope=scope, status=status, deployment=deployment
+            )
 
     def _refusal(self, identity: Identity | None, scope: Scope, client: str) -> Response | None:
         if identity is None:
@@ -167,16 +171,22 @@ class Rate:
 
 
 class Audit:
-    """One line for every request that is no read: who, from where, what, with what result. Into the log and, if set, a file."""
+    """One line for every request that is no read: who, from where, what, with what result. Into the log and, if set, a file.
+
+    `forwardedFor` is what a standby or another proxy says of where the request came from; `client` is who connected.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    async def note(self, *, who: str, client: str, scope: Scope, status: int, deployment: str | None) -> None:
+    async def note(
+        self, *, who: str, client: str, forwarded: str, scope: Scope, status: int, deployment: str | None
+    ) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
         entry = {
             "who": who,
             "client": client,
+            **({"forwardedFor": forwarded} if forwarded else {}),
             "method": scope["method"],
             "path": scope["path"],
             "query": query,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -269,6 +270,18 @@ async def test_a_standby_hands_requests_on_to_the_leader(framework: Framework) -
             assert await stream.content.readuntil(b"\n\n") == b":\n\n"
             await framework.app("/streamed")
             assert b"event: group_change_success" in await stream.content.readuntil(b"\n\n")
+
+
+async def test_the_leaders_audit_says_where_a_request_came_from_that_a_standby_hands_on(tmp_path: Path) -> None:
+    audit = tmp_path / "audit.log"
+    async with running_framework(ApiSettings(audit_file=audit)) as framework:
+        async with running_framework(leads=False, leader=framework.url.removeprefix("http://")) as standby:
+            await standby.call("POST", "/v2/apps", {"id": "/a", "cmd": "x"}, headers={"X-Forwarded-For": "203.0.113.9"})
+        await framework.call("DELETE", "/v2/apps/a")
+        await eventually_async(lambda: audit.exists() and audit.read_text().count("\n") >= 2)
+    handed_on, direct = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert (handed_on["client"], handed_on["forwardedFor"]) == ("127.0.0.1", "203.0.113.9, 127.0.0.1")
+    assert "forwardedFor" not in direct
 
 
 async def test_a_standby_without_a_leader_says_so() -> None:
