@@ -30,6 +30,7 @@ from framework.api.context import (
 from framework.api.errors import ConflictError, InvalidJsonError, NotFoundError, PreconditionError, Violation
 from framework.api.forms import app_form, shapes
 from framework.api.forms.app_form import Defaults
+from framework.api.forms.type_check import check_types
 from framework.model import path_id
 from framework.model.app import App
 from framework.model.change import Change
@@ -196,7 +197,7 @@ def _with_ids(documents: Any) -> list[tuple[str, Any]]:
     if not isinstance(documents, list):
         raise InvalidJsonError([Violation("/", "error.expected.jsarray")])
     return [
-        (path_id.canonical(shapes.check(shapes.Id, document, at=f"({index})")["id"]), document)
+        (path_id.canonical(check_types(shapes.Id, document, at=f"({index})")["id"]), document)
         for index, document in enumerate(documents)
     ]
 
@@ -204,7 +205,7 @@ def _with_ids(documents: Any) -> list[tuple[str, Any]]:
 async def _draft(api: Api, app_id: str, document: Any, *, partial: bool, may_create: bool) -> DraftEdit:
     """The edit that a body asks for: a change, a new or whole definition, or, if it names a version alone, a roll-back."""
     if isinstance(document, dict) and document.get("version") is not None and not set(document) - {"id", "version"}:
-        given = shapes.check(shapes.App, document)
+        given = check_types(shapes.App, document)
         former = await _at(api, app_id, version_of(given["version"]))
         return lambda _declared, _defaults: Change(apps={app_id: former})
 

@@ -25,7 +25,8 @@ from framework.api.context import (
 )
 from framework.api.endpoints.apps import apps_in_group
 from framework.api.errors import NotFoundError
-from framework.api.forms import group_form, shapes
+from framework.api.forms import group_form
+from framework.api.forms.type_check import missing_field
 from framework.model import path_id
 from framework.model.group import Declared
 
@@ -71,7 +72,7 @@ async def create_group(request: Request) -> Response:
     base = _id(request)
     given = await checked_body(request, group_form.read)
     if "id" not in given and base == path_id.ROOT:
-        raise shapes.missing("id")
+        raise missing_field("id")
     group_id = path_id.canonical(given.get("id", ""), base)
     accepted = await api_of(request).declare(request, group_form.creation(given, group_id), wide=True, group=group_id)
     return deployed(accepted.deployment, 201, {"Location": group_id})

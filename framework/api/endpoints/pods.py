@@ -23,6 +23,7 @@ from framework.api.context import (
 from framework.api.errors import BadRequestError, ConflictError, InvalidJsonError, NotFoundError, Violation
 from framework.api.forms import pod_form, shapes
 from framework.api.forms.app_form import Defaults
+from framework.api.forms.type_check import check_texts, check_types
 from framework.engine.commands import Killed, KillInstances
 from framework.model import path_id
 from framework.model.change import Change
@@ -62,7 +63,7 @@ async def put_pod(request: Request) -> Response:
     api, pod_id, document = api_of(request), id_in(request), await json_body(request)
     if not isinstance(document, dict):
         raise InvalidJsonError([Violation("/", "error.expected.jsobject")])
-    given = shapes.check(shapes.Pod, document)
+    given = check_types(shapes.Pod, document)
     if path_id.canonical(given["id"]) != pod_id:
         raise BadRequestError(f"'{pod_id}' does not match definition's id ('{given['id'][:200]}')")
 
@@ -120,7 +121,7 @@ async def delete_instances(request: Request) -> Response:
     api = api_of(request)
     pod = _known(request)
     document = await json_body(request)
-    ids = shapes.texts(document)
+    ids = check_texts(document)
     known = [
         i for i in (api.view.instance(instance_id) for instance_id in ids) if i is not None and i.spec_id == pod.id
     ]

@@ -14,6 +14,7 @@ from framework.api.answers.info import info_json, own_version
 from framework.api.context import api_of, json_body, json_response, require
 from framework.api.errors import NotFoundError, UnprocessableError
 from framework.api.forms import shapes
+from framework.api.forms.type_check import check_types
 from framework.api.metrics import Metrics
 from framework.engine.commands import Abdicate
 from framework.model import path_id
@@ -92,7 +93,7 @@ async def show_logging(_request: Request) -> Response:
 async def set_logging(request: Request) -> Response:
     """`durationSeconds` brings the former level back by itself."""
     require(request, "admin", path_id.ROOT)
-    given = shapes.check(shapes.LogLevel, await json_body(request))
+    given = check_types(shapes.LogLevel, await json_body(request))
     name, level = given["logger"], given["level"]
     logger = logging.getLogger(None if name in ("", "ROOT") else name)
     former = logger.level

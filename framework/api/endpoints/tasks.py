@@ -12,6 +12,7 @@ from framework.api.context import Api, api_of, deployed, flag, json_body, listed
 from framework.api.endpoints.apps import apps_in_group, known_app
 from framework.api.errors import BadRequestError, NotFoundError
 from framework.api.forms import shapes
+from framework.api.forms.type_check import check_types
 from framework.engine.commands import Killed, KillInstances
 from framework.model import path_id
 from framework.model.instance import Instance
@@ -56,7 +57,7 @@ async def show_app_task(request: Request) -> Response:
 async def delete_tasks(request: Request) -> Response:
     """POST `/v2/tasks/delete`."""
     api = api_of(request)
-    ids = shapes.check(shapes.TaskIds, await json_body(request))["ids"]
+    ids = check_types(shapes.TaskIds, await json_body(request))["ids"]
     for task_id in ids:
         if not _TASK_ID.fullmatch(task_id):
             raise BadRequestError(f"Invalid task id '{task_id[:200]}'. Unable to extract the app id.")

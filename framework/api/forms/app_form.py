@@ -3,7 +3,7 @@
 Clients of Marathon 0.8 to 1.11 spell networks, ports and artifacts in several ways. Each is translated to the one of 1.11, and
 what is missing gets its default, in three steps that a change of an existing app goes through as well:
 
-    shapes.check      types; raises InvalidJsonError
+    check_types       types; raises InvalidJsonError
     _modernised       legacy spellings -> canonical ones, of the fields that were given
     _completed        defaults, and what follows from other fields
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from framework.api.errors import InvalidObjectError, Violation
 from framework.api.forms import app_rules, shapes
+from framework.api.forms.type_check import check_types, missing_field
 from framework.decide.secret_source import StoreName
 from framework.model import path_id
 from framework.model.app import DEFAULT_ROLE, SINGLE_INSTANCE_LABEL, App
@@ -57,20 +58,20 @@ class Defaults:
 
 def new_app(document: object, defaults: Defaults) -> App:
     """The app that `document` declares. Raises InvalidJsonError or InvalidObjectError with every violation."""
-    given = shapes.check(shapes.App, document)
+    given = check_types(shapes.App, document)
     if "id" not in given:
-        raise shapes.missing("id")
+        raise missing_field("id")
     return made(*completed(given, defaults))
 
 
 def whole_app(app_id: str, document: object, defaults: Defaults) -> App:
     """As `new_app`, for an id that is known from elsewhere."""
-    return made(*completed({**shapes.check(shapes.App, document), "id": app_id}, defaults))
+    return made(*completed({**check_types(shapes.App, document), "id": app_id}, defaults))
 
 
 def changed_app(current: App, document: object, defaults: Defaults) -> App:
     """`current` with the fields that `document` gives (a field is replaced as a whole), and what follows from them."""
-    given = shapes.check(shapes.App, document)
+    given = check_types(shapes.App, document)
     violations: list[Violation] = []
     if "version" in given and set(given) - {"version", "id"}:
         violations.append(Violation("/", "The 'version' field may only be combined with the 'id' field."))

@@ -15,6 +15,7 @@ from framework.api.errors import ConflictError, InvalidObjectError, NotFoundErro
 from framework.api.forms import app_form, pod_form, rules, shapes
 from framework.api.forms.app_form import Defaults
 from framework.api.forms.rules import MOST_INSTANCES
+from framework.api.forms.type_check import check_types
 from framework.model import path_id
 from framework.model.app import App
 from framework.model.change import Change
@@ -29,7 +30,7 @@ _DEEPEST = 32
 
 def read(document: object) -> Document:
     """Types, and what must stand alone. Raises InvalidJsonError or InvalidObjectError."""
-    given = shapes.check(shapes.Group, document)
+    given = check_types(shapes.Group, document)
     others = set(given) - {"id"}
     violations = [
         Violation(f"/{alone}", _NOT_ALONE) for alone in ("version", "scaleBy") if alone in given and others != {alone}
@@ -117,7 +118,7 @@ def removal_of(group_id: str, declared: Declared) -> Change:
 
 def enforcement(group_id: str, document: object) -> DraftEdit:
     """PATCH: whether specs of a top-level group have to take its role; without a word of it, as where it was never said."""
-    given = shapes.check(shapes.Group, document)
+    given = check_types(shapes.Group, document)
     if set(given) - {"id", "enforceRole"}:
         raise InvalidObjectError([Violation("/", "only enforceRole can be patched")])
 

@@ -5,6 +5,7 @@ from typing import Any
 from framework.api.errors import InvalidObjectError, Violation
 from framework.api.forms import pod_rules, shapes
 from framework.api.forms.app_form import Defaults, default_upgrade
+from framework.api.forms.type_check import check_types
 from framework.model import path_id
 from framework.model.app import SINGLE_INSTANCE_LABEL
 from framework.model.codec import from_json
@@ -15,7 +16,7 @@ Document = dict[str, Any]
 
 def new_pod(document: object, defaults: Defaults, *, base: str = path_id.ROOT) -> Pod:
     """Raises InvalidJsonError or InvalidObjectError with every violation."""
-    return made(*completed(shapes.check(shapes.Pod, document), defaults, base=base))
+    return made(*completed(check_types(shapes.Pod, document), defaults, base=base))
 
 
 def completed(given: Document, defaults: Defaults, *, base: str = path_id.ROOT) -> tuple[Document, list[Violation]]:
