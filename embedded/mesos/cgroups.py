@@ -269,7 +269,7 @@ def _make(directory: Path) -> None:
     for _ in range(10):
         try:
             directory.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # the latter where it was there, and then was not
             continue
         return
     directory.mkdir(parents=True, exist_ok=True)

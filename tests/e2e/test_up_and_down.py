@@ -80,9 +80,9 @@ def test_a_taken_port_is_one_line_that_names_the_flag_and_nothing_is_left(fresh)
 
 
 def test_a_neighbour_that_is_away_is_named_and_everything_is_stopped(fresh):
-    done = fresh.up("--mesos-master", "127.0.0.1:1", "--start-timeout", "8s")
+    done = fresh.up("--mesos-master", "127.0.0.1:1", "--start-timeout", "12s")
     assert done.returncode == 1
-    assert "not healthy after 8 s: framework" in done.stderr and "127.0.0.1:1" in done.stderr
+    assert "not healthy after 12 s: framework" in done.stderr and "127.0.0.1:1" in done.stderr
     assert processes_of(fresh.state_dir) == []
 
 

@@ -1,4 +1,5 @@
-"""Load on an HTTP server: keep-alive connections that never retry, so that each request that goes wrong is seen.
+"""Load on an HTTP server: keep-alive connections that retry nothing but what HTTP bids them (RFC 9112, 9.3.1 and 9.5: a request on a
+connection that was used before and is closed without a byte of an answer), so that each request that goes wrong is seen.
 
 async with load(url, connections=8) as result:      # or `with load_in_thread(url) as result:` in a plain test
     ... what is to go unnoticed ...
@@ -20,7 +21,7 @@ MAX_FAILURES_KEPT = 1000
 @dataclass
 class LoadResult:
     """Live while the load runs. `failures` are (seconds since the start, what); `clean_closes` are idle connections that the
-    server closed before anything was sent: no request was lost."""
+    server closed before anything was sent: no request was lost; `repeated` are requests that crossed such a close on their way."""
 
     started: float = field(default_factory=time.monotonic)
     requests: int = 0
@@ -30,6 +31,7 @@ class LoadResult:
     bodies: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
     clean_closes: int = 0
+    repeated: int = 0
 
     def fail(self, what: str) -> None:
         self.failed += 1
@@ -122,27 +124,16 @@ async def _client(
     timeout: float,
     keep_bodies: bool,
 ) -> None:
-    parts = urlsplit(url)
-    reader: asyncio.StreamReader | None = None
-    writer: asyncio.StreamWriter | None = None
+    connection = _Connection(url, result)
     while not stop.is_set():
         began = time.monotonic()
-        if reader is not None and writer is not None and reader.at_eof():
-            result.clean_closes += 1
-            writer.close()
-            reader = writer = None
         result.requests += 1
         try:
             async with asyncio.timeout(timeout):
-                if reader is None or writer is None:
-                    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-                writer.write(request)
-                status, text, keep = await _answer(reader)
+                status, text = await connection.ask(request)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             result.fail(f"{type(error).__name__}: {error}")
-            if writer is not None:
-                writer.close()
-            reader = writer = None
+            connection.close()
             await asyncio.sleep(0.01)  # a server that is away must not turn the loop into a spin
         else:
             result.statuses[status] += 1
@@ -151,20 +142,59 @@ async def _client(
                 result.bodies[text[:200].decode("latin-1")] += 1
             if not expect(status):
                 result.fail(f"status {status}: {text[:100]!r}")
-            if not keep:
-                writer.close()
-                reader = writer = None
         if pause:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), max(0.0, pause - (time.monotonic() - began)))
-    if writer is not None:
-        writer.close()
+    connection.close()
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
+class _Connection:
+    """To one server, opened when there is something to ask and kept as long as the server keeps it."""
+
+    def __init__(self, url: str, result: LoadResult) -> None:
+        self._server = urlsplit(url)
+        self._result = result
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        if self._streams and self._streams[0].at_eof():
+            self._result.clean_closes += 1
+            self.close()
+        used_before = self._streams is not None
+        head = await self._head(request)
+        if not head and used_before and not request.startswith((b"POST", b"PATCH")):
+            self._result.repeated += 1
+            self.close()
+            head = await self._head(request)
+        if not head or self._streams is None:
+            raise EOFError("closed without an answer")
+        status, text, keep = await _answer(head, self._streams[0])
+        if not keep:
+            self.close()
+        return status, text
+
+    async def _head(self, request: bytes) -> bytes:
+        """Empty where the server closed without a byte."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self._server.hostname, self._server.port)
+        reader, writer = self._streams
+        try:
+            writer.write(request)
+            return await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            if error.partial:
+                raise
+            return b""
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+async def _answer(head: bytes, reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
     """(status, body, whether the connection stays). Raises EOFError when the server goes away in between."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    first, *lines = head.split("\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
     fields = {
         name.strip().lower(): value.strip().lower()
         for name, _, value in (line.partition(":") for line in lines if line)
