@@ -96,6 +96,11 @@ class Killer:
             self._in_flight.discard(instance_id)
             self._queue.append(instance_id)
 
+    def subscribed(self) -> None:
+        """What was on its way to the master when the connection broke may never have arrived."""
+        self._queue.extendleft(sorted(self._in_flight, reverse=True))
+        self._in_flight.clear()
+
     def gone(self, instance_id: str) -> None:
         self._in_flight.discard(instance_id)
         self._attempts.pop(instance_id, None)

@@ -241,6 +241,7 @@ class State:
         self.master, self.master_info = event.master, dict(event.master_info)
         core.home_region = core.settings.home_region or _region_of(event.master_info)
         self.launcher.subscribed()
+        self.killer.subscribed()
         self.reconciler.subscribed()
         host = event.master.partition(":")[0]
         if event.again:

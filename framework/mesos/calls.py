@@ -41,6 +41,11 @@ class Call:
     def type(self) -> str:
         return str(self.body["type"])
 
+    @property
+    def way(self) -> tuple[str, str]:
+        """The master, and the subscription there."""
+        return self.master, self.stream_id
+
 
 class CallPool:
     """`settled` is called, in a lane's thread, with each call that was not accepted: its status and the answer's text."""
@@ -134,12 +139,12 @@ class _Lane(threading.Thread):
     def _exchange(self, calls: Sequence[Call]) -> None:
         """Sends calls and reads their answers; what fails is settled, or tried once more where that does no harm."""
         while calls:
-            master = calls[0].master
-            mine = [call for call in calls if call.master == master]
-            others = [call for call in calls if call.master != master]
+            way = calls[0].way
+            mine = [call for call in calls if call.way == way]
+            others = [call for call in calls if call.way != way]
             answered = 0
             try:
-                connection = self._connect(master)
+                connection = self._connect(way)
                 for status, text in connection.exchange([self._request(call) for call in mine]):
                     call = mine[answered]
                     answered += 1
@@ -170,10 +175,12 @@ class _Lane(threading.Thread):
         )
         return head.encode() + body
 
-    def _connect(self, master: str) -> "_Connection":
-        if self._connection is None or self._connection.master != master:
+    def _connect(self, way: tuple[str, str]) -> "_Connection":
+        """A new one for each subscription: one that is kept from before may have died with the master that it led to, and a launch that
+        is sent on it would be lost."""
+        if self._connection is None or self._connection.way != way:
             self._close()
-            self._connection = _Connection(master, self._timeout, self._tls)
+            self._connection = _Connection(way, self._timeout, self._tls)
         return self._connection
 
     def _close(self) -> None:
@@ -199,9 +206,9 @@ def connect(master: str, timeout: float, tls: ssl.SSLContext | None) -> socket.s
 class _Connection:
     """A kept-alive connection; answers come in the order of the requests."""
 
-    def __init__(self, master: str, timeout: float, tls: ssl.SSLContext | None) -> None:
-        self.master = master
-        self._socket = connect(master, timeout, tls)
+    def __init__(self, way: tuple[str, str], timeout: float, tls: ssl.SSLContext | None) -> None:
+        self.way = way
+        self._socket = connect(way[0], timeout, tls)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answers: list[tuple[int, str]] = []
         self._body = bytearray()

@@ -99,7 +99,7 @@ ONCE_FAILED = {
     # A restart and maintenance each took one instance more than is allowed.
     1_000_023: _gives_the_one_instance_more_twice,
     # A canary was scaled down; those that its share then had too many of went before there were enough others.
-    1_000_093: _ends_a_surplus_at_once,
+    1_001_531: _ends_a_surplus_at_once,
     # The store was full, so that a deposed leader did not learn from it who leads; the batch in which it heard of it killed a task.
     7_001_097: _acts_when_deposed,
     # The agent with the oldest of two parked volumes was full for good, and the other one, where there was room, was not looked at.

@@ -96,3 +96,16 @@ def test_a_launch_that_never_arrived_is_found_out_by_asking_and_repeated(state: 
     desk.settle()
     [running] = desk.running("/web")
     assert running.id != launch.instance.id
+
+
+def test_a_kill_that_was_on_its_way_when_the_connection_broke_is_sent_again_to_the_next_master() -> None:
+    desk = running_desk()
+    desk.remove("/web")
+    killed = desk.killed()
+    assert len(killed) == 3
+    desk.tell(Disconnected("the master is gone"))
+    desk.tell(Subscribed("framework-1", "other:5050", {}, True))
+    assert desk.killed() == killed
+    assert len(desk.found(Kill)) == 3
+    desk.tell(Subscribed("framework-1", "other:5050", {}, True))
+    assert len(desk.found(Kill)) == 3, "none is lost, and none is sent twice in one go"

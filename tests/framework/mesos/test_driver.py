@@ -409,6 +409,30 @@ def test_a_launch_whose_answer_is_lost_is_uncertain_and_not_sent_twice(
     assert len(master.calls) == 1
 
 
+def test_a_launch_never_goes_by_a_connection_of_the_subscription_before(
+    master: Master, told: Told, start: Start
+) -> None:
+    connections: list[Connection] = []
+
+    def remember(connection: Connection, request: Request) -> None:
+        connections.append(connection)
+        connection.answer("202 Accepted")
+
+    master.on_call = remember
+    master.on_subscribe = lambda connection, number: connection.stream(SUBSCRIBED, stream_id=f"stream-{number}")
+    driver = start()
+    told.next("CONNECTED")
+    driver.call({"type": "DECLINE"}, "offers")
+    eventually(lambda: len(connections) == 1)
+    master.streams[0].socket.shutdown(socket.SHUT_RDWR)
+    told.next("CONNECTED")
+    # As when the master that it led to is dead, and the network has not told yet.
+    connections[0].socket.shutdown(socket.SHUT_RDWR)
+    driver.call({"type": "ACCEPT"}, "offers", about=("instance-1",))
+    eventually(lambda: len(connections) == 2)
+    assert told.failed == [] and connections[1] is not connections[0]
+
+
 def test_an_acknowledgement_whose_answer_is_lost_is_sent_again(master: Master, told: Told, start: Start) -> None:
     def hang_up_once(connection: Connection, request: Request) -> None:
         if len(master.calls) == 1:
