@@ -27,6 +27,14 @@ hypothesis.settings.register_profile("dromos", deadline=None, suppress_health_ch
 hypothesis.settings.load_profile("dromos")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The few tests with a Vault have one together."""
+    for item in items:
+        if "vault" in getattr(item, "fixturenames", ()) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("vault"))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Thousands of collected tests stay to the end: the garbage collector need not look at them again and again."""
     gc.collect()
