@@ -95,7 +95,8 @@ async def test_an_app_by_its_id_has_its_whole_state_whatever_it_embeds_besides(
     framework: Framework, query: str
 ) -> None:
     framework.cluster.failing.add("/web")
-    await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x", "backoffSeconds": 300})
+    never_ready = {"portDefinitions": [{"port": 0, "name": "http-api"}], "readinessChecks": [{}]}
+    await framework.call("POST", "/v2/apps", {"id": "/web", "cmd": "x", "backoffSeconds": 300, **never_ready})
     await eventually_async(lambda: framework.engine.view.last_failure("/web"))
     app = (await framework.get("/v2/apps/web" + query))["app"]
     assert app["tasks"] == [] and app["tasksRunning"] == 0 and len(app["deployments"]) == 1
