@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -58,6 +59,12 @@ class Api:
         self.apps = Apps(self.view, self.tasks, clock)
         self.events = Events()
         self._ports = ServicePorts(settings.service_ports)
+        # Of its own: what is large here keeps nobody else's short work waiting.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="api")
+
+    async def aside(self, work: Callable[[V], W], given: V, *, large: bool) -> W:
+        """`work(given)`; in a thread where it is large, so that others have their turns meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, given) if large else work(given)
 
     async def declare(
         self, request: Request, draft: DraftEdit, *, force: bool | None = None, wide: bool = False, **more: Any
@@ -67,7 +74,7 @@ class Api:
         large = getattr(request.state, "large", False)
         edit = complete(permitted(draft, identity_of(request)), self.settings.defaults, self._ports)
         # Tried on what is declared now: a request that is refused never gets to the writer.
-        preview = await aside(edit, self.view.declared, large=large or (wide and self._is_large()))
+        preview = await self.aside(edit, self.view.declared, large=large or (wide and self._is_large()))
         deadline, on_failure = policy_of(preview)
         command = Declare(
             edit,
@@ -156,11 +163,6 @@ def _touched(declared: Declared, change: Change) -> Iterator[tuple[Verb, str]]:
 # --- requests
 
 
-async def aside(work: Callable[[V], W], given: V, *, large: bool) -> W:
-    """`work(given)`; in a thread where it is large, so that others have their turns meanwhile."""
-    return await asyncio.to_thread(work, given) if large else work(given)
-
-
 async def json_body(request: Request) -> Any:
     """Raises what `checked_body` does."""
     return await checked_body(request, lambda document: document)
@@ -169,8 +171,8 @@ async def json_body(request: Request) -> Any:
 async def checked_body(request: Request, check: Callable[[Any], V]) -> V:
     """What `check` makes of the body. Raises what it raises, BadRequestError where the body is empty or not JSON, TooLargeError where it is
     larger than the settings allow."""
-    most = api_of(request).settings.max_body_bytes
-    body = bytearray()
+    api, body = api_of(request), bytearray()
+    most = api.settings.max_body_bytes
     try:
         async for chunk in request.stream():
             body += chunk
@@ -179,7 +181,7 @@ async def checked_body(request: Request, check: Callable[[Any], V]) -> V:
     except ClientDisconnect:
         raise BadRequestError("The client went away before the end of the body") from None
     request.state.large = len(body) > _LARGE
-    return await aside(lambda text: check(_parsed(text)), bytes(body), large=request.state.large)
+    return await api.aside(lambda text: check(_parsed(text)), bytes(body), large=request.state.large)
 
 
 def _parsed(body: bytes) -> Any:

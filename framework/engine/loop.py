@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from daemonkit.errors import OperatorError
@@ -105,6 +106,7 @@ class Engine:
         self.resigned = asyncio.Event()
         self.fenced: str | None = None  # why the store refused this leader for good
         self._in_doubt = False  # whether this one still leads
+        self._planning = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._turn = asyncio.Lock()  # a batch and a change of the leader exclude each other
         self.state = State(self._settings, Ledger(), self._ids)
         self.view = StateView(self.state, store, framework_name=framework_name)
@@ -351,7 +353,8 @@ class Engine:
             return event
         if event.command.size <= self._loop_settings.large:
             return event
-        return replace(event, plan=await asyncio.to_thread(self.state.plan, event.command, now))
+        loop = asyncio.get_running_loop()
+        return replace(event, plan=await loop.run_in_executor(self._planning, self.state.plan, event.command, now))
 
     def _handle(self, event: Event, now: float) -> list[Action]:
         try:

@@ -12,7 +12,6 @@ from framework.api.context import (
     MANY,
     Api,
     api_of,
-    aside,
     deployed,
     flag,
     id_in,
@@ -58,7 +57,7 @@ async def _spelled(api: Api, found: list[Deployment]) -> list[bytes]:
     def spell(deployments: list[Deployment]) -> list[bytes]:
         return [dumps(deployment_json(deployment, api.view)) for deployment in deployments]
 
-    return await aside(spell, found, large=sum(len(deployment.changes) for deployment in found) > MANY)
+    return await api.aside(spell, found, large=sum(len(deployment.changes) for deployment in found) > MANY)
 
 
 async def cancel_deployment(request: Request) -> Response:

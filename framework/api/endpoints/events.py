@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from daemonkit.logs import get_logger
-from framework.api.context import Api, api_of, aside, listed, require
+from framework.api.context import Api, api_of, listed, require
 from framework.api.errors import UnavailableError
 from framework.engine.bus import Announcement, Subscription, TooSlow
 from framework.model import path_id
@@ -89,7 +89,7 @@ class EventStream(Response):
     async def _next(self, events: AsyncIterator[Announcement]) -> bytes:
         upcoming = await anext(events)
         spell = partial(self._api.events.bytes_of, light=self._light)
-        return await aside(spell, upcoming, large=not self._api.events.is_quick(upcoming, light=self._light))
+        return await self._api.aside(spell, upcoming, large=not self._api.events.is_quick(upcoming, light=self._light))
 
     def _announce(self, kind: str) -> None:
         self._api.bus.publish(kind, self._api.clock(), {"remoteAddress": self._client})
