@@ -89,21 +89,25 @@ def restore(context: Context, file: Path, state_dir: str | None, zk: str | None,
     context.say(f"in {file}: {_summary(wanted)}")
     if not yes:
         click.confirm("Replace the one by the other?", abort=True, err=True)
-    kept: Path | None = None
-    if any(present.tables.values()):
-        kept = place.directory / f"before-restore-{to_text(time.time()).replace(':', '')}.backup"
-        write_backup(kept, present, origin=place.name)
+    copy = place.directory / f"before-restore-{to_text(time.time()).replace(':', '')}.backup"
+
+    def keep(found: Snapshot) -> None:
+        if any(found.tables.values()):
+            write_backup(copy, found, origin=place.name)
+
+    _with_store(place, lambda store: _restore(store, wanted, str(file), keep))
+    kept = copy if copy.exists() else None
+    if kept:
         context.say(f"what was there is kept in {kept}")
-    _with_store(place, lambda store: _restore(store, wanted, str(file)))
     context.say(f"{place.name} restored: {_summary(wanted)}")
     if context.as_json:
         context.show([], [], {"file": str(file), "to": place.name, "kept": kept and str(kept), **_counts(wanted)})
 
 
-async def _restore(store: Store, wanted: Snapshot, origin: str) -> None:
+async def _restore(store: Store, wanted: Snapshot, origin: str, keep: Callable[[Snapshot], None]) -> None:
     alone = nobody_leads(store.client, store.path) if isinstance(store, ZooKeeperStore) else contextlib.nullcontext()
     async with alone:
-        await restore_into(store, wanted, origin=origin)
+        await restore_into(store, wanted, origin=origin, keep=keep)
 
 
 def _place(state_dir: str | None, zk: str | None, *, must_exist: bool) -> Place:

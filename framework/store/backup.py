@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +97,25 @@ def read_backup(path: Path) -> Snapshot:
     return Snapshot(int(schema), tables)
 
 
-async def restore_into(store: Store, snapshot: Snapshot, *, origin: str, schema: Schema = CURRENT) -> int:
+async def restore_into(
+    store: Store,
+    snapshot: Snapshot,
+    *,
+    origin: str,
+    schema: Schema = CURRENT,
+    keep: Callable[[Snapshot], object] = lambda present: None,
+) -> int:
     """Makes the (open) store hold what the snapshot holds, and nothing else, in one commit; gives the number of entries.
 
     It claims the store: a leader that runs on it is deposed. Where that one leads again before the commit, the restore claims anew.
+    `keep` is given what is there, once nobody else writes any more: all that was ever promised is in it.
     """
     wanted = schema.migrate(snapshot, origin)
     for attempt in range(1, RESTORE_ATTEMPTS + 1):
         await store.claim(f"restore of {origin}")
-        writes = difference((await store.snapshot()).tables, wanted.tables)
+        present = await store.snapshot()
+        keep(present)
+        writes = difference(present.tables, wanted.tables)
         try:
             if writes:
                 await store.commit(writes)

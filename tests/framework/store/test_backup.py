@@ -109,6 +109,26 @@ async def test_a_restored_store_holds_that_and_nothing_else_and_deposes_who_led(
         await leader.commit([Write("apps", "/a", b"late")])
 
 
+async def test_what_is_kept_before_a_restore_is_all_that_was_ever_promised(backup: Path) -> None:
+    leader = MemoryStore()
+    await leader.claim("a:1")
+    await leader.commit([Write("apps", "/first", b"1")])
+    other = MemoryStore(leader.medium)
+    claim, kept = other.claim, []
+
+    async def late(owner: str) -> int:
+        """The leader promises something more while the restore begins."""
+        if not kept:
+            await leader.commit([Write("apps", "/last", b"2")])
+        return await claim(owner)
+
+    other.claim = late  # type: ignore[method-assign]
+    await restore_into(other, read_backup(backup), origin="some.backup", keep=kept.append)
+    assert [present.tables["apps"] for present in kept] == [{"/first": b"1", "/last": b"2"}]
+    with pytest.raises(StoreFenced):
+        await leader.commit([Write("apps", "/later", b"3")])
+
+
 async def test_a_backup_of_a_newer_schema_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
     path = tmp_path / "newer.backup"
     write_backup(path, Snapshot(CURRENT.version + 1, {}), origin="the future")
