@@ -83,7 +83,7 @@ class Run:
     # The steps
 
     def scale(self, instances: int) -> None:
-        self.one.ok("scale", APP, str(instances), "--wait", timeout=PATIENCE)
+        self.one.ok("scale", APP, str(instances), "--wait")
         self.wait_for_endpoints(instances)
 
     def update(self) -> None:
@@ -128,7 +128,7 @@ class Run:
             name = f"other-{number}"
             self.one.deploy(app(1, "1", f"/{name}", f"{name}.localhost"), "--wait")
             eventually(lambda: self.one.edge(f"{name}.localhost").status_code == 200, PATIENCE, 0.1, name)  # noqa: B023
-            self.one.ok("destroy", f"/{name}", "--wait", timeout=PATIENCE)
+            self.one.ok("destroy", f"/{name}", "--wait")
 
     def change_endpoints(self) -> None:
         for _ in range(CHANGES // (2 * (PEAK - INSTANCES))):

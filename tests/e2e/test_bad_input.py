@@ -95,16 +95,14 @@ def test_a_full_disk_refuses_changes_keeps_tasks_and_recovers(tmp_path):
             one.deploy({"id": "/before", **SLEEPER}, "--wait")
             fill(disk)
             refused = eventually(
-                lambda: (
-                    (done := one.run("deploy", "-", stdin=json.dumps({"id": "/during", **SLEEPER}))).returncode and done
-                )
+                lambda: (done := one.here("deploy", "-", stdin=json.dumps({"id": "/during", **SLEEPER}))).code and done
             )
-            assert refused.returncode == 1 and "space" in refused.stderr, refused.stderr
+            assert refused.code == 1 and "space" in refused.err, refused.err
             assert len(one.tasks("/before")) == 1
             assert requests.get(f"{one.api_url}/v2/apps/during", timeout=5).status_code == 404
             (disk / "filler").unlink()
             eventually(
-                lambda: one.run("deploy", "-", stdin=json.dumps({"id": "/after", **SLEEPER})).returncode == 0,
+                lambda: one.here("deploy", "-", stdin=json.dumps({"id": "/after", **SLEEPER})).code == 0,
                 timeout=30,
             )
             eventually(lambda: len(one.tasks("/after")) == 1, timeout=30)
@@ -139,7 +137,7 @@ def test_mesos_away_reads_and_changes_are_taken_and_done_when_it_is_back(tmp_pat
             before = {task["id"] for task in one.tasks("/away")}
             first.kill()
             first.wait()
-            eventually(lambda: one.run("status").returncode == 1)
+            eventually(lambda: one.here("status").code == 1)
             assert {task["id"] for task in one.tasks("/away")} == before
             one.ok("scale", "/away", "3")
             assert one.edge("away.localhost").status_code == 200

@@ -55,7 +55,7 @@ def test_a_killed_supervisor_is_followed_by_the_next_up_and_nothing_restarts(emb
     platform = embedded_kind.platform
     pids = {name: platform.daemon_pid(name) for name in DAEMONS}
     platform.kill_daemon("supervisor")
-    eventually(lambda: platform.run("status").returncode == 1)
+    eventually(lambda: platform.here("status").code == 1)
     done = platform.up()
     assert done.returncode == 0, done.stderr
     assert {name: platform.daemon_pid(name) for name in DAEMONS} == pids

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import requests
 
+from tests.support import cli
 from tests.support.load import LoadResult, load_in_thread
 from tests.support.processes import free_ports
 from tests.support.waiting import eventually
@@ -49,30 +51,37 @@ class Platform:
         return self.run("down", "--state-dir", str(self.state_dir))
 
     def run(self, *args: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        first, last = self.task_port_range
-        environment = {
-            **os.environ,
-            "DROMOS_API_URL": self.api_url,
-            "DROMOS_STATE_DIR": str(self.state_dir),
-            "DROMOS_MESOS_RESOURCES": f"cpus:8;mem:8192;disk:8192;ports:[{first}-{last}]",
-            "COLUMNS": "200",
-            **self.environment,
-        }
+        """`dromos ARGS`, in an interpreter of its own."""
         return subprocess.run(
             [*DROMOS, *args],
             input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,
-            env=environment,
+            env={**os.environ, **self._environment()},
             cwd=ROOT,
             check=False,
         )
 
-    def ok(self, *args: str, stdin: str | None = None, timeout: float = 120) -> str:
-        done = self.run(*args, stdin=stdin, timeout=timeout)
-        assert done.returncode == 0, f"dromos {' '.join(args)} -> {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout
+    def here(self, *args: str, stdin: str = "") -> cli.Done:
+        """`dromos ARGS`, in this process."""
+        with mock.patch.dict(os.environ, self._environment()):
+            return cli.dromos(self.api_url, *args, stdin=stdin)
+
+    def _environment(self) -> dict[str, str]:
+        first, last = self.task_port_range
+        return {
+            "DROMOS_API_URL": self.api_url,
+            "DROMOS_STATE_DIR": str(self.state_dir),
+            "DROMOS_MESOS_RESOURCES": f"cpus:8;mem:8192;disk:8192;ports:[{first}-{last}]",
+            "COLUMNS": "200",
+            **self.environment,
+        }
+
+    def ok(self, *args: str, stdin: str = "") -> str:
+        done = self.here(*args, stdin=stdin)
+        assert done.code == 0, f"dromos {' '.join(args)} -> {done.code}\n{done.out}{done.err}"
+        return done.out
 
     def json(self, *args: str) -> Any:
         return json.loads(self.ok("--json", *args))
@@ -114,7 +123,7 @@ class Platform:
         return pid
 
     def wait_until_healthy(self, timeout: float = 30) -> None:
-        eventually(lambda: self.run("status").returncode == 0, timeout, interval=0.4, what="all daemons are healthy")
+        eventually(lambda: self.here("status").code == 0, timeout, interval=0.2, what="all daemons are healthy")
 
     def logs(self) -> str:
         """The end of every daemon's log, for a failure's report."""
