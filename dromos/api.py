@@ -1,5 +1,6 @@
 """A client of Marathon's REST API, for the commands of this package; any Marathon answers it."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from dromos.errors import CommandError, NotReachableError
 
 Json = dict[str, Any]
 VARIABLE = "DROMOS_API_URL"
+TOKEN_VARIABLE = "DROMOS_API_TOKEN"
 DEFAULT_URL = "http://127.0.0.1:8080"
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 60.0
@@ -41,12 +43,33 @@ def group_path(group_id: str) -> str:
     return ("/v2/groups/" + quote(group_id.strip("/"), safe="/")).rstrip("/")
 
 
+class _Bearer(requests.auth.AuthBase):
+    """Also where a .netrc names the host, which would be taken else."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
 class Api:
     """Calls with JSON in and out. Raises NotReachableError where nothing answers, CommandError with the server's own words else."""
 
     def __init__(self, url: str, *, timeout: float = READ_TIMEOUT) -> None:
         self.url, self._timeout = (url if "://" in url else f"http://{url}").rstrip("/"), timeout
         self._session = requests.Session()
+
+    @classmethod
+    def of_environment(cls, url: str, *, timeout: float = READ_TIMEOUT) -> "Api":
+        """The platform's own, with the token of DROMOS_API_TOKEN where there is one and the address names no user. Raises CommandError."""
+        api, token = cls(url, timeout=timeout), os.environ.get(TOKEN_VARIABLE, "").strip()
+        if not (token.isascii() and token.isprintable()):
+            raise CommandError(f"{TOKEN_VARIABLE} holds more than one line, or characters that no token has")
+        if token and "@" not in api.url.partition("://")[2].partition("/")[0]:
+            api._session.auth = _Bearer(token)
+        return api
 
     def login(self, user: str, password: str) -> None:
         """From now on as this user (HTTP Basic)."""

@@ -18,7 +18,7 @@ class Context:
 
     @cached_property
     def api(self) -> Api:
-        return Api(self.api_url)
+        return Api.of_environment(self.api_url)
 
     def say(self, text: str) -> None:
         output.say(text, as_json=self.as_json)

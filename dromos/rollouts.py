@@ -20,7 +20,8 @@ class RolloutName(click.types.StringParamType):
 
     def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
-            api = Api(ctx.find_root().params.get("api_url") or DEFAULT_URL, timeout=COMPLETION_SECONDS)
+            url = ctx.find_root().params.get("api_url") or DEFAULT_URL
+            api = Api.of_environment(url, timeout=COMPLETION_SECONDS)
             waiting = [one for one in api.get("/v2/deployments") if waits_for_go(one)]
             names = [str(one["id"]) for one in waiting] + [spec_id for one in waiting for spec_id in specs_of(one)]
         except (CommandError, ValueError, KeyError, TypeError):

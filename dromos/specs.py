@@ -21,7 +21,8 @@ class SpecName(click.types.StringParamType):
 
     def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
-            api = Api(ctx.find_root().params.get("api_url") or DEFAULT_URL, timeout=COMPLETION_SECONDS)
+            url = ctx.find_root().params.get("api_url") or DEFAULT_URL
+            api = Api.of_environment(url, timeout=COMPLETION_SECONDS)
             ids = [app["id"] for app in api.get("/v2/apps")["apps"]] + [pod["id"] for pod in api.get("/v2/pods")]
         except (CommandError, ValueError, KeyError, TypeError):
             return []

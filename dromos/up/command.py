@@ -188,7 +188,7 @@ def _last_line(state: StateDir, daemon: str) -> str:
 
 
 def _deploy_sample(settings: UpSettings) -> None:
-    api = Api(plan.api_url(settings))
+    api = Api.of_environment(plan.api_url(settings))
     if not settings.sample or not SAMPLE.exists() or api.get("/v2/apps")["apps"]:
         return
     wanted = load((str(SAMPLE),))
@@ -207,7 +207,7 @@ def _deploy_sample(settings: UpSettings) -> None:
 
 def _print_urls(settings: UpSettings, state: StateDir, daemons: list[Daemon]) -> None:
     rows = [(what, url) for daemon in daemons for what, url in daemon.urls]
-    for app in Api(plan.api_url(settings)).get("/v2/apps")["apps"]:
+    for app in Api.of_environment(plan.api_url(settings)).get("/v2/apps")["apps"]:
         host = next((value for key, value in (app.get("labels") or {}).items() if key.endswith("_VHOST")), None)
         url = plan.edge_url(settings)
         rows.append((f"App {app['id']}", f"{url}/  (Host: {host.split(',')[0]})" if host else url + app["id"]))

@@ -1,12 +1,17 @@
 """The command line's manners: exit codes, errors in one line, help. What the commands do is tested on a running platform."""
 
+import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from framework.api.security.accounts import hashed_token
+from framework.api.settings import ApiSettings
 from tests.support import cli
 from tests.support.answering import answering
+from tests.support.memory_cluster import running_framework
 from tests.support.platform import ROOT
 from tests.support.processes import free_port
 
@@ -74,6 +79,29 @@ def test_a_password_in_the_address_is_not_shown():
     done = cli.dromos("http://me:secret@127.0.0.1:1", "apps")
     assert done.code == 3 and "http://127.0.0.1:1;" in done.err and "secret" not in done.err
     assert "secret" not in cli.dromos("ftp://me:secret@127.0.0.1:1", "apps").err
+
+
+async def test_a_token_is_taken_from_the_environment_and_shown_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text(f'[bot]\ntoken = "{hashed_token("t0ken")}"\nallow = ["all /"]\n')
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ops password guess\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))  # as many have one, for other ports of this host
+    async with running_framework(ApiSettings(accounts_file=accounts)) as framework:
+
+        async def run(*args: str, url: str = framework.url) -> cli.Done:
+            return await asyncio.to_thread(cli.dromos, url, *args)
+
+        assert "Invalid username or password" in (await run("apps")).err
+        monkeypatch.setenv("DROMOS_API_TOKEN", "t0ken\n")
+        assert (await run("apps")).code == 0
+        named = await run("apps", url=framework.url.replace("://", "://ops:guess@"))
+        assert "Invalid username or password" in named.err, "who names a user means that user"
+        for odd in ("s3cret\ns3cret", "s3cr\u00e9t"):
+            monkeypatch.setenv("DROMOS_API_TOKEN", odd)
+            refused = await run("apps")
+            assert refused.code == 1 and "DROMOS_API_TOKEN" in refused.err and "s3cr" not in refused.err
 
 
 def test_the_api_may_be_named_before_and_after_the_command():
