@@ -213,6 +213,7 @@ class NodeStore:
             )
             if kept:
                 self._ensemble.write(engine, epoch, writes)
+                await Wait(0.0)  # what was written is looked at before its writer takes it back
             raise StoreFenced("it is not known whether the batch was kept")
         self._ensemble.write(engine, epoch, writes)
         if doom == "after":

@@ -32,6 +32,7 @@ from tests.simulation.world import World
 MINUTES = 10
 CALM = 450.0  # at most so long until everything has come right
 LOOK = 10.0  # so often it is looked whether it has
+PATIENCE = 120.0  # so long users wait for a port to become free, before they do something about it
 APPS = ("/a", "/b", "/group/c", "/group/d")
 # What users ask for, and how often.
 ASKED = {"create": 4, "scale": 4, "update": 4, "delete": 1, "restart": 1, "kill": 1, "cancel": 2, "kill_and_scale": 1}
@@ -99,7 +100,19 @@ class Schedule:
             self.random.choice(self.breaks)(self.cluster, self.random)
 
     def tidy(self) -> None:
-        """What users do when all is calm, for what waits for them."""
+        """What users do when all is calm, for what waits for them: give full agents more ports where a constraint names no others."""
+        leader, master = self.cluster.leader, self.cluster.master
+        if not self.out_of_patience or leader is None or leader.engine is None:
+            return
+        stuck = {"InsufficientPorts", "UnfulfilledConstraint"}
+        if any(stuck <= {*item.last_rejects} for item in leader.engine.state.launcher.queue()):
+            for agent in filter(master.is_full, master.agents.values()):
+                self.world.note(f"user: more ports for {agent.id}")
+                agent.ports = (agent.ports[0], agent.ports[1] + 2)
+
+    @property
+    def out_of_patience(self) -> bool:
+        return self.world.elapsed >= self.minutes * 60 + PATIENCE
 
     # --- users
 

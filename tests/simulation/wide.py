@@ -32,7 +32,6 @@ PACES = (
     2.0,
     3.0,
 )  # busy ones have changes cut each other short, quieter ones let each run its course while things break
-PATIENCE = 120.0  # so long users wait for a port to become free where a volume is, before they give the volume up
 _ASKED = {**ASKED, "go": 4, "wipe": 1, "reset": 1}
 
 
@@ -124,6 +123,7 @@ class WideSchedule(Schedule):
 
     def tidy(self) -> None:
         """Gives every go; says which agents are gone for good, and gives up what was kept there, or where there is no way back."""
+        super().tidy()
         master, leader = self.cluster.master, self.cluster.leader
         for agent in master.agents.values():
             if not agent.up:
@@ -144,7 +144,7 @@ class WideSchedule(Schedule):
     def _shut_out(self, ledger: Ledger) -> list[str]:
         """Instances that are waited for in vain, as others have long had all the ports where their volumes are: no more than must be."""
         master, spec = self.cluster.master, ledger.declared_spec(RESIDENT)
-        if spec is None or self.world.elapsed < self.minutes * 60 + PATIENCE:
+        if spec is None or not self.out_of_patience:
             return []
         instances = list(ledger.instances_of(RESIDENT))
         parked = [i for i in instances if i.parked]
