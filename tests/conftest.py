@@ -22,6 +22,8 @@ from tests.support.scheduling import GroupsBesideTheOthers
 from tests.support.zookeeper import ensemble as ensemble
 from tests.support.zookeeper import shared_ensemble as shared_ensemble
 
+gc.disable()  # until all tests are collected
+
 # How long one example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("dromos", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("dromos")
@@ -37,8 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Thousands of collected tests stay to the end: the garbage collector need not look at them again and again."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
     if session.config.getoption("loadgroup", False):
         apart = [i.nodeid for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid]
         assert not apart, f"pytest-xdist does not keep groups together with this pytest: {apart[:3]}"
