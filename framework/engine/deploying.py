@@ -36,25 +36,28 @@ class Deployer:
 
     # --- commands
 
-    def plan(self, command: Declare) -> Plan:
-        """What `declare` would carry out now. Changes nothing."""
-        return self._planner.plan(command)
+    def plan(self, command: Declare | CancelDeployment) -> Plan | None:
+        """What the command would have carried out now; None where nothing. Changes nothing."""
+        if isinstance(command, Declare):
+            return self._planner.plan(command)
+        deployment = self._core.ledger.deployments.get(command.deployment_id)
+        return self._planner.plan_back(deployment) if deployment is not None and not command.force else None
 
     def declare(self, command: Declare, plan: Plan | None = None) -> Accepted:
         """`plan`: where it has been worked out already, and nothing has changed since."""
-        plan = plan or self.plan(command)
+        plan = plan or self._planner.plan(command)
         if command.dry_run:
             return Accepted(plan.deployment, plan.entry.version, plan.before)
         return self._carry_out(plan)
 
-    def cancel(self, command: CancelDeployment) -> Accepted | None:
+    def cancel(self, command: CancelDeployment, plan: Plan | None = None) -> Accepted | None:
         deployment = self._core.ledger.deployments.get(command.deployment_id)
         if deployment is None:
             raise NotFound("Deployment", command.deployment_id)
         if command.force:
             self._end(deployment, "cancelled", success=False)
             return None
-        return self.roll_back(deployment)
+        return self.roll_back(deployment, plan=plan)
 
     def kill(self, command: KillInstances) -> Killed:
         ledger = self._core.ledger
@@ -82,7 +85,8 @@ class Deployer:
     def _carry_out(self, plan: Plan) -> Accepted:
         core, settings, deployment = self._core, self._core.settings, plan.deployment
         for holder in plan.displaced:
-            self._end(core.ledger.deployments[holder], "cancelled by a newer deployment", success=False)
+            if holder in core.ledger.deployments:  # one that is rolled back has been ended
+                self._end(core.ledger.deployments[holder], "cancelled by a newer deployment", success=False)
         core.ledger.declare(
             plan.after, plan.entry, versions_kept=settings.versions_kept, history_kept=settings.history_kept
         )
@@ -148,11 +152,11 @@ class Deployer:
         else:
             self._end(deployment, "not done by its deadline", success=False)
 
-    def roll_back(self, deployment: Deployment, why: str = "rolled back") -> Accepted:
+    def roll_back(self, deployment: Deployment, why: str = "rolled back", plan: Plan | None = None) -> Accepted:
         """A new plan that reverts what this one changed, unless something newer has changed it since."""
-        change, version = self._planner.change_back(deployment)
+        plan = plan or self._planner.plan_back(deployment)
         self._end(deployment, why, success=False)
-        return self._carry_out(self._planner.plan_back(change, version, deployment))
+        return self._carry_out(plan)
 
     def _end(self, deployment: Deployment, why: str, *, success: bool) -> None:
         core = self._core

@@ -31,7 +31,7 @@ from framework.engine.actions import (
     Warn,
 )
 from framework.engine.bus import Bus
-from framework.engine.commands import Answer, Command, Declare
+from framework.engine.commands import Answer, CancelDeployment, Command, Declare
 from framework.engine.errors import Busy, NotLeader, StoreUnavailable, Unstorable
 from framework.engine.events import BatchEnded, CommandReceived, Deposed, Elected, Event, TimePassed
 from framework.engine.ledger import Ledger, load_ledger
@@ -349,12 +349,20 @@ class Engine:
     async def _planned(self, event: Event, now: float) -> Event:
         """A large change is worked out beside the event loop, which answers others meanwhile. Nothing changes before it is carried out, as
         nobody but this loop changes anything."""
-        if not isinstance(event, CommandReceived) or not isinstance(event.command, Declare) or not self.view.is_leader:
+        if not isinstance(event, CommandReceived) or not self.view.is_leader:
             return event
-        if event.command.size <= self._loop_settings.large:
+        command = event.command
+        if not isinstance(command, Declare | CancelDeployment) or self._size(command) <= self._loop_settings.large:
             return event
         loop = asyncio.get_running_loop()
-        return replace(event, plan=await loop.run_in_executor(self._planning, self.state.plan, event.command, now))
+        return replace(event, plan=await loop.run_in_executor(self._planning, self.state.plan, command, now))
+
+    def _size(self, command: Declare | CancelDeployment) -> int:
+        """How many apps and pods it is about."""
+        if isinstance(command, Declare):
+            return command.size
+        deployment = self.state.ledger.deployments.get(command.deployment_id)
+        return len(deployment.changes) if deployment else 0
 
     def _handle(self, event: Event, now: float) -> list[Action]:
         try:

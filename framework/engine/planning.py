@@ -50,8 +50,8 @@ class Planner:
         version = self._next_version()
         return self._worked_out(self._stamp(declared, change, version), version, command)
 
-    def change_back(self, deployment: Deployment) -> tuple[Change, str]:
-        """What reverts what a deployment changed, unless something newer has changed it since; and the version that it makes.
+    def plan_back(self, deployment: Deployment) -> Plan:
+        """What reverts what a deployment changed, unless something newer has changed it since.
 
         A configuration comes back with its own lastConfigChangeAt: instances of it that still run are not restarted.
         """
@@ -69,12 +69,9 @@ class Planner:
                 pods[spec_id] = reverted  # type: ignore[assignment]
             else:
                 apps[spec_id] = reverted  # type: ignore[assignment]
-        return Change(apps, pods, self._groups_back(deployment, {*apps, *pods}, version)), version
-
-    def plan_back(self, change: Change, version: str, deployment: Deployment) -> Plan:
-        """`change` is `change_back` of a deployment that has been ended since."""
-        command = Declare(lambda _declared: change, force=True, group=deployment.group_id)
-        return self._worked_out(change, version, command, reverts=deployment.id)
+        back = Change(apps, pods, self._groups_back(deployment, {*apps, *pods}, version))
+        command = Declare(lambda _declared: back, force=True, group=deployment.group_id)
+        return self._worked_out(back, version, command, reverts=deployment.id)
 
     def _next_version(self) -> str:
         """The time, but always later than any version before: versions name what was declared."""

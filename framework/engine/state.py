@@ -285,7 +285,7 @@ class State:
 
     # --- commands
 
-    def plan(self, command: Declare, now: float) -> Plan | Exception:
+    def plan(self, command: Declare | CancelDeployment, now: float) -> Plan | Exception | None:
         """What `command` would do now, or why it is refused: for CommandReceived, if nothing else happens in between. Changes nothing."""
         self.core.now = max(self.core.now, now)
         try:
@@ -315,7 +315,7 @@ class State:
             case KillInstances():
                 return self.deployer.kill(command)
             case CancelDeployment():
-                return self.deployer.cancel(command)
+                return self.deployer.cancel(command, plan)
             case Proceed():
                 return self.core.rollouts.proceed(command)
             case ResetDelay(spec_id):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from framework.engine.commands import Accepted, Declare
-from framework.engine.errors import Busy, Locked, NotLeader, StoreUnavailable
+from framework.engine.commands import Accepted, CancelDeployment, Declare
+from framework.engine.errors import Busy, Locked, NotFound, NotLeader, StoreUnavailable
 from framework.engine.events import StatusReceived, TimePassed
 from framework.engine.loop import Engine, LoopSettings
 from framework.engine.settings import EngineSettings
@@ -88,6 +88,22 @@ async def test_others_are_answered_while_a_large_change_is_worked_out_and_it_is_
         with pytest.raises(Locked):  # what was asked for meanwhile finds all of it there
             await behind
         assert node.apps == {"/before", "/a", "/b", "/c"} == set(await node.store.load("declared"))
+
+
+async def test_a_large_deployment_is_rolled_back_in_one_transaction_too():
+    async with Node(large=2).running() as node:
+        await node.declare("/a")
+        await eventually_async(lambda: not node.engine.view.deployments(), timeout=PATIENCE)
+        node.cluster.offering = False
+        change = Change(apps={f"/{name}": App(f"/{name}", cmd="new") for name in "abc"})
+        large = await node.engine.execute(Declare(lambda _: change, size=3))
+        assert isinstance(large, Accepted)
+        back = await node.engine.execute(CancelDeployment(large.deployment.id))
+        assert isinstance(back, Accepted) and back.deployment.reverts == large.deployment.id
+        assert node.apps == {"/a"} and node.engine.view.declared.apps["/a"].cmd == "x"
+        await eventually_async(lambda: not node.engine.view.deployments(), timeout=PATIENCE)
+        with pytest.raises(NotFound):
+            await node.engine.execute(CancelDeployment(large.deployment.id))
 
 
 async def test_a_large_change_that_is_refused_says_why_and_changes_nothing():
