@@ -44,7 +44,7 @@ class Ensemble:
         self.slowness = 0.0  # seconds that a commit may take
         self.failing_claims = 0  # so many of the next ones fail, with the epoch begun or without
         # What was written since somebody looked, and by whom.
-        self.written: list[tuple[Engine, Sequence[Write]]] = []
+        self.written: list[tuple[Engine | None, Sequence[Write]]] = []
         self._sessions: list[Session] = []  # the oldest leads
 
     # --- election
@@ -213,7 +213,8 @@ class NodeStore:
             )
             if kept:
                 self._ensemble.write(engine, epoch, writes)
-                await Wait(0.0)  # what was written is looked at before its writer takes it back
+                await Wait(0.0)  # what was written is looked at before its writer takes it back: it is no witness any more
+                self._ensemble.written.append((None, ()))
             raise StoreFenced("it is not known whether the batch was kept")
         self._ensemble.write(engine, epoch, writes)
         if doom == "after":
