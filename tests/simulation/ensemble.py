@@ -213,7 +213,8 @@ class NodeStore:
             )
             if kept:
                 self._ensemble.write(engine, epoch, writes)
-                await Wait(0.0)  # what was written is looked at before its writer takes it back: it is no witness any more
+                # What was written is looked at before its writer takes it back, who is no witness any more.
+                await Wait(0.0)
                 self._ensemble.written.append((None, ()))
             raise StoreFenced("it is not known whether the batch was kept")
         self._ensemble.write(engine, epoch, writes)
