@@ -156,7 +156,7 @@ def test_a_group_starts_what_others_depend_on_first_and_scales_and_goes_as_one(f
     version = framework.get("/v2/groups/chain/versions")[-1]
     framework.change("PUT", "/v2/groups/chain", {"version": version})
     framework.settled(PATIENCE)
-    assert len(cluster.tasks("chain_")) == 3
+    eventually(lambda: len(cluster.tasks("chain_")) == 3, timeout=PATIENCE)
     framework.change("DELETE", "/v2/groups/chain")
     framework.settled(PATIENCE)
     eventually(lambda: not cluster.tasks("chain_"), timeout=PATIENCE)
