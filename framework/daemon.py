@@ -17,6 +17,7 @@ from daemonkit.stalls import StallWatch
 from framework.api.server import make_app
 from framework.engine.bus import Bus
 from framework.engine.loop import Engine
+from framework.health.drain_watch import DrainWatch
 from framework.health.prober import HealthProber
 from framework.leader.single import SingleNode
 from framework.leader.zookeeper import ElectedNode
@@ -90,7 +91,8 @@ async def _engine(
     prober = HealthProber(engine.post, concurrency=settings.health_check_concurrency)
     watch = _Watch(engine, health)
     metrics = EngineMetrics(engine, REGISTRY, waiting_calls=lambda: mesos.waiting_calls, lag=lambda: watch.lag)
-    engine.connect(mesos, prober, metrics.measure)
+    drains = DrainWatch(settings.edges(), engine.post, timeout=settings.neighbour_timeout)
+    engine.connect(mesos, prober, metrics.measure, drains)
     node = _node(settings, engine, store, address)
     ended = asyncio.Event()
     stalls = StallWatch("dromos_framework", REGISTRY)
@@ -109,6 +111,7 @@ async def _engine(
         await mesos.close()
         await secrets.close()
         await prober.close()
+        await drains.close()
         await node.stop()
         await store.close()
         stalls.close()

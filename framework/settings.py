@@ -117,6 +117,14 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
         " label DROMOS_DRAIN_SECONDS overrides"
     )  # fmt: skip
     max_drain_seconds: Seconds = Field(_ENGINE.max_drain_seconds, ge=0, description="the most that a label may ask for")
+    drain_until: Literal["time", "idle"] = Field(
+        _ENGINE.drain_until,
+        description="idle: a drain ends as soon as no edge has requests under way there; label DROMOS_DRAIN_UNTIL overrides",
+    )
+    drain_edges: str | None = Field(
+        None,
+        description="http://HOST:PORT,… of the status of every edge, for drains until idle (default: --edge-status)",
+    )
     max_running_deployments: int = Field(
         _ENGINE.max_running_deployments, ge=1, description="deployments at a time; more are answered by 403"
     )
@@ -160,6 +168,7 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
             kill_retry=self.kill_retry_timeout,
             drain_seconds=self.drain_seconds,
             max_drain_seconds=self.max_drain_seconds,
+            drain_until=self.drain_until,
             reconcile_interval=self.reconciliation_interval,
             scale_check_interval=self.scale_apps_interval,
             max_running_deployments=self.max_running_deployments,
@@ -171,6 +180,10 @@ class FrameworkSettings(ApiSettings, SecretsSettings):
             secret_seconds=self.secrets_ttl,
             secret_retry=self.secrets_retry,
         )
+
+    def edges(self) -> list[str]:
+        """Addresses of the status of every edge."""
+        return [edge for part in (self.drain_edges or self.edge_status or "").split(",") if (edge := part.strip())]
 
     def secrets(self) -> Places:
         return Places(

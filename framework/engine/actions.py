@@ -120,6 +120,15 @@ class StopProbing:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchDrain:
+    """Tell (WentIdle) when nobody talks to the instance any more, for at most so many seconds."""
+
+    instance: Instance
+    spec: RunSpec
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     type: str
     fields: Mapping[str, object]
@@ -173,6 +182,7 @@ Action = (
     | FetchSecrets
     | StartProbing
     | StopProbing
+    | WatchDrain
     | Announce
     | Reply
     | Refuse

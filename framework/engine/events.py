@@ -114,6 +114,13 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class WentIdle:
+    """Nobody talks to an instance that drains any more."""
+
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadinessProbed:
     instance_id: str
     name: str
@@ -156,6 +163,7 @@ Event = (
     | CommandReceived
     | Probed
     | ReadinessProbed
+    | WentIdle
     | SecretsResolved
     | TimePassed
     | BatchEnded

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 
-from framework.engine.actions import Kill, StopProbing
+from framework.engine.actions import Kill, StopProbing, WatchDrain
 from framework.engine.core import Core
 from framework.model.app import App
 from framework.model.instance import Condition, Goal, Instance
@@ -13,6 +13,8 @@ DRAINED = "drained"
 RETRY = "kill"
 MORE = "more kills"
 DRAIN_LABEL = "DROMOS_DRAIN_SECONDS"
+DRAIN_UNTIL_LABEL = "DROMOS_DRAIN_UNTIL"
+DRAIN_UNTIL = ("time", "idle")
 
 
 class Killer:
@@ -51,7 +53,7 @@ class Killer:
         core.put(leaving, f"to be killed: {reason}")
         core.act(StopProbing(instance.id))
         if seconds:
-            core.timers.set(DRAINED, instance.id, core.now + seconds)
+            self._await_drained(leaving, seconds)
             core.announce(
                 "instance_draining_event",
                 instanceId=instance.id,
@@ -81,11 +83,23 @@ class Killer:
         """After a start: goes on with a kill that was decided before."""
         if instance.draining_since is not None:
             spec = self._core.ledger.spec_of(instance)
-            self._core.timers.set(DRAINED, instance.id, instance.draining_since + self.drain_seconds(spec))
+            self._await_drained(instance, instance.draining_since + self.drain_seconds(spec) - self._core.now)
         else:
             self._to_queue(instance)
 
+    def _await_drained(self, instance: Instance, seconds: float) -> None:
+        """For so long, or until nobody talks to it any more, where that is asked for."""
+        core, spec = self._core, self._core.ledger.spec_of(instance)
+        core.timers.set(DRAINED, instance.id, core.now + seconds)
+        if spec is not None and seconds > 0 and self._until(spec) == "idle":
+            core.act(WatchDrain(instance, spec, seconds))
+
+    def _until(self, spec: RunSpec) -> str:
+        given = spec.labels.get(DRAIN_UNTIL_LABEL)
+        return given if given in DRAIN_UNTIL else self._core.settings.drain_until
+
     def drained(self, instance_id: str) -> None:
+        """Its time is over, or nobody talks to it any more."""
         instance = self._core.ledger.instances.get(instance_id)
         if instance is not None and instance.leaving:
             self._to_queue(instance)

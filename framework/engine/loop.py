@@ -35,7 +35,7 @@ from framework.engine.commands import Answer, CancelDeployment, Command, Declare
 from framework.engine.errors import Busy, NotLeader, StoreUnavailable, Unstorable
 from framework.engine.events import BatchEnded, CommandReceived, Deposed, Elected, Event, TimePassed
 from framework.engine.ledger import Ledger, load_ledger
-from framework.engine.perform import Mesos, Performer, Probes
+from framework.engine.perform import Drains, Mesos, Performer, Probes
 from framework.engine.reading import StateView
 from framework.engine.settings import EngineSettings
 from framework.engine.state import State
@@ -119,10 +119,16 @@ class Engine:
         self._callers: dict[int, asyncio.Future[Answer]] = {}
 
     def connect(
-        self, mesos: Mesos, probes: Probes, measure: Callable[[str, float], None] = lambda name, value: None
+        self,
+        mesos: Mesos,
+        probes: Probes,
+        measure: Callable[[str, float], None] = lambda name, value: None,
+        drains: Drains | None = None,
     ) -> None:
-        """The hands; before `run`."""
-        self._performer = Performer(mesos, probes, self.bus, self, resign=self.resigned.set, measure=measure)
+        """The hands; before `run`. Without `drains` every drain takes its whole time."""
+        self._performer = Performer(
+            mesos, probes, self.bus, self, resign=self.resigned.set, measure=measure, drains=drains
+        )
 
     # --- for the API
 

@@ -30,6 +30,7 @@ from framework.engine.actions import (
     Unsubscribe,
     UpdateRoles,
     Warn,
+    WatchDrain,
 )
 from framework.engine.bus import Bus
 from framework.engine.commands import Answer
@@ -80,6 +81,10 @@ class Probes(Protocol):
     def stop(self, instance_id: str) -> None: ...
 
 
+class Drains(Protocol):
+    def watch(self, instance: Instance, spec: RunSpec, seconds: float) -> None: ...
+
+
 class Callers(Protocol):
     """Who waits for the answers to commands."""
 
@@ -98,7 +103,9 @@ class Performer:
         *,
         resign: Callable[[], None],
         measure: Callable[[str, float], None] = lambda name, value: None,
+        drains: Drains | None = None,
     ) -> None:
+        self._drains = drains
         self._mesos, self._probes, self._bus, self._callers = mesos, probes, bus, callers
         self._resign, self._measure = resign, measure
 
@@ -121,6 +128,9 @@ class Performer:
                 self._probes.start(instance, spec, readiness)
             case StopProbing(instance_id):
                 self._probes.stop(instance_id)
+            case WatchDrain(instance, spec, seconds):
+                if self._drains is not None:
+                    self._drains.watch(instance, spec, seconds)
             case Reply(ticket, answer):
                 self._callers.reply(ticket, answer)
             case Refuse(ticket, error):

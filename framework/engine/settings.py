@@ -1,6 +1,7 @@
 """The engine's bounds and delays. Times in seconds; names as Marathon's flags where it has them."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from framework.decide.placement import Strategy
 
@@ -27,6 +28,7 @@ class EngineSettings:
     kill_retry: float = 30.0
     drain_seconds: float = 2.0  # between the announcement of a wanted kill and the kill, for specs with ports
     max_drain_seconds: float = 3600.0
+    drain_until: Literal["time", "idle"] = "time"  # or as soon as no edge has requests under way there
     reconcile_first: float = 2.0  # an unanswered reconciliation is repeated after this, then twice this, …
     reconcile_repeat: float = 30.0  # … up to this
     reconcile_interval: float = 600.0

@@ -42,6 +42,7 @@ from framework.engine.events import (
     StatusReceived,
     Subscribed,
     TimePassed,
+    WentIdle,
 )
 from framework.engine.killing import Killer
 from framework.engine.launching import Launcher
@@ -158,6 +159,8 @@ class State:
                 self._command(event)
             case OfferRescinded(offer_id):
                 self.launcher.rescinded(offer_id)
+            case WentIdle(instance_id):
+                self.killer.drained(instance_id)
             case ReadinessProbed():
                 self.prober.ready(event)
             case InverseOffersReceived(offers):

@@ -13,7 +13,7 @@ from framework.api.forms import patterns
 from framework.api.labels import DEADLINE_LABEL, ON_FAILURE_LABEL
 from framework.decide import rollout
 from framework.decide.placement import LABEL as PLACEMENT_LABEL
-from framework.engine.killing import DRAIN_LABEL
+from framework.engine.killing import DRAIN_LABEL, DRAIN_UNTIL, DRAIN_UNTIL_LABEL
 from framework.model.constraint import OPERATORS
 
 Document = dict[str, Any]
@@ -145,7 +145,12 @@ def label_rules(found: Found, path: str, labels: Mapping[str, str]) -> None:
         least = 0.0 if name == DRAIN_LABEL else 0.001
         if name in labels and not _is_number(labels[name], least):
             found.add(f"{path}/{name}", f"got '{labels[name][:40]}', expected a number of seconds")
-    for name, choices in ((ON_FAILURE_LABEL, ("stop", "rollback")), (PLACEMENT_LABEL, ("binpack", "spread"))):
+    one_of = {
+        ON_FAILURE_LABEL: ("stop", "rollback"),
+        PLACEMENT_LABEL: ("binpack", "spread"),
+        DRAIN_UNTIL_LABEL: DRAIN_UNTIL,
+    }
+    for name, choices in one_of.items():
         if name in labels and labels[name] not in choices:
             found.add(f"{path}/{name}", f"got '{labels[name][:40]}', expected one of: {', '.join(choices)}")
     for name, problem in rollout.problems(labels).items():

@@ -315,6 +315,7 @@ def volumes(*volume: dict[str, Any], **more: Any) -> dict[str, Any]:
         (CMD | {"secrets": {"s": {"source": ""}}}, "/secrets/s/source", "must not be empty"),
         # labels
         (CMD | {"labels": {"DROMOS_DEPLOYMENT_DEADLINE": "soon"}}, "/labels/DROMOS_DEPLOYMENT_DEADLINE", "got 'soon', expected a number of seconds"),
+        (CMD | {"labels": {"DROMOS_DRAIN_UNTIL": "later"}}, "/labels/DROMOS_DRAIN_UNTIL", "got 'later', expected one of: time, idle"),
         (CMD | {"labels": {"DROMOS_DRAIN_SECONDS": "-1"}}, "/labels/DROMOS_DRAIN_SECONDS", "got '-1', expected a number of seconds"),
         (CMD | {"labels": {"DROMOS_DEPLOYMENT_ON_FAILURE": "cry"}}, "/labels/DROMOS_DEPLOYMENT_ON_FAILURE", "got 'cry', expected one of: stop, rollback"),
         (CMD | {"labels": {"DROMOS_PLACEMENT": "random"}}, "/labels/DROMOS_PLACEMENT", "got 'random', expected one of: binpack, spread"),

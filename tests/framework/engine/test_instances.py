@@ -1,6 +1,7 @@
 """Instances from launch to end: what Mesos says, what time does, what is told."""
 
 from copy import deepcopy
+from typing import Literal
 
 import pytest
 
@@ -15,6 +16,7 @@ from framework.engine.actions import (
     StartProbing,
     StopProbing,
     Suppress,
+    WatchDrain,
 )
 from framework.engine.commands import Declare
 from framework.engine.events import (
@@ -26,6 +28,7 @@ from framework.engine.events import (
     Probed,
     StatusReceived,
     Subscribed,
+    WentIdle,
 )
 from framework.engine.settings import EngineSettings
 from framework.engine.state import State
@@ -247,6 +250,39 @@ def test_a_label_says_how_long_an_app_drains(label: str, seconds: float) -> None
         assert desk.killed(desk.wait(seconds - 1)) == set()
         desk.wait(2)
     assert desk.killed() == {instance.id}
+
+
+@pytest.mark.parametrize(
+    ("default", "label", "early"), [("time", "idle", True), ("idle", None, True), ("idle", "time", False)]
+)
+def test_a_drain_ends_when_nobody_talks_to_the_instance_any_more_where_that_is_asked_for(
+    default: Literal["time", "idle"], label: str | None, early: bool
+) -> None:
+    desk = Desk(EngineSettings(drain_seconds=60, drain_until=default))
+    labels = FrozenMap({"DROMOS_DRAIN_UNTIL": label} if label else {})
+    desk.declare(app(port_definitions=(PortDefinition(0),), labels=labels))
+    desk.settle()
+    [instance] = desk.running("/app")
+    desk.remove("/app")
+    assert [(w.instance.id, w.seconds) for w in desk.found(WatchDrain)] == [(instance.id, 60)] * early
+    desk.wait(10)
+    if early:
+        assert desk.killed(desk.tell(WentIdle(instance.id))) == {instance.id}
+        assert desk.killed(desk.tell(WentIdle(instance.id))) == set(), "it is told once"
+    else:
+        assert desk.killed(desk.wait(51)) == {instance.id}
+
+
+def test_what_drains_until_idle_is_watched_on_by_the_next_leader_and_killed_when_its_time_is_over() -> None:
+    desk = Desk(EngineSettings(drain_seconds=60, drain_until="idle"))
+    desk.declare(app(port_definitions=(PortDefinition(0),)))
+    desk.settle()
+    [instance] = desk.running("/app")
+    desk.remove("/app")
+    desk.wait(20)
+    actions = desk.tell(Elected("other:8080"), Subscribed("framework-1", "master:5050", again=True))
+    assert [(w.instance.id, w.seconds) for w in desk.found(WatchDrain, actions)] == [(instance.id, 40)]
+    assert desk.killed(desk.wait(41)) == {instance.id}
 
 
 def test_a_kill_without_effect_is_sent_again(desk: Desk) -> None:
