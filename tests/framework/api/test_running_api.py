@@ -323,8 +323,12 @@ async def test_a_canary_waits_for_its_go_and_shows_why(framework: Framework) -> 
     assert shown == {
         "strategy": "canary", "shares": [25], "phase": 1, "state": "waiting for go", "failures": 0, "maxFailures": 0,
     }  # fmt: skip
-    versions = [task["version"] for task in (await framework.get("/v2/apps/web/tasks"))["tasks"]]
-    assert sorted(versions.count(version) for version in set(versions)) == [1, 3]
+
+    async def one_beside_three() -> bool:
+        versions = [task["version"] for task in (await framework.get("/v2/apps/web/tasks"))["tasks"]]
+        return sorted(versions.count(version) for version in set(versions)) == [1, 3]
+
+    await eventually_async(one_beside_three, what="the old one that is too many has ended")
     gone_on = await framework.call("POST", go)
     assert (gone_on.status, gone_on.json["deploymentId"]) == (200, changed["deploymentId"])
     await framework.settled()
