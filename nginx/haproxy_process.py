@@ -42,7 +42,8 @@ def check(program: str, config: Path) -> None:
 def start(layout: Layout, program: str) -> Master:
     """Raises ProxyFailedError with what HAProxy says."""
     pids.end_all(lambda: ours(layout), lambda pid: _is_ours(pid, layout))
-    done = _run([program, "-W", "-D", "-p", str(layout.haproxy_pid), "-f", str(layout.haproxy_config)])
+    files = ["-p", str(layout.haproxy_pid), "-f", str(layout.haproxy_config)]
+    done = _run([program, "-W", "-D", "-S", _master_socket(layout), *files])
     if done.returncode != 0:
         raise ProxyFailedError(f"haproxy did not start: {_complaint(done.stderr)}")
     deadline = time.monotonic() + START_SECONDS
@@ -71,9 +72,21 @@ def signal_master(layout: Layout, master: Master, number: signal.Signals) -> Non
 def stop(layout: Layout) -> bool:
     """Ends it with all its workers. Whether there was one."""
     found = pids.end_all(lambda: ours(layout), lambda pid: _is_ours(pid, layout))
-    for path in (layout.haproxy_pid, layout.haproxy_socket, layout.haproxy_stats, layout.haproxy_mirror):
+    paths = (
+        layout.haproxy_pid,
+        layout.haproxy_socket,
+        layout.haproxy_stats,
+        layout.haproxy_mirror,
+        layout.haproxy_master,
+    )
+    for path in paths:
         path.unlink(missing_ok=True)
     return found
+
+
+def _master_socket(layout: Layout) -> str:
+    words = [str(layout.haproxy_master), "mode", "600", "level", "operator"]
+    return ",".join([*words, "user", layout.user.split()[0]] if layout.user else words)
 
 
 def ours(layout: Layout) -> list[int]:

@@ -36,6 +36,11 @@ class Layout:
         return self.root / "stats.sock"
 
     @property
+    def haproxy_master(self) -> Path:
+        """Of the master, for the same: it alone reaches processes of configurations before."""
+        return self.root / "master.sock"
+
+    @property
     def haproxy_mirror(self) -> Path:
         """Where HAProxy's own Lua sends copies of requests."""
         return self.root / "mirror.sock"

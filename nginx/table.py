@@ -7,18 +7,19 @@ from typing import Any
 from nginx.model import Model, Service
 
 Table = dict[str, dict[str, Any]]
-Entries = dict[str, tuple[Service, bool, dict[str, Any]]]
+Entries = dict[str, tuple[Service, tuple[bool, bool], dict[str, Any]]]
 
 
 def table_of(model: Model, switched: Collection[str] = (), before: Entries | None = None) -> Table:
     """Service name -> its entry. `switched` are the services whose standby is to answer. `before` keeps entries for the next call."""
     kept: Entries = before if before is not None else {}
+    streams = {stream.service for stream in model.streams}
     table = {}
     for name, service in model.services.items():
-        is_switched = name in switched
+        is_switched, is_stream = flags = (name in switched, name in streams)
         known = kept.get(name)
-        if known is None or known[0] is not service or known[1] != is_switched:
-            known = kept[name] = (service, is_switched, _entry(service, is_switched))
+        if known is None or known[0] is not service or known[1] != flags:
+            known = kept[name] = (service, flags, _entry(service, is_switched, is_stream))
         table[name] = known[2]
     for name in kept.keys() - table.keys():
         del kept[name]
@@ -45,7 +46,7 @@ def difference(before: Mapping[str, Any], after: Table) -> Change:
     )
 
 
-def _entry(service: Service, switched: bool) -> dict[str, Any]:
+def _entry(service: Service, switched: bool, is_stream: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "app": service.app,
         "endpoints": [[endpoint.address, endpoint.port, endpoint.weight] for endpoint in service.endpoints],
@@ -61,6 +62,8 @@ def _entry(service: Service, switched: bool) -> dict[str, Any]:
         "upgraded": service.timeouts.upgraded,
         "maintenance": service.maintenance,
     }
+    if is_stream:
+        entry["is_stream"] = True
     if service.canaries:
         entry["canaries"] = [
             {

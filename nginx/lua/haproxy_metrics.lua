@@ -7,10 +7,13 @@
 
 local file = os.getenv("DROMOS_SERVICES")
 local socket = os.getenv("DROMOS_STATS")
+local master = os.getenv("DROMOS_MASTER") -- its socket leads to processes of configurations before, which end their requests
 
 local CLASSES = { "1xx", "2xx", "3xx", "4xx", "5xx" }
 local BUCKETS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60 } -- as nginx/haproxy_conf.py has them
 local QUESTION = "show stat -1 6 -1;show table dromos_latency\n" -- backends and servers; how long answers took
+local SERVERS = "show stat -1 4 -1"
+local QUIT = "\nquit\n" -- without which the master waits for more
 
 local services = {} -- backend -> {name, app}
 
@@ -24,14 +27,15 @@ core.register_init(function()
   lines:close()
 end)
 
-local function ask()
+-- The answer of whoever listens at `path`, nil where nobody does.
+local function ask(path, question)
   local connection = core.tcp()
   connection:settimeout(5)
-  if not connection:connect("unix@" .. socket) then return "" end
-  connection:send(QUESTION)
+  if not connection:connect("unix@" .. path) then return nil end
+  connection:send(question)
   local text = connection:receive("*a")
   connection:close()
-  return text or ""
+  return text
 end
 
 -- The fields of a line of CSV; those with a comma or a quote are quoted.
@@ -60,9 +64,20 @@ local function number(value)
   return tonumber(value) or 0
 end
 
-local function count_servers(one, get)
+local function address_of(get)
   local address = get("addr")
-  if address == "" then address = get("svname") end
+  return address ~= "" and address or get("svname")
+end
+
+local function count_under_way(one, get, is_in_rotation)
+  local address, count = address_of(get), number(get("scur"))
+  if is_in_rotation or count > 0 then one.under_way[address] = (one.under_way[address] or 0) + count end
+end
+
+local function count_servers(one, get)
+  local status = get("status")
+  count_under_way(one, get, not (status:find("^MAINT") or status:find("^DRAIN")))
+  local address = address_of(get)
   local endpoint = one.endpoints[address] or {}
   one.endpoints[address] = endpoint
   for _, class in ipairs(CLASSES) do
@@ -80,37 +95,60 @@ local function count_backend(one, get)
   one.mean = math.max(one.mean, number(get("ttime")) / 1000)
 end
 
--- service -> {app, requests, active, queued, mean, buckets, sum, endpoints}
+-- Calls `each` with the service of each backend and server that is told, and what gives its fields; `rest` with all other lines.
+local function each_row(text, service_of, each, rest)
+  local columns
+  for line in text:gmatch("[^\n]+") do
+    if line:sub(1, 2) == "# " and not columns then
+      columns = {}
+      for i, name in ipairs(fields_of(line:sub(3))) do columns[name] = i end
+    elseif line:sub(1, 2) == "0x" then
+      rest(line)
+    elseif columns then
+      local one = service_of(line:match("^([^,]*),"))
+      local fields = one and fields_of(line)
+      if one then each(one, function(name) return fields[columns[name]] or "" end) end
+    end
+  end
+end
+
+-- Adds what processes of configurations before have under way. Whether all could be asked: a master that an older edge started cannot be,
+-- and one may end meanwhile.
+local function count_old_processes(service_of)
+  local processes = ask(master, "show proc" .. QUIT)
+  if not processes then return false end
+  for pid in (processes:match("# old workers\n([^#]*)") or ""):gmatch("(%d+)[^\n]*\n") do
+    local text = ask(master, "@!" .. pid .. " " .. SERVERS .. QUIT) or ""
+    if text:sub(1, 2) ~= "# " then return false end
+    each_row(text, service_of, function(one, get) count_under_way(one, get, false) end)
+  end
+  return true
+end
+
+-- service -> {app, requests, active, queued, mean, buckets, sum, endpoints, under_way}, and the function that gives one of them.
 local function read()
-  local found, columns = {}, nil
+  local found = {}
   local function service_of(backend)
     local known = services[backend]
     if not known then return nil end
     local one = found[known.name]
     if not one then
-      one = { app = known.app, requests = {}, active = 0, queued = 0, mean = 0, buckets = {}, sum = 0, endpoints = {} }
+      one = { app = known.app, requests = {}, active = 0, queued = 0, mean = 0, buckets = {}, sum = 0, endpoints = {}, under_way = {} }
       found[known.name] = one
     end
     return one
   end
-  for line in ask():gmatch("[^\n]+") do
-    if line:sub(1, 2) == "# " and not columns then
-      columns = {}
-      for i, name in ipairs(fields_of(line:sub(3))) do columns[name] = i end
-    elseif line:sub(1, 2) == "0x" then
-      local one = service_of(line:match(" key=(%S+)"))
-      for i = 1, one and #BUCKETS + 1 or 0 do
-        one.buckets[i] = (one.buckets[i] or 0) + number(line:match(" gpc" .. (i - 1) .. "=(%d+)"))
-      end
-      if one then one.sum = one.sum + number(line:match(" gpt0=(%d+)")) / 1000 end
-    elseif columns then
-      local one = service_of(line:match("^([^,]*),"))
-      local fields = one and fields_of(line)
-      local function get(name) return fields[columns[name]] or "" end
-      if one then (get("svname") == "BACKEND" and count_backend or count_servers)(one, get) end
-    end
+  local function count(one, get)
+    if get("svname") == "BACKEND" then count_backend(one, get) else count_servers(one, get) end
   end
-  return found
+  each_row(ask(socket, QUESTION) or "", service_of, count, function(line)
+    local one = service_of(line:match(" key=(%S+)"))
+    for i = 1, one and #BUCKETS + 1 or 0 do
+      one.buckets[i] = (one.buckets[i] or 0) + number(line:match(" gpc" .. (i - 1) .. "=(%d+)"))
+    end
+    if one then one.sum = one.sum + number(line:match(" gpt0=(%d+)")) / 1000 end
+  end)
+  return found, service_of
 end
 
 local function sorted(map)
@@ -192,13 +230,16 @@ local function whole(count)
 end
 
 local function json()
-  return string.format('{"start":%d,"services":%s}', start_time(), object(read(), function(one)
+  local found, service_of = read()
+  local is_known = count_old_processes(service_of)
+  return string.format('{"start":%d,"services":%s}', start_time(), object(found, function(one)
     local list, total = cumulative(one)
     local buckets = {}
     for _, bucket in ipairs(list) do buckets[bucket[1]] = bucket[2] end
-    return string.format('{"app":"%s","active":%d,"queued":%d,"requests":%s,"seconds":{"sum":%.6f,"count":%d,"buckets":%s},"endpoints":%s}',
+    return string.format('{"app":"%s","active":%d,"queued":%d,"requests":%s,"seconds":{"sum":%.6f,"count":%d,"buckets":%s},"endpoints":%s%s}',
       one.app, one.active, one.queued, object(one.requests, whole), one.sum, total, object(buckets, whole),
-      object(one.endpoints, function(classes) return object(classes, whole) end))
+      object(one.endpoints, function(classes) return object(classes, whole) end),
+      is_known and ',"under_way":' .. object(one.under_way, whole) or "")
   end))
 end
 

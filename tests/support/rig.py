@@ -115,6 +115,8 @@ async def rig(
     soft_close: float = 0.0,
     log_requests: bool = True,
     trusted: tuple[str, ...] = ("127.0.0.2/32",),
+    connections: int = 1024,
+    shutdown_timeout: int = 5,
 ) -> AsyncIterator[Rig]:
     port, tls_port, status_port, grpc_port = free_port(), free_port(), free_port(), free_port()
     listen = Listen(
@@ -124,7 +126,7 @@ async def rig(
         grpc=f"127.0.0.1:{grpc_port}" if grpc else "",
         trusted=trusted,
     )
-    tuning = Tuning(workers=workers, connections=1024, table_memory=4, metrics_memory=4, shutdown_timeout=5)
+    tuning = Tuning(workers, connections, table_memory=4, metrics_memory=4, shutdown_timeout=shutdown_timeout)
     directory.mkdir(exist_ok=True)
     layout = Layout(directory, process.worker_user(directory), log_requests)
     lua = target == "nginx-lua"

@@ -14,6 +14,7 @@ local control_dict = ngx.shared.dromos_control
 
 local CLOSING_SECONDS = 0.05 -- how often a worker looks whether it is to end its connections
 local closing = false
+local chosen -- the context of the request that was given an endpoint last, until another one is refused
 
 local DEFAULT = { connect = 2, send = 60, read = 60 } -- seconds, as lua.conf.j2 has them
 
@@ -86,8 +87,20 @@ local function resolve(name)
   return service
 end
 
+-- Where Nginx cannot even open a connection to the endpoint (it has as many as it may), the request comes from `use` to the page for
+-- a 500 with nothing in between, without its context: so it is the one chosen last, and its last try has no address.
+local function finish_unconnected()
+  local tried = ngx.var.upstream_addr
+  if not chosen or not tried or not (tried == "" or tried:find(": ?$")) then return end
+  local peer = chosen.peer
+  if chosen.service.is_watched then pick.finish(chosen.service, peer, nil) end
+  metrics.finish(chosen.counted, peer.counts, 500, now() - start_time())
+  chosen = nil
+end
+
 -- What the balancer turned away (as a 500) or failed at: the page that says why. The request's ngx.ctx is not that of before.
 function M.refused()
+  finish_unconnected()
   local service = resolve(ngx.var.dromos_service)
   if service and #service.peers > 0 and not service.maintenance then return ngx.exit(500) end
   if not service then return refuse("Service unavailable", "This service is not known here any more.", 5) end
@@ -123,6 +136,7 @@ end
 -- The first try of a request.
 local function first(ctx)
   local service = resolve(ngx.var.dromos_service)
+  chosen = nil
   if not service or service.maintenance or #service.peers == 0 then return ngx.exit(ngx.ERROR) end
   if closing then ngx.header["Connection"] = "close" end
   if service.more_tries > 0 then balancer.set_more_tries(service.more_tries) end
@@ -131,7 +145,8 @@ local function first(ctx)
   if service.is_sticky then tag = ngx.var["cookie_" .. service.sticky] end
   local peer = pick.choose(service, nil, key, tag)
   if not use(service, peer) then return ngx.exit(ngx.ERROR) end
-  ctx.service, ctx.peer, ctx.hash_key, ctx.tag, ctx.counted = service, peer, key, tag, metrics.begin(service)
+  ctx.service, ctx.peer, ctx.hash_key, ctx.tag, ctx.counted = service, peer, key, tag, metrics.begin(service, peer.counts)
+  chosen = ctx
   if service.is_watched then pick.begin(service, peer) end
 end
 
@@ -143,11 +158,14 @@ local function again(ctx)
   ctx.tried = ctx.tried or {}
   ctx.tried[last.key] = true
   local peer = pick.choose(service, ctx.tried, ctx.hash_key, ctx.tag)
+  chosen = nil
   if not use(service, peer) then
-    metrics.finish(ctx.counted, 500, now() - start_time()) -- what comes next knows nothing of it
+    metrics.finish(ctx.counted, last.counts, 500, now() - start_time()) -- what comes next knows nothing of it
     return ngx.exit(ngx.ERROR)
   end
-  ctx.peer = peer
+  peer.counts = metrics.endpoint(ctx.counted, peer.key) -- this request's table may be an old one, and the endpoint have been away since
+  metrics.move(ctx.counted, last.counts, peer.counts)
+  ctx.peer, chosen = peer, ctx
   if service.is_watched then pick.begin(service, peer) end
 end
 
@@ -159,6 +177,7 @@ end
 
 -- A copy of a request, whose answer nobody waits for and nobody counts.
 function M.balance_mirror()
+  chosen = nil
   local service = resolve(ngx.var.dromos_service)
   local peer = service and pick.choose(service)
   if not peer or not use(service, peer) then return ngx.exit(ngx.ERROR) end
@@ -189,7 +208,7 @@ end
 local function count_tries(counted, addresses, statuses)
   local next_status = (statuses or ""):gmatch("[^, ]+")
   for address in (addresses or ""):gmatch("[^, ]+") do
-    metrics.count_endpoint(counted, metrics.endpoint(address), tonumber(next_status()) or 502)
+    metrics.count_endpoint(counted, metrics.endpoint(counted, address), tonumber(next_status()) or 502)
   end
 end
 
@@ -216,7 +235,7 @@ function M.log()
   elseif peer then
     metrics.count_endpoint(counted, peer.counts, status)
   end
-  metrics.finish(counted, status, now() - start_time())
+  metrics.finish(counted, peer and peer.counts, status, now() - start_time())
 end
 
 return M

@@ -4,6 +4,10 @@
 -- Keys of the dict: r|service|class   requests               b|service|i   requests in bucket i of the histogram
 --                   t|service         seconds, summed up     a|slot|service   requests under way in one worker
 --                   e|service|endpoint|class   requests to an endpoint
+--                   u|slot|service|endpoint    requests under way at an endpoint, of one worker; none where there are none
+--                   w|slot                     the process that has the slot
+
+local ffi = require "ffi"
 
 local ngx = ngx
 local dict = ngx.shared.dromos_metrics
@@ -15,6 +19,9 @@ local BUCKETS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 6
 local CLASSES = { "1xx", "2xx", "3xx", "4xx", "5xx" }
 local GONE_SECONDS = 600 -- how long the numbers of an endpoint stay after its last request
 local FLUSH_SECONDS = 0.1
+local ESRCH = 3 -- no such process
+
+ffi.cdef "int kill(int pid, int signal);"
 
 local slot -- which worker of which configuration this is
 local counts = {} -- service -> its counts in this worker, not yet in the dict
@@ -40,6 +47,12 @@ local function flush_classes(prefix, class)
   end
 end
 
+local function show_under_way(name, endpoint)
+  local key = "u|" .. slot .. "|" .. name .. "|" .. endpoint.key
+  if endpoint.active == 0 then dict:delete(key) else dict:set(key, endpoint.active) end
+  endpoint.shown = endpoint.active
+end
+
 local function flush_one(mine)
   local name, buckets = mine.name, mine.bucket
   flush_classes("r|" .. name .. "|", mine.class)
@@ -55,6 +68,7 @@ local function flush_one(mine)
   end
   for i, endpoint in ipairs(mine.endpoints) do
     flush_classes("e|" .. name .. "|" .. endpoint.key .. "|", endpoint)
+    if endpoint.active ~= endpoint.shown then show_under_way(name, endpoint) end
     endpoint.is_listed = false
     mine.endpoints[i] = nil
   end
@@ -72,16 +86,29 @@ function M.flush()
   end
 end
 
+local function clear(which, keys)
+  for _, key in ipairs(keys) do
+    if key:match("^[au]|([^|]+)|") == which then dict:delete(key) end
+  end
+end
+
+-- Slots of old configurations have no successor: what a worker left that ended, or crashed on its way out, is cleared by whoever reads.
+local function clear_ended(keys)
+  for _, key in ipairs(keys) do
+    local which = key:match("^w|(.+)$")
+    local pid = which and dict:get(key)
+    if pid and ffi.C.kill(pid, 0) ~= 0 and ffi.errno() == ESRCH and dict:get(key) == pid then
+      clear(which, keys)
+      dict:delete(key)
+    end
+  end
+end
+
 -- A worker that crashed left its requests under way for ever: its successor in the same slot clears them.
 function M.init_worker()
   slot = M.incarnation .. "." .. (ngx.worker.id() or "x")
-  if dict:get("w|" .. slot) then
-    local prefix = "a|" .. slot .. "|"
-    for _, key in ipairs(dict:get_keys(0)) do
-      if key:sub(1, #prefix) == prefix then dict:delete(key) end
-    end
-  end
-  dict:set("w|" .. slot, 1)
+  if dict:get("w|" .. slot) then clear(slot, dict:get_keys(0)) end
+  dict:set("w|" .. slot, ngx.worker.pid())
   ngx.timer.every(FLUSH_SECONDS, function(is_last)
     exiting = exiting or is_last
     M.flush()
@@ -92,16 +119,37 @@ end
 function M.counts_of(name)
   local found = counts[name]
   if not found then
-    found = { name = name, active = 0, shown = 0, class = { 0, 0, 0, 0, 0 }, bucket = {}, seconds = 0, endpoints = {} }
+    found = { name = name, active = 0, shown = 0, class = { 0, 0, 0, 0, 0 }, bucket = {}, seconds = 0, endpoints = {}, known = {} }
     for i = 1, #BUCKETS + 1 do found.bucket[i] = 0 end
     counts[name] = found
   end
   return found
 end
 
--- What it counts of an endpoint, by class.
-function M.endpoint(key)
-  return { 0, 0, 0, 0, 0, key = key, is_listed = false }
+-- What it counts of an endpoint: by class, and what is under way. One for all tables that the endpoint is in, so that a request which
+-- began by an older table is taken from the number that it was added to.
+function M.endpoint(mine, key)
+  local found = mine.known[key]
+  if not found then
+    found = { 0, 0, 0, 0, 0, key = key, active = 0, shown = 0, is_listed = false }
+    mine.known[key] = found
+  end
+  return found
+end
+
+-- Forgets the endpoints that are not `present` and of which there is nothing more to tell.
+function M.keep(mine, present)
+  for key, endpoint in pairs(mine.known) do
+    local is_idle = endpoint.active == 0 and endpoint.shown == 0 and not endpoint.is_listed
+    if is_idle and not present[key] then mine.known[key] = nil end
+  end
+end
+
+local function listed(mine, endpoint)
+  if not endpoint.is_listed then
+    endpoint.is_listed = true
+    mine.endpoints[#mine.endpoints + 1] = endpoint
+  end
 end
 
 local function touched(mine)
@@ -112,11 +160,25 @@ local function touched(mine)
   if exiting then M.flush() end
 end
 
-function M.begin(service)
+-- `endpoint`: the counts of the one that the request is given to, nil where there is none.
+function M.begin(service, endpoint)
   local mine = service.counts
   mine.active = mine.active + 1
+  if endpoint then
+    endpoint.active = endpoint.active + 1
+    listed(mine, endpoint)
+  end
   touched(mine)
   return mine
+end
+
+-- The request is given to another endpoint.
+function M.move(mine, from, to)
+  from.active = from.active - 1
+  listed(mine, from)
+  to.active = to.active + 1
+  listed(mine, to)
+  touched(mine)
 end
 
 -- A loop here would keep LuaJIT from compiling what calls it; most requests are in the first buckets.
@@ -144,14 +206,16 @@ end
 function M.count_endpoint(mine, endpoint, status)
   local class = class_of(status)
   endpoint[class] = endpoint[class] + 1
-  if not endpoint.is_listed then
-    endpoint.is_listed = true
-    mine.endpoints[#mine.endpoints + 1] = endpoint
-  end
+  listed(mine, endpoint)
 end
 
-function M.finish(mine, status, seconds)
+-- `endpoint`: of the last try, nil where there was none.
+function M.finish(mine, endpoint, status, seconds)
   mine.active = mine.active - 1
+  if endpoint then
+    endpoint.active = endpoint.active - 1
+    listed(mine, endpoint)
+  end
   local class = class_of(status)
   mine.class[class] = mine.class[class] + 1
   if status ~= 101 then -- the life of a WebSocket is no latency
@@ -162,7 +226,8 @@ function M.finish(mine, status, seconds)
   touched(mine)
 end
 
--- service -> {app, active, requests = {class = n}, seconds, buckets = {n, …}, endpoints = {address = {class = n}}}
+-- service -> {app, active, requests = {class = n}, seconds, buckets = {n, …}, endpoints = {address = {class = n}}, under_way = {address = n}}
+-- `under_way` has every endpoint in the table and all others with requests under way; nil of TCP and UDP, which Lua sees nothing of.
 function M.read()
   local store = require "dromos.store" -- which needs this module first
   M.flush()
@@ -170,7 +235,7 @@ function M.read()
   local function service(name)
     local found = services[name]
     if not found then
-      found = { app = "", active = 0, requests = {}, seconds = 0, buckets = {}, endpoints = {} }
+      found = { app = "", active = 0, requests = {}, seconds = 0, buckets = {}, endpoints = {}, under_way = {} }
       services[name] = found
     end
     return found
@@ -184,10 +249,13 @@ function M.read()
       for _, class in ipairs(CLASSES) do one.requests[class] = 0 end
       for _, peer in ipairs(known.peers) do
         one.endpoints[peer.key] = {}
+        one.under_way[peer.key] = 0
         present[name .. "|" .. peer.key] = true
       end
+      if known.is_stream then one.under_way = nil end
     end
   end
+  clear_ended(dict:get_keys(0))
   for _, key in ipairs(dict:get_keys(0)) do
     local kind, rest = key:sub(1, 1), key:sub(3)
     local value = key:sub(2, 2) == "|" and dict:get(key)
@@ -203,6 +271,10 @@ function M.read()
       elseif kind == "a" then
         local name = rest:match("|(.+)$")
         service(name).active = service(name).active + value
+      elseif kind == "u" then
+        local name, endpoint = rest:match("^[^|]+|(.-)|(.+)$")
+        local map = service(name).under_way
+        if map then map[endpoint] = (map[endpoint] or 0) + value end
       elseif kind == "e" then
         local name, endpoint, class = rest:match("^(.-)|(.+)|(%dxx)$")
         local one = service(name).endpoints

@@ -26,21 +26,21 @@ local function of(map, name)
 end
 
 function M.prepare(service)
-  local equal = true
+  local equal, present = true, {}
+  service.counts = metrics.counts_of(service.name)
   for _, peer in ipairs(service.peers) do
     if peer.weight ~= service.peers[1].weight then equal = false end
     peer.tag = ngx.md5(service.name .. peer.key):sub(1, 16)
-    peer.counts = metrics.endpoint(peer.key)
+    peer.counts = metrics.endpoint(service.counts, peer.key)
+    present[peer.key] = true
   end
   service.equal_weights = equal
   service.more_tries = math.min(service.tries or 3, #service.peers * 2) - 1
   service.is_hashed = service.method == "hash"
   service.is_sticky = (service.sticky or "") ~= ""
-  service.counts = metrics.counts_of(service.name)
   service.is_watched = service.method == "least_conn" or service.method == "ewma" -- what is under way there counts
   service.turn = #service.peers > 0 and random(#service.peers) or 0
-  local present = {}
-  for _, peer in ipairs(service.peers) do present[peer.key] = true end
+  metrics.keep(service.counts, present)
   for _, map in ipairs({ latency, gone_at }) do
     for key in pairs(of(map, service.name)) do
       if not present[key] then map[service.name][key] = nil end
