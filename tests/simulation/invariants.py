@@ -354,7 +354,9 @@ def _version(answer: object) -> str:
 
 def _stays(instance: Instance) -> bool:
     """Nobody is to replace it."""
-    away = instance.leaving or instance.parked or instance.condition is Condition.UNREACHABLE_INACTIVE
+    # A pod one of whose containers was killed is being ended by its agent.
+    ends = instance.leaving or instance.condition is Condition.KILLING
+    away = ends or instance.parked or instance.condition is Condition.UNREACHABLE_INACTIVE
     return not away and not instance.evacuating
 
 
