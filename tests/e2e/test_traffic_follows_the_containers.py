@@ -1,8 +1,10 @@
 """The platform's main job, as a user sees it: an app is deployed, reached, loses an instance, is scaled, updated and destroyed."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
 from tests.support.platform import pids_of_task
 from tests.support.waiting import eventually
@@ -92,6 +94,49 @@ def test_a_blue_green_version_gets_no_request_before_its_go_and_all_of_them_afte
         eventually(lambda: load.requests > asked + 100, timeout=30)
         assert versions_in(load) == {"version 2"}
     assert load.failures == []
+
+
+SLOW = """
+import http.server, os, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        while self.path == "/slow" and not os.path.exists(sys.argv[2]):
+            time.sleep(0.05)
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"done")
+http.server.ThreadingHTTPServer(("", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.xdist_group("e2e-embedded-command")
+def test_an_instance_is_killed_as_soon_as_its_last_request_has_ended(embedded_kind, tmp_path):
+    platform, app_id = embedded_kind.platform, embedded_kind.id("drains")
+    host, program, go = embedded_kind.host(app_id), tmp_path / "slow.py", tmp_path / "go"
+    program.write_text(SLOW)
+    app = embedded_kind.app(app_id, DROMOS_DRAIN_SECONDS="600", DROMOS_DRAIN_UNTIL="idle")
+    platform.deploy({**app, "cmd": f"exec python3 {program} $PORT0 {go}", "healthChecks": []}, "--wait")
+    eventually(lambda: platform.edge(host).status_code == 200, timeout=30)
+    status = f"http://127.0.0.1:{platform.ports['edge-status']}/metrics.json"
+
+    def under_way() -> list[int]:
+        return [
+            n
+            for one in requests.get(status, timeout=5).json()["services"].values()
+            for n in one["under_way"].values()
+            if n
+        ]
+
+    with ThreadPoolExecutor(1) as thread:
+        slow = thread.submit(requests.get, f"{platform.edge_url}/slow", headers={"Host": host}, timeout=120)
+        eventually(lambda: under_way() == [1])
+        platform.ok("scale", app_id, "0")
+        eventually(lambda: len(platform.tasks(app_id)) == 1, timeout=60, what="the other one has nothing to do")
+        assert not slow.done()
+        go.touch()
+        assert slow.result().text == "done"
+    eventually(lambda: platform.tasks(app_id) == [], timeout=60)
 
 
 def versions_in(load) -> set[str]:
