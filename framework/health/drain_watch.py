@@ -50,7 +50,7 @@ class DrainWatch:
     def watch(self, instance: Instance, spec: RunSpec, seconds: float) -> None:
         addresses = addresses_of(instance, spec)
         if self._edges and addresses and None not in addresses:
-            task = asyncio.create_task(self._begin(instance.id, [a for a in addresses if a], seconds))
+            task = asyncio.create_task(self._begin(instance, [a for a in addresses if a], seconds))
             self._begun.add(task)
             task.add_done_callback(self._begun.discard)
 
@@ -60,10 +60,10 @@ class DrainWatch:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin(self, instance_id: str, addresses: Sequence[Address], seconds: float) -> None:
+    async def _begin(self, instance: Instance, addresses: Sequence[Address], seconds: float) -> None:
         until = asyncio.get_running_loop().time() + seconds
         ports = tuple([await _spellings(address) for address in addresses])
-        self._watched[instance_id] = _Watched(until, Idleness(ports))
+        self._watched[instance.id] = _Watched(until, Idleness(instance.spec_id, ports))
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_again_and_again())
 
@@ -122,8 +122,10 @@ def read_report(answer: Any) -> EdgeReport | None:
     """None where the edge counts nothing under way (plain Nginx), or the answer is none of an edge's."""
     try:
         services = list(answer["services"].values())
-        known = {address for service in services for address in service["endpoints"]}
         busy = {address for service in services for address in service["under_way"]}
+        known: dict[str, set[str]] = {}
+        for service in services:
+            known.setdefault(str(service["app"]), set()).update(service["endpoints"], service["under_way"])
     except (AttributeError, KeyError, TypeError):
         return None
-    return EdgeReport(known | busy, busy)
+    return EdgeReport(known, busy)

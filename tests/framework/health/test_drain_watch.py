@@ -37,7 +37,7 @@ class Edge:
 
     async def answer(self, _request: web.Request) -> web.Response:
         self.asked += 1
-        numbers: dict[str, Any] = {"endpoints": {ADDRESS: {"2xx": 7}}}
+        numbers: dict[str, Any] = {"app": "/a", "endpoints": {ADDRESS: {"2xx": 7}}}
         if self.under_way is not None:
             numbers["under_way"] = self.under_way
         return web.json_response(
@@ -110,8 +110,11 @@ async def test_nobody_is_asked_after_the_drain_s_time() -> None:
 @pytest.mark.parametrize(
     ("answer", "report"),
     [
-        ({"services": {}}, EdgeReport(set(), set())),
-        ({"services": {"a": {"endpoints": {"x:1": {}}, "under_way": {"y:2": 0}}}}, EdgeReport({"x:1", "y:2"}, {"y:2"})),
+        ({"services": {}}, EdgeReport({}, set())),
+        (
+            {"services": {"a": {"app": "/a", "endpoints": {"x:1": {}}, "under_way": {"y:2": 0}}}},
+            EdgeReport({"/a": {"x:1", "y:2"}}, {"y:2"}),
+        ),
         ({"services": {"a": {"endpoints": {}}}}, None),
         ({"services": []}, None),
         ([], None),
