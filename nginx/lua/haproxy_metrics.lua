@@ -28,9 +28,9 @@ core.register_init(function()
 end)
 
 -- The answer of whoever listens at `path`, nil where nobody does.
-local function ask(path, question)
+local function ask(path, question, seconds)
   local connection = core.tcp()
-  connection:settimeout(5)
+  connection:settimeout(seconds)
   if not connection:connect("unix@" .. path) then return nil end
   connection:send(question)
   local text = connection:receive("*a")
@@ -115,10 +115,10 @@ end
 -- Adds what processes of configurations before have under way. Whether all could be asked: a master that an older edge started cannot be,
 -- and one may end meanwhile.
 local function count_old_processes(service_of)
-  local processes = ask(master, "show proc" .. QUIT)
+  local processes = ask(master, "show proc" .. QUIT, 1)
   if not processes then return false end
   for pid in (processes:match("# old workers\n([^#]*)") or ""):gmatch("(%d+)[^\n]*\n") do
-    local text = ask(master, "@!" .. pid .. " " .. SERVERS .. QUIT) or ""
+    local text = ask(master, "@!" .. pid .. " " .. SERVERS .. QUIT, 1) or ""
     if text:sub(1, 2) ~= "# " then return false end
     each_row(text, service_of, function(one, get) count_under_way(one, get, false) end)
   end
@@ -141,7 +141,7 @@ local function read()
   local function count(one, get)
     if get("svname") == "BACKEND" then count_backend(one, get) else count_servers(one, get) end
   end
-  each_row(ask(socket, QUESTION) or "", service_of, count, function(line)
+  each_row(ask(socket, QUESTION, 5) or "", service_of, count, function(line)
     local one = service_of(line:match(" key=(%S+)"))
     for i = 1, one and #BUCKETS + 1 or 0 do
       one.buckets[i] = (one.buckets[i] or 0) + number(line:match(" gpc" .. (i - 1) .. "=(%d+)"))
