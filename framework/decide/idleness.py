@@ -11,10 +11,11 @@ LOOKS = 2  # in a row at which nothing is under way: an edge's numbers may be a 
 @dataclass(frozen=True, slots=True)
 class EdgeReport:
     """What one edge tells of addresses, host:port. `known`: app -> where it sends its requests, or has. `busy`: a new one may go there,
-    or some are under way."""
+    or some are under way. `blind`: apps of which it cannot tell all of that."""
 
     known: Mapping[str, Collection[str]]
     busy: Collection[str]
+    blind: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Idleness:
     app: str
     ports: tuple[frozenset[str], ...]
     seen: frozenset[int] = frozenset()
+    blind: bool = False  # an edge has not been able to tell
     quiet: int = 0  # looks in a row
 
     def looked(self, reports: Sequence[EdgeReport | None]) -> "Idleness":
@@ -38,8 +40,9 @@ class Idleness:
             if any(_host(address) in hosts for address in addresses)
         }
         busy = any(address in report.busy for report in told for addresses in self.ports for address in addresses)
-        is_quiet = len(told) == len(reports) > 0 and len(seen) == len(self.ports) > 0 and not busy
-        return replace(self, seen=seen, quiet=self.quiet + 1 if is_quiet else 0)
+        blind = self.blind or any(self.app in report.blind for report in told)
+        is_quiet = len(told) == len(reports) > 0 and len(seen) == len(self.ports) > 0 and not busy and not blind
+        return replace(self, seen=seen, blind=blind, quiet=self.quiet + 1 if is_quiet else 0)
 
     @property
     def is_idle(self) -> bool:

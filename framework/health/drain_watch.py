@@ -119,13 +119,15 @@ async def _report(session: aiohttp.ClientSession, edge: str) -> EdgeReport | Non
 
 
 def read_report(answer: Any) -> EdgeReport | None:
-    """None where the edge counts nothing under way (plain Nginx), or the answer is none of an edge's."""
+    """None where the answer is none of an edge's. Plain Nginx counts nothing under way, Nginx with Lua no TCP and UDP."""
     try:
         services = list(answer["services"].values())
-        busy = {address for service in services for address in service["under_way"]}
+        counted = [service for service in services if "under_way" in service]
+        blind = {str(service["app"]) for service in services if "under_way" not in service}
+        busy = {address for service in counted for address in service["under_way"]}
         known: dict[str, set[str]] = {}
-        for service in services:
+        for service in counted:
             known.setdefault(str(service["app"]), set()).update(service["endpoints"], service["under_way"])
     except (AttributeError, KeyError, TypeError):
         return None
-    return EdgeReport(known, busy)
+    return EdgeReport(known, busy, blind)

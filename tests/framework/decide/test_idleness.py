@@ -9,6 +9,7 @@ from framework.decide.idleness import LOOKS, EdgeReport, Idleness
 APP, A, B, NAME, OTHER = "/app", "10.0.0.1:31000", "10.0.0.1:31001", "host-1:31000", "10.0.0.2:31000"
 ONE_PORT = (frozenset({A, NAME}),)
 BUSY, QUIET = EdgeReport({APP: {A}}, {A}), EdgeReport({APP: {A}}, set())
+BLIND = EdgeReport({APP: {A}}, set(), {APP})
 STRANGER = EdgeReport({APP: {OTHER}, "/beside": {A}}, {OTHER})
 
 
@@ -29,6 +30,8 @@ STRANGER = EdgeReport({APP: {OTHER}, "/beside": {A}}, {OTHER})
         ([[BUSY, QUIET], [QUIET, BUSY], [QUIET, BUSY]], False),
         ([[QUIET, None]] * 9, False),
         ([[]] * 9, False),
+        ([[BUSY], [BLIND], [QUIET], [QUIET], [QUIET]], False),
+        ([[EdgeReport({APP: {A}}, set(), {"/beside"})]] * 2, True),
     ],
 )
 def test_it_is_idle_when_all_edges_agree_twice(looks: list[list[EdgeReport | None]], idle: bool) -> None:

@@ -110,11 +110,12 @@ async def test_nobody_is_asked_after_the_drain_s_time() -> None:
 @pytest.mark.parametrize(
     ("answer", "report"),
     [
-        ({"services": {}}, EdgeReport({}, set())),
+        ({"services": {}}, EdgeReport({}, set(), set())),
         (
             {"services": {"a": {"app": "/a", "endpoints": {"x:1": {}}, "under_way": {"y:2": 0}}}},
-            EdgeReport({"/a": {"x:1", "y:2"}}, {"y:2"}),
+            EdgeReport({"/a": {"x:1", "y:2"}}, {"y:2"}, set()),
         ),
+        ({"services": {"a": {"app": "/a", "endpoints": {"x:1": {}}}}}, EdgeReport({}, set(), {"/a"})),
         ({"services": {"a": {"endpoints": {}}}}, None),
         ({"services": []}, None),
         ([], None),
