@@ -3,7 +3,7 @@
 Reads the state and changes nothing. So a large change can be worked out beside the event loop, while the one writer waits for it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from framework.decide.plan_deployment import plan_deployment
@@ -18,7 +18,7 @@ from framework.model.change import Change
 from framework.model.deployment import Deployment, SpecChange, StepAction
 from framework.model.group import Declared, Group
 from framework.model.pod import Pod
-from framework.model.run_spec import RunSpec, stamped
+from framework.model.run_spec import RunSpec, Spec, stamped
 from framework.model.timestamp import to_epoch, to_text
 from framework.model.values import FrozenMap, replace
 
@@ -117,18 +117,8 @@ class Planner:
 
     def _stamp(self, declared: Declared, change: Change, version: str) -> Change:
         """The change with versions, reduced to what differs."""
-        apps: dict[str, App | None] = {}
-        for app_id, app in change.apps.items():
-            before = declared.apps.get(app_id)
-            after = app and stamped(app, before, version, restart=app_id in change.restart)
-            if after is not before:
-                apps[app_id] = after
-        pods: dict[str, Pod | None] = {}
-        for pod_id, pod in change.pods.items():
-            old = declared.pods.get(pod_id)
-            new = pod and stamped(pod, old, version, restart=pod_id in change.restart)
-            if new is not old:
-                pods[pod_id] = new
+        apps = _stamped(change.apps, declared.apps, version, change.restart)
+        pods = _stamped(change.pods, declared.pods, version, change.restart)
         return Change(apps, pods, self._stamp_groups(declared, change, {*apps, *pods}, version))
 
     def _stamp_groups(
@@ -184,6 +174,18 @@ class Planner:
             return False
         census = self._core.ledger.census(change.after.id, change.after.last_config_change_at)
         return census.old.present > 0
+
+
+def _stamped(
+    given: Mapping[str, Spec | None], declared: Mapping[str, Spec], version: str, restart: Collection[str]
+) -> dict[str, Spec | None]:
+    found: dict[str, Spec | None] = {}
+    for spec_id, spec in given.items():
+        before = declared.get(spec_id)
+        after = spec and stamped(spec, before, version, restart=spec_id in restart)
+        if after is not before:
+            found[spec_id] = after
+    return found
 
 
 def _spec_changes(before: Declared, after: Declared, spec_ids: set[str]) -> dict[str, SpecChange]:

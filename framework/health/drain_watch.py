@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import orjson
 
 from daemonkit.logs import get_logger
 from framework.decide.idleness import EdgeReport, Idleness
@@ -71,8 +72,9 @@ class DrainWatch:
         loop = asyncio.get_running_loop()
         timeout = aiohttp.ClientTimeout(total=self._timeout)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
+            silent: set[str] = set()
             while self._watched:
-                reports = await asyncio.gather(*(_report(session, edge) for edge in self._edges))
+                reports = await asyncio.gather(*(_report(session, edge, silent) for edge in self._edges))
                 for instance_id, watched in list(self._watched.items()):
                     watched.idleness = watched.idleness.looked(reports)
                     if watched.idleness.is_idle:
@@ -108,14 +110,21 @@ async def _spellings(address: Address) -> frozenset[str]:
     return frozenset(f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in hosts)
 
 
-async def _report(session: aiohttp.ClientSession, edge: str) -> EdgeReport | None:
+async def _report(session: aiohttp.ClientSession, edge: str, silent: set[str]) -> EdgeReport | None:
+    """`silent`: the edges of which it has been told that they do not answer."""
     try:
         async with session.get(f"{edge}/metrics.json") as response:
             response.raise_for_status()
-            return read_report(await response.json(content_type=None))
+            body = await response.read()
+        # It tells of every service: thousands take their time.
+        report = await asyncio.to_thread(lambda: read_report(orjson.loads(body)))
     except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-        log.info("an edge does not say what is under way", edge=edge, error=str(error) or type(error).__name__)
+        if edge not in silent:
+            silent.add(edge)
+            log.info("an edge does not say what is under way", edge=edge, error=str(error) or type(error).__name__)
         return None
+    silent.discard(edge)
+    return report
 
 
 def read_report(answer: Any) -> EdgeReport | None:
