@@ -11,6 +11,8 @@ A factory may be called several times in a test; all its servers end with the te
 
 import contextlib
 import itertools
+import os
+import signal
 import sys
 import tempfile
 import urllib.error
@@ -147,10 +149,21 @@ def running_real_mesos(
     with tempfile.TemporaryDirectory(prefix="mesos-", ignore_cleanup_errors=True) as work:
         command = [sys.executable, str(REAL_MESOS / "local_master.py"), str(libraries), work, str(agents)]
         log = directory / f"real-mesos-{port}.log"
-        with running(command, log=log, env=environment) as process:
-            mesos = Mesos("127.0.0.1", port, log, process, real=True)
-            _wait_until_ready(mesos, agents)
-            yield mesos
+        try:
+            with running(command, log=log, env=environment) as process:
+                mesos = Mesos("127.0.0.1", port, log, process, real=True)
+                _wait_until_ready(mesos, agents)
+                yield mesos
+        finally:
+            _end_containers(work)
+
+
+def _end_containers(work: str) -> None:
+    """Those that were about to start when their agent ended run on."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if work.encode() in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _wait_until_ready(mesos: Mesos, agents: int) -> None:
