@@ -46,7 +46,7 @@ class TaskRun:
     _starting: "asyncio.Task[Container | None] | None" = None
     _recovering: bool = False
     _launching: bool = False  # from here on there may be a container: what was begun is brought to its end
-    _watches: list["asyncio.Task[None]"] = field(default_factory=list)
+    _watches: set["asyncio.Task[None]"] = field(default_factory=set)
     _kill_reason: str | None = None
     _kill_by: float | None = None  # epoch seconds: when SIGKILL follows
     _healthy: bool | None = None
@@ -168,6 +168,7 @@ class TaskRun:
         self._end_with(ended)
 
     async def _clean_up(self, container: Container | None) -> None:
+        await self._watches_ended()
         try:
             if container:
                 await container.destroy()
@@ -179,21 +180,28 @@ class TaskRun:
     def _start_watches(self, container: Container) -> None:
         task = self.launch.task
         if health := task.get("health_check"):
-            self._watches.append(
-                asyncio.create_task(watch_health(health, container, self._on_health, self.check_settings))
-            )
+            self._begin(watch_health(health, container, self._on_health, self.check_settings))
         if check := task.get("check"):
-            self._watches.append(
-                asyncio.create_task(watch_check(check, container, self._on_check, self.check_settings))
-            )
+            self._begin(watch_check(check, container, self._on_check, self.check_settings))
         if limit := task.get("max_completion_time"):
             left = self.started_at + limit["nanoseconds"] / 1e9 - time.time()
-            self._watches.append(asyncio.create_task(self._kill_after(left)))
+            self._begin(self._kill_after(left))
+
+    def _begin(self, watching: Coroutine[Any, Any, None]) -> None:
+        watch = asyncio.create_task(watching)
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
 
     def _stop_watches(self) -> None:
+        """Each is cancelled once: it may have a command of a check to end."""
         for watch in self._watches:
-            watch.cancel()
-        self._watches.clear()
+            if not watch.cancelling():
+                watch.cancel()
+
+    async def _watches_ended(self) -> None:
+        self._stop_watches()
+        if self._watches:
+            await asyncio.wait(self._watches)
 
     async def _kill_after(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
@@ -332,6 +340,7 @@ class TaskRun:
 
     async def destroy(self) -> None:
         """Ends it at once and removes what its runtime made."""
+        await self._watches_ended()
         if self._launching and self._starting:
             await asyncio.wait([self._starting])
         container = self.container or await self.runtime.recover(self.launch)
@@ -340,7 +349,7 @@ class TaskRun:
 
     async def abandon(self) -> None:
         """Lets go of it, so that it runs on and is found after a restart; a launch that has begun comes to its end."""
-        self._stop_watches()
+        await self._watches_ended()
         if self._launching and self._starting and not self._starting.done():
             await asyncio.wait([self._starting])
         if (

@@ -247,3 +247,14 @@ async def test_a_check_that_runs_when_the_task_ends_ends_with_it(world):
     (w.sandbox("t") / "go").touch()
     await w.master.until("t", "TASK_FINISHED")
     await eventually_async(lambda: not _exists(pid))
+
+
+@pytest.mark.parametrize("end", ["stop", "destroy"])
+async def test_a_command_of_a_check_ends_before_its_agent_has(world, tmp_path, end):
+    w = await world()
+    mark = tmp_path / "checked"
+    running = command_check(f"echo $$ > {mark}; sleep 1000", timeout_seconds=1000.0)
+    w.launch(task("t", "sleep 1000", health_check=running))
+    pid = await eventually_async(lambda: int(mark.read_text()))
+    await getattr(w.agent, end)()
+    assert not Path(f"/proc/{pid}").exists()
