@@ -25,6 +25,7 @@ import uvloop
 
 from embedded.consul.server import embedded_consul as serving_embedded_consul
 from tests.real_consul.install import real_consul_program
+from tests.support.loops import running_in_a_thread
 from tests.support.processes import Process, free_port, running
 from tests.support.waiting import eventually
 
@@ -118,7 +119,7 @@ class ConsulServer:
         return bool(found and found[0]["Node"]["TaggedAddresses"])
 
     def empty(self) -> None:
-        """Removes all that tests have put there."""
+        """Removes all that tests have put there, and waits until the catalog, too, is as it was: the real agent tells it later."""
         node = self.http.get("agent/self").json()["Config"]["NodeName"]
         for id in self.http.get("agent/services").json():
             self.http.put(f"agent/service/deregister/{quote(id, safe='')}")
@@ -134,6 +135,11 @@ class ConsulServer:
                 self.http.put("catalog/deregister", {"Node": node, "ServiceID": id})
         if self.http.get("kv/", keys="", separator="/").status_code == 200:
             self.http.delete("kv/", recurse="")
+        eventually(lambda: self._shows_itself_alone(node), 60, 0.02, f"the catalog of {self.address} is empty")
+
+    def _shows_itself_alone(self, node: str) -> bool:
+        checks = {check["CheckID"] for check in self.http.get(f"health/node/{node}").json()}
+        return checks == {"serfHealth"} and self.http.get("catalog/services").json() == {"consul": []}
 
     def is_empty(self) -> bool:
         """Not where a test has left an id that no path can name, or somebody who registers again."""
@@ -158,14 +164,16 @@ class OwnConsul(ConsulServer):
     def ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
-    def start(self, timeout: float = 20.0) -> None:
+    def start(self, timeout: float = 60.0) -> None:
         """Starts it and waits until it is ready."""
-        self._process = self._running.enter_context(running(self.command, log=self.log))
-        eventually(
-            lambda: self.ended or self.is_ready(), timeout, 0.02, what=f"consul at {self.address} ready, log {self.log}"
-        )
-        if self.ended:
-            raise RuntimeError(f"consul ended at once: {self.log.read_text(errors='replace')[-2000:]}")
+        self._process = self._running.enter_context(running(self.command, log=self.log, grace=30))
+        try:
+            eventually(lambda: self.ended or self.is_ready(), timeout, 0.02, f"consul at {self.address} ready")
+            if self.ended:
+                raise RuntimeError("it ended at once")
+        except Exception as error:
+            self.kill()
+            raise RuntimeError(f"{error}; log: {self.log.read_text(errors='replace')[-2000:]}") from error
 
     def stop(self) -> None:
         """SIGTERM, and what is left after the grace period is killed."""
@@ -218,7 +226,6 @@ def running_real_consul(
             server.start()
             break
         except RuntimeError as error:
-            server.kill()
             if attempt == 4 or "address already in use" not in str(error):
                 raise
     try:
@@ -268,22 +275,17 @@ def running_embedded_consul(directory: Path, **settings: Any) -> Iterator[Consul
                 ready.set()
                 await stop.wait()
         except BaseException as error:
+            if ready.is_set():
+                raise
             started.append(error)
-            raise
         finally:
             ready.set()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="embedded-consul")
-    thread.start()
-    ready.wait()
-    try:
+    with running_in_a_thread(loop, serve(), stop, "embedded-consul"):
+        ready.wait()
         if isinstance(started[0], BaseException):
             raise started[0]
         yield started[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
 
 
 @contextlib.contextmanager

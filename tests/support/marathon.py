@@ -18,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from daemonkit.http import serving
+from tests.support.loops import running_in_a_thread
 
 Json = dict[str, Any]
 VERSION = "2024-01-01T00:00:00.000Z"
@@ -94,15 +95,9 @@ class Marathon:
 
     @contextlib.contextmanager
     def serving(self) -> Iterator["Marathon"]:
-        thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
-        thread.start()
-        assert self._ready.wait(10)
-        try:
+        with running_in_a_thread(self._loop, self._serve(), self._stop, "marathon"):
+            self._ready.wait()
             yield self
-        finally:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            thread.join(10)
-            self._loop.close()
 
     async def _serve(self) -> None:
         sock = socket.create_server(("127.0.0.1", 0))

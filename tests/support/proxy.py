@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tests.support.loops import running_in_a_thread
+
 
 @dataclass
 class Faults:
@@ -44,26 +46,23 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     def set(self, faults: Faults | None = None) -> None:
-        """Without faults all goes through."""
+        """Without faults all goes through. No connection that was open before is so, nor any byte on its way, when this returns."""
+        changed = threading.Event()
 
         def change() -> None:
             self._faults = faults or Faults()
             for writer in self._open:
                 writer.transport.abort()
+            changed.set()
 
         self._loop.call_soon_threadsafe(change)
+        assert changed.wait(60)
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Proxy"]:
-        thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
-        thread.start()
-        assert self._ready.wait(10)
-        try:
+        with running_in_a_thread(self._loop, self._serve(), self._stop, "proxy"):
+            self._ready.wait()
             yield self
-        finally:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            thread.join(10)
-            self._loop.close()
 
     async def _serve(self) -> None:
         sock = socket.create_server(("127.0.0.1", 0))
@@ -74,10 +73,6 @@ class Proxy:
         server.close()
         for writer in list(self._open):
             writer.transport.abort()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)

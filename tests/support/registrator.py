@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import uvloop
 
 from registrator.daemon import run
 from registrator.settings import RegistratorSettings
+from tests.support.loops import running_in_a_thread
 from tests.support.processes import Process, free_port, running
 from tests.support.waiting import eventually
 
@@ -23,16 +23,16 @@ class Registrator:
     url: str
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = requests.get(f"{self.url}/status", timeout=10).json()
+        found: dict[str, Any] = requests.get(f"{self.url}/status", timeout=30).json()
         return found
 
     def health(self) -> requests.Response:
-        return requests.get(f"{self.url}/health", timeout=10)
+        return requests.get(f"{self.url}/health", timeout=30)
 
     def metric(self, name: str, **labels: str) -> float:
         """One sample of /metrics; 0 where it is not there yet."""
         shown = "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else ""
-        for line in requests.get(f"{self.url}/metrics", timeout=10).text.splitlines():
+        for line in requests.get(f"{self.url}/metrics", timeout=30).text.splitlines():
             if line.startswith(f"{name}{shown} "):
                 return float(line.rpartition(" ")[2])
         return 0.0
@@ -69,14 +69,12 @@ def running_registrator(
     log = directory / f"registrator-{port}.log"
     with running(command, log=log, env={"DROMOS_CONFIG": ""}) as process:
         daemon = RegistratorProcess(f"http://127.0.0.1:{port}", process, log)
-        with contextlib.suppress(AssertionError):
-            eventually(
-                lambda: process.poll() is not None or daemon.health().status_code in ((200,) if ready else (200, 503)),
-                20,
-                0.02,
-            )
-        if process.poll() is not None or (ready and daemon.health().status_code != 200):
-            raise AssertionError(f"the registrator did not come up:\n{log.read_text()[-3000:]}")
+        expected = (200,) if ready else (200, 503)
+        try:
+            eventually(lambda: process.poll() is not None or daemon.health().status_code in expected, 60, 0.02)
+            assert process.poll() is None, "it has ended"
+        except AssertionError as error:
+            raise AssertionError(f"the registrator did not come up: {error}\n{log.read_text()[-3000:]}") from None
         yield daemon
 
 
@@ -88,22 +86,16 @@ def registrator_in_a_thread(*, ready: bool = True, **settings: object) -> Iterat
     loop, stop = uvloop.new_event_loop(), asyncio.Event()
     failures: list[BaseException] = []
 
-    def serve() -> None:
+    async def serve() -> None:
         try:
-            loop.run_until_complete(run(given, stop))
+            await run(given, stop)
         except BaseException as error:
             failures.append(error)
 
-    thread = threading.Thread(target=serve, name="registrator")
-    thread.start()
-    try:
+    with running_in_a_thread(loop, serve(), stop, "registrator"):
         expected = (200,) if ready else (200, 503)
-        eventually(lambda: failures or daemon.health().status_code in expected, 30, 0.02, "the registrator is up")
+        eventually(lambda: failures or daemon.health().status_code in expected, 60, 0.02, "the registrator is up")
         if not failures:
             yield daemon
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
     if failures:
         raise failures[0]
