@@ -19,7 +19,7 @@ import pytest
 from tests.support.processes import free_port
 from tests.support.waiting import eventually
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 90.0
 _CLASSES = "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar:/usr/share/java/netty-codec.jar:/usr/share/java/netty-resolver.jar"
 _JAVA = ["-Xmx96m", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 _ZOOKEEPER = ["admin.enableServer=false", "forceSync=no", "4lw.commands.whitelist=srvr", "jmx.log4j.disable=true"]
@@ -64,8 +64,7 @@ class Member:
     @property
     def mode(self) -> str | None:
         """`leader` or `follower`; None while it serves nobody."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-            connection.settimeout(5)
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10) as connection:
             connection.sendall(b"srvr")
             answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
             for line in answer.splitlines():
@@ -88,13 +87,20 @@ class Ensemble:
 
     @property
     def leader(self) -> Member:
-        return next(member for member in self.members if member.mode == "leader")
+        """Waits for the end of an election."""
+        return eventually(
+            lambda: next((member for member in self.members if member.mode == "leader"), None),
+            START_TIMEOUT,
+            what="one of ZooKeeper's servers leads",
+        )
 
     def whole(self) -> "Ensemble":
-        """Starts those that do not run, and waits until all serve."""
+        """Starts those that do not run, wakes those that a test left paused, and waits until all serve."""
         for member in self.members:
-            if member.process is None:
+            if member.process is None or member.process.poll() is not None:
                 member.launch()
+            else:
+                member.resume()
         for member in self.members:
             eventually(
                 lambda member=member: member.mode is not None,

@@ -25,7 +25,7 @@ from tests.support.memory_cluster import Cluster
 from tests.support.waiting import eventually_async
 from tests.support.zookeeper import Ensemble
 
-pytestmark = pytest.mark.xdist_group("zookeeper")
+pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(300)]
 
 
 @dataclass
@@ -78,6 +78,7 @@ def start(path: str, tmp_path: Path) -> Start:
                 yield Node(address, engine, store, lambda: counted[0])
             finally:
                 deciding.cancel()
+                await asyncio.wait([deciding])
                 await elected.stop()
                 stop.set()
                 await running
@@ -88,9 +89,10 @@ def start(path: str, tmp_path: Path) -> Start:
 @contextlib.asynccontextmanager
 async def opened(path: str, directory: Path) -> AsyncIterator[ZooKeeperStore]:
     place = parse_address(path)
-    store = ZooKeeperStore(make_client(place, session_timeout=20), place.path, backups=directory, patience=30.0)
-    await store.open()
+    client = make_client(place, session_timeout=20)
+    store = ZooKeeperStore(client, place.path, backups=directory, patience=30.0, start_timeout=60.0)
     try:
+        await store.open()
         yield store
     finally:
         await store.close()

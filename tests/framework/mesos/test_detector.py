@@ -2,11 +2,13 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.exceptions import NodeExistsError
+from kazoo.retry import KazooRetry
 
 from framework.mesos.detector import ZooKeeperAddress, ZooKeeperDetector, parse_master
 from framework.mesos.errors import MasterAddressError
@@ -14,7 +16,7 @@ from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble
 
 PATIENCE = 60.0
-pytestmark = pytest.mark.xdist_group("zookeeper")
+pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize(
@@ -47,14 +49,23 @@ class Masters:
         assert isinstance(address, ZooKeeperAddress)
         self.address = address
         self.told: list[str | None] = []
-        self.client = KazooClient(address.hosts, timeout=10)
+        self.client = KazooClient(address.hosts, timeout=40)
         self.client.start(timeout=PATIENCE)
         self.client.ensure_path(address.path)
 
     def write(self, name: str, content: Any) -> str:
         """The path of the entry."""
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        return str(self.client.create(f"{self.address.path}/{name}", data))
+        place, data = (
+            f"{self.address.path}/{name}",
+            content if isinstance(content, bytes) else json.dumps(content).encode(),
+        )
+        with contextlib.suppress(NodeExistsError):  # the connection broke after it was made
+            self.retry(self.client.create, place, data)
+        return place
+
+    def retry(self, do: Callable[..., Any], *arguments: Any) -> Any:
+        """Again where the connection breaks, as while the ensemble comes up."""
+        return KazooRetry(max_tries=-1, deadline=PATIENCE, max_delay=1.0)(do, *arguments)
 
     def elect(self, number: int, ip: str = "10.0.0.1", **more: Any) -> str:
         info = {"address": {"ip": ip, "hostname": "m.example", "port": 5050}, "id": "x", "version": "1.11.0", **more}

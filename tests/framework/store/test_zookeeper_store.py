@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from framework.store.zookeeper_client import make_client, parse_address
 from tests.support.waiting import eventually_async
 from tests.support.zookeeper import Ensemble
 
-pytestmark = pytest.mark.xdist_group("zookeeper")
+pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(300)]
 
 
 @contextlib.asynccontextmanager
@@ -29,7 +29,7 @@ async def opened(
     address: str, directory: Path, *, claim: str | None = "a:1", **more: Any
 ) -> AsyncIterator[ZooKeeperStore]:
     place = parse_address(address)
-    options = {"patience": 30.0, **more}
+    options = {"patience": 60.0, "start_timeout": 60.0, **more}
     store = ZooKeeperStore(make_client(place, session_timeout=6.0), place.path, backups=directory, **options)
     try:
         await store.open()
@@ -41,16 +41,22 @@ async def opened(
 
 
 @pytest.fixture
-def raw(ensemble: Ensemble) -> Any:
-    client = KazooClient(ensemble.hosts)
-    client.start()
+def raw(ensemble: Ensemble) -> Iterator[KazooClient]:
+    """Its server may be behind those of others: `sync` comes before a look at what they wrote."""
+    client = KazooClient(ensemble.hosts, timeout=40)
+    client.start(timeout=60)
     yield client
     client.stop()
     client.close()
 
 
-def sizes(client: KazooClient, path: str) -> dict[str, int]:
+def all_sizes(client: KazooClient, path: str) -> dict[str, int]:
     """Of all znodes below a path."""
+    client.sync(path)
+    return sizes(client, path)
+
+
+def sizes(client: KazooClient, path: str) -> dict[str, int]:
     found = {}
     for name in client.get_children(path):
         place = f"{path}/{name}"
@@ -66,7 +72,7 @@ async def test_a_batch_larger_than_a_znode_is_kept_as_one(ensemble: Ensemble, ra
     noise = {f"key-{number}": os.urandom(300_000) for number in range(10)}  # 3 MB that do not compress
     async with opened(address, tmp_path) as store:
         await store.commit([Write("t", key, value) for key, value in noise.items()])
-    assert max(sizes(raw, parse_address(address).path).values()) < 1_000_000
+    assert max(all_sizes(raw, parse_address(address).path).values()) < 1_000_000
     async with opened(address, tmp_path, claim="b:1") as again:
         assert await again.load("t") == noise
 
@@ -76,10 +82,10 @@ async def test_a_large_batch_of_a_deposed_leader_leaves_nothing(
 ) -> None:
     address = ensemble.address()
     async with opened(address, tmp_path) as old, opened(address, tmp_path, claim="b:1") as new:
-        before = sizes(raw, parse_address(address).path)
+        before = all_sizes(raw, parse_address(address).path)
         with pytest.raises(StoreFenced, match="another leader"):
             await old.commit([Write("t", str(number), os.urandom(300_000)) for number in range(10)])
-        assert sizes(raw, parse_address(address).path) == before
+        assert all_sizes(raw, parse_address(address).path) == before
         assert (await new.snapshot()).tables.get("t", {}) == {}
 
 
@@ -100,6 +106,7 @@ async def test_the_log_stays_bounded_and_nothing_is_lost_on_the_way(
         assert await store.load("t") == expected
     async with opened(address, tmp_path, claim=None) as reader:
         assert await reader.load("t") == expected
+    raw.sync(path)
     assert orjson.loads(raw.get(f"{path}/snapshot")[0])["upto"] >= 87
 
 
@@ -110,9 +117,11 @@ async def test_pieces_that_a_crash_left_behind_are_swept_by_the_next_leader(
     path = parse_address(address).path
     async with opened(address, tmp_path, piece=1000) as store:
         await store.commit([Write("t", "kept", os.urandom(5000))])
+        raw.sync(path)
         kept = set(raw.get_children(f"{path}/blobs"))
     raw.create(f"{path}/blobs/{'0' * 32}-00000", b"of a batch that was never finished")
     async with opened(address, tmp_path, claim="b:1") as again:
+        raw.sync(path)
         assert set(raw.get_children(f"{path}/blobs")) == kept
         assert len(await again.load("t")) == 1
 
@@ -122,14 +131,16 @@ async def test_a_reader_that_never_claims_sees_whole_batches_while_the_leader_wr
 ) -> None:
     address = ensemble.address()
     async with opened(address, tmp_path, most_entries=10) as store, opened(address, tmp_path, claim=None) as reader:
+        seen: set[bytes | None] = set()
 
         async def write() -> None:
             for number in range(150):
                 value = str(number).encode()
                 await store.commit([Write("t", "a", value), Write("u", "b", value)])
+                if number % 50 == 49:  # a reader that is slower than the writer gets to the end of a look now and then
+                    await eventually_async(lambda value=value: value in seen, timeout=60)
 
         writing = asyncio.create_task(write())
-        seen = set()
         while not writing.done():
             tables = (await reader.snapshot()).tables
             assert tables.get("t", {}).get("a") == tables.get("u", {}).get("b")
@@ -140,7 +151,7 @@ async def test_a_reader_that_never_claims_sees_whole_batches_while_the_leader_wr
 
 async def test_commits_outlive_the_death_of_zookeepers_leader(ensemble: Ensemble, tmp_path: Path) -> None:
     address = ensemble.address()
-    async with opened(address, tmp_path) as store:
+    async with opened(address, tmp_path, patience=120.0) as store:
         acknowledged = []
         victim = ensemble.leader
         for number in range(40):
@@ -156,18 +167,20 @@ async def test_without_a_majority_a_commit_ends_in_doubt_and_the_leader_is_to_gi
     ensemble: Ensemble, tmp_path: Path
 ) -> None:
     address = ensemble.address()
-    async with opened(address, tmp_path, patience=1.0) as store:
+    async with opened(address, tmp_path, claim=None, patience=1.0) as store:
+
+        async def led(*writes: Write) -> bool:
+            await store.claim("a:1")  # either may need more than a second
+            await store.commit(writes)
+            return True
+
+        await eventually_async(led, timeout=60)
         for member in ensemble.members[:2]:
             member.kill()
         with pytest.raises(StoreFenced, match="did not answer"):
             await store.commit([Write("t", "a", b"1")])
         ensemble.whole()
-
-        async def claimed() -> bool:
-            return await store.claim("a:1") > 0
-
-        await eventually_async(claimed, timeout=60)
-        await store.commit([Write("t", "b", b"2")])
+        await eventually_async(lambda: led(Write("t", "b", b"2")), timeout=60)
         assert await store.get("t", "b") == b"2"
 
 
@@ -207,6 +220,8 @@ async def test_with_a_user_the_state_is_closed_to_others(ensemble: Ensemble, raw
     assert "secret" not in repr(parse_address(address)) + str(parse_address(address))
     async with opened(address, tmp_path) as store:
         await store.commit([Write("t", "a", b"1")])
+        path = parse_address(address).path
+        raw.sync(path)
         with pytest.raises(NoAuthError):
-            raw.get(f"{parse_address(address).path}/log/0000000001")
+            raw.get(f"{path}/log/0000000001")
         assert await store.get("t", "a") == b"1"
