@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.contract.consul.conftest import Api
+from tests.contract.consul.conftest import Api, kept
 from tests.support.processes import free_port
 
 
@@ -205,10 +205,10 @@ async def test_only_ttl_checks_are_reported(api: Api) -> None:
 async def test_a_check_that_is_not_reported_in_time_turns_critical(api: Api) -> None:
     id = api.name("check")
     await api.done("agent/check/register", {"Name": id, "TTL": "300ms", "Status": "passing"})
-    await api.done(f"agent/check/pass/{id}", note="was well")
     began = time.monotonic()
+    await api.done(f"agent/check/pass/{id}", note="was well")
     shown = await until_status(api, id, "critical")
-    assert time.monotonic() - began > 0.2
+    assert time.monotonic() - began >= 0.3
     assert shown["Output"] == "TTL expired (last output before timeout follows): was well"
 
 
@@ -220,11 +220,17 @@ async def test_a_check_that_was_never_reported_expires_too(api: Api) -> None:
 
 async def test_reports_in_time_keep_a_check_well(api: Api) -> None:
     id = api.name("check")
-    await api.done("agent/check/register", {"Name": id, "TTL": "400ms", "Status": "passing"})
-    for _ in range(8):
+
+    async def begin() -> None:
+        await api.done("agent/check/register", {"Name": id, "TTL": "400ms"})
         await api.done(f"agent/check/pass/{id}")
-        await asyncio.sleep(0.1)
-        assert await status(api, id) == "passing"
+
+    async def report() -> bool:
+        was_well = await status(api, id) == "passing"
+        await api.done(f"agent/check/pass/{id}")
+        return was_well
+
+    await kept(begin, report, ttl=0.4)
 
 
 async def test_a_new_output_alone_does_not_reach_the_catalog_yet(api: Api) -> None:
@@ -279,9 +285,13 @@ async def test_an_http_check_goes_by_the_code_of_the_answer(api: Api, code: int,
         initial = "warning" if expected == "critical" else "critical"
         body = {"Name": id, "HTTP": f"{url}/health", "Interval": "1s", "Status": initial}
         await api.done("agent/check/register", body)
-        shown = await until_status(api, id, expected)
+        answered = f"HTTP GET {url}/health: {code} "
+        found = await api.until(
+            "agent/checks",
+            lambda found: found[id]["Status"] == expected and found[id]["Output"].startswith(answered),
+        )
+    shown = found[id]
     assert shown["Type"] == "http"
-    assert shown["Output"].startswith(f"HTTP GET {url}/health: {code} ")
     assert shown["Output"].endswith("Output: " + ("" if code == 204 else "as I am"))
 
 
@@ -326,13 +336,17 @@ async def test_a_tcp_check_passes_when_somebody_accepts(api: Api) -> None:
 
 
 async def test_a_server_that_hangs_is_critical_when_the_time_is_over(api: Api) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
     id = api.name("check")
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    body = {"Name": id, "HTTP": f"http://127.0.0.1:{port}/", "Interval": "1s", "Timeout": "100ms", "Status": "passing"}
-    await api.done("agent/check/register", body)
-    shown = await until_status(api, id, "critical")
-    server.close()
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        body = {"Name": id, "HTTP": f"http://127.0.0.1:{port}/", "Interval": "1s", "Timeout": "100ms"}
+        await api.done("agent/check/register", {**body, "Status": "passing"})
+        shown = await until_status(api, id, "critical")
     assert f'Get "http://127.0.0.1:{port}/": context deadline exceeded' in shown["Output"]
 
 

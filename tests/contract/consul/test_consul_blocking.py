@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.consul.conftest import Api
+from tests.contract.consul.conftest import MOST, Api
+from tests.support.waiting import eventually_async
 
 
 async def external(api: Api, node: str, **fields: Any) -> None:
@@ -32,18 +33,20 @@ async def test_without_a_change_a_read_ends_with_its_time_and_the_same_index(api
 
 async def test_the_time_is_stretched_by_up_to_a_sixteenth(api: Api) -> None:
     key = api.name("kv/key")
-    async with api.watching(key, wait="1600ms") as watch:
-        await watch.ran_out(1.6)
-    assert time.monotonic() - watch.began < 1.6 * 17 / 16 + 0.3
+
+    async def in_time() -> bool:
+        async with api.watching(key, wait="1600ms") as watch:
+            await watch.ran_out(1.6)
+            return time.monotonic() - watch.began < 1.6 * 17 / 16 + 0.3
+
+    await eventually_async(in_time, MOST, what="one of several waits that this test looks at in time")
 
 
 async def test_a_read_from_an_older_index_does_not_wait(api: Api) -> None:
     key = api.name("kv/key")
     await api.done(key, b"1")
     index = (await api.get(key)).index
-    began = time.monotonic()
-    assert (await api.get(key, index=index - 1, wait="10s")).index == index
-    assert time.monotonic() - began < 2
+    assert (await asyncio.wait_for(api.get(key, index=index - 1, wait="10m"), MOST)).index == index
 
 
 async def test_a_read_from_a_later_index_waits_for_it(api: Api) -> None:
@@ -55,7 +58,7 @@ async def test_a_read_from_a_later_index_waits_for_it(api: Api) -> None:
 
 
 async def test_index_zero_does_not_wait(api: Api) -> None:
-    assert (await asyncio.wait_for(api.get("catalog/nodes", index=0, wait="10s"), 2)).index > 0
+    assert (await asyncio.wait_for(api.get("catalog/nodes", index=0, wait="10m"), MOST)).index > 0
 
 
 async def test_an_index_is_never_zero(api: Api) -> None:
@@ -166,9 +169,9 @@ async def test_every_change_wakes_every_reader_of_many(api: Api) -> None:
     key = api.name("kv/key")
     await api.done(key, b"1")
     index = (await api.get(key)).index
-    readers = [asyncio.create_task(api.get(key, index=index, wait="10s")) for _ in range(100)]
+    readers = [asyncio.create_task(api.get(key, index=index, wait="10m")) for _ in range(100)]
     await api.done(key, b"2")
-    replies = await asyncio.wait_for(asyncio.gather(*readers), 10)
+    replies = await asyncio.wait_for(asyncio.gather(*readers), MOST)
     assert len({reply.index for reply in replies}) == 1
     assert replies[0].index > index
 
@@ -197,7 +200,7 @@ async def test_the_first_instance_wakes_who_waits_for_the_service(api: Api) -> N
         reply = await watch.woken()
         while not (found := reply.json):
             reply = await asyncio.wait_for(
-                api.get(f"health/service/{name}", index=max(index, reply.index), wait="5s"), 6
+                api.get(f"health/service/{name}", index=max(index, reply.index), wait="10m"), MOST
             )
         assert found[0]["Service"]["Service"] == name
 
