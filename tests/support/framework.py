@@ -47,7 +47,7 @@ class Framework:
             command += ["--" + name.replace("_", "-"), *([] if value is True else [str(value)])]
         self.process = start(command, self.log)
 
-    def start(self, timeout: float = 30.0) -> None:
+    def start(self, timeout: float = 60.0) -> None:
         """Starts it and waits until it is subscribed."""
         self.launch()
         eventually(lambda: self.health()["healthy"], timeout=timeout, what=f"{self.url} healthy; see {self.log}")
@@ -56,10 +56,10 @@ class Framework:
         """As a crash: SIGKILL."""
         self._end(signal.SIGKILL)
 
-    def stop(self, timeout: float = 20.0) -> int:
+    def stop(self, timeout: float = 60.0) -> int:
         return self._end(signal.SIGTERM, timeout)
 
-    def _end(self, number: signal.Signals, timeout: float = 20.0) -> int:
+    def _end(self, number: signal.Signals, timeout: float = 60.0) -> int:
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, number)
@@ -73,8 +73,8 @@ class Framework:
 
     # --- the API
 
-    def request(self, method: str, path: str, **more: Any) -> requests.Response:
-        return requests.request(method, self.url + path, timeout=20, **more)
+    def request(self, method: str, path: str, *, timeout: float = 60.0, **more: Any) -> requests.Response:
+        return requests.request(method, self.url + path, timeout=timeout, **more)
 
     def get(self, path: str) -> Any:
         response = self.request("GET", path)
@@ -102,12 +102,18 @@ class Framework:
         found: list[Json] = self.get("/v2/deployments")
         return found
 
-    def deploy(self, app: Json, timeout: float = 30.0) -> None:
-        """Creates or updates an app and waits for the end of its deployment."""
-        self.change("PUT", f"/v2/apps/{app['id'].lstrip('/')}?force=true", app)
+    def deploy(self, app: Json, timeout: float = 60.0) -> None:
+        """Creates or updates an app and waits for the end of its deployment; asks again while nobody leads."""
+
+        def answered() -> requests.Response | None:
+            response = self.request("PUT", f"/v2/apps/{app['id'].lstrip('/')}?force=true", json=app)
+            return response if response.status_code not in (502, 503) else None
+
+        answer = eventually(lambda: [response for response in [answered()] if response is not None], timeout)[0]
+        assert answer.ok, f"{app['id']}: {answer.status_code} {answer.text}"
         self.settled(timeout)
 
-    def settled(self, timeout: float = 30.0) -> None:
+    def settled(self, timeout: float = 60.0) -> None:
         def no_deployments() -> bool:
             assert self.process is not None and self.process.poll() is None, f"the framework ended; see {self.log}"
             return not self.deployments()

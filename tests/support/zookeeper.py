@@ -19,7 +19,7 @@ import pytest
 from tests.support.processes import free_port
 from tests.support.waiting import eventually
 
-START_TIMEOUT = 90.0
+START_TIMEOUT = 180.0
 _CLASSES = "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar:/usr/share/java/netty-codec.jar:/usr/share/java/netty-resolver.jar"
 _JAVA = ["-Xmx96m", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 _ZOOKEEPER = ["admin.enableServer=false", "forceSync=no", "4lw.commands.whitelist=srvr", "jmx.log4j.disable=true"]

@@ -19,7 +19,7 @@ from tests.support.mesos import MesosFactory
 from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble
 
-pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)]
 APP = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1}
 
 
@@ -32,7 +32,8 @@ def test_known_instances_without_a_framework_id_stop_the_start(ensemble: Ensembl
     )
 
     async def write() -> None:
-        store = ZooKeeperStore(make_client(place, session_timeout=5), place.path, backups=tmp_path)
+        client = make_client(place, session_timeout=5)
+        store = ZooKeeperStore(client, place.path, backups=tmp_path, patience=60.0, start_timeout=60.0)
         await store.open()
         await store.claim("test:1")
         await store.commit([Write(records.INSTANCES, "i1", records.encode(records.INSTANCES, instance))])
@@ -43,7 +44,7 @@ def test_known_instances_without_a_framework_id_stop_the_start(ensemble: Ensembl
     node.launch()
     assert node.process is not None
     try:
-        assert node.process.wait(60) == 1
+        assert node.process.wait(120) == 1
     finally:
         node.kill()
     (line,) = [line for line in node.log.read_text().splitlines() if line.startswith("error: ")]
@@ -61,8 +62,8 @@ def test_without_a_majority_of_zookeeper_nothing_is_promised_and_nothing_stops(
         member.kill()
     answer = node.request("PUT", "/v2/apps/web", json={"instances": 9})
     assert answer.status_code == 503 and "Retry-After" in answer.headers
-    eventually(lambda: "stands by" in node.log.read_text(), timeout=30)
-    assert node.request("GET", "/v2/apps").status_code == 503
+    eventually(lambda: "stands by" in node.log.read_text(), timeout=60)
+    eventually(lambda: node.request("GET", "/v2/apps").status_code == 503, timeout=60)
     assert node.process is not None and node.process.poll() is None
     assert set(nodes.running()) == tasks
     ensemble.whole()
@@ -110,6 +111,6 @@ def test_of_two_processes_on_one_state_file_the_first_ends_and_says_why(
                 first.change("PUT", "/v2/apps/web", {"instances": 2})
             assert first.process is not None and first.process.wait(60) == 1
             assert "one process at a time runs on a state file" in first.log.read_text()
-            eventually(lambda: second.app("/web")["tasks"] and second.tasks("/web") == tasks, timeout=30)
+            eventually(lambda: second.app("/web")["tasks"] and second.tasks("/web") == tasks, timeout=60)
         finally:
             second.kill()

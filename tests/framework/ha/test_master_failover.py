@@ -15,14 +15,14 @@ from tests.support.mesos import Mesos, running_embedded_mesos
 from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble
 
-pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)]
 APP = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1}
 
 
 @pytest.fixture
 def zookeeper(ensemble: Ensemble) -> Iterator[KazooClient]:
-    client = KazooClient(ensemble.hosts, timeout=20)
-    client.start(timeout=30)
+    client = KazooClient(ensemble.hosts, timeout=40)
+    client.start(timeout=60)
     yield client
     client.stop()
     client.close()
@@ -60,10 +60,10 @@ def test_the_next_master_finds_the_same_framework_with_the_same_tasks(
 
         second = ends.enter_context(running_embedded_mesos(tmp_path / "mesos"))
         announce(zookeeper, path, second, 8)
-        framework.settled(60)
+        framework.settled()
         assert second.port != first.port
         there = f"subscribed to {second.address}"
-        eventually(lambda: framework.health()["parts"]["mesos"]["why"] == there, timeout=30)
+        eventually(lambda: framework.health()["parts"]["mesos"]["why"] == there, timeout=60)
         assert framework.get("/v2/info")["frameworkId"] == framework_id
         [known] = second.get("/frameworks")["frameworks"]
         assert known["id"] == framework_id
