@@ -8,6 +8,8 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from tests.support.processes import free_port
+
 
 @dataclass
 class Backend:
@@ -116,6 +118,9 @@ async def backends(*names: str) -> AsyncIterator[list[Backend]]:
 
 
 def free_udp_port() -> int:
-    with socket.socket(type=socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """As `free_port`, for UDP: none of those that the kernel gives to clients."""
+    while True:
+        port = free_port()
+        with socket.socket(type=socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port

@@ -82,7 +82,7 @@ class EdgeDaemon:
 
     def get(self, path: str = "/", host: str = "", **more: Any) -> requests.Response:
         headers = {**({"Host": host} if host else {}), **more.pop("headers", {})}
-        return requests.get(f"{self.url}{path}", headers=headers, timeout=30, allow_redirects=False, **more)
+        return requests.get(f"{self.url}{path}", headers=headers, timeout=60, allow_redirects=False, **more)
 
     def health(self) -> tuple[int, dict[str, Any]]:
         answer = requests.get(f"http://127.0.0.1:{self.daemon_port}/health", timeout=30)

@@ -59,7 +59,7 @@ async def load(
     method: str = "GET",
     body: bytes = b"",
     expect: Callable[[int], bool] = lambda status: status == 200,
-    timeout: float = 10.0,
+    timeout: float = 60.0,
     keep_bodies: bool = True,
 ) -> AsyncIterator[LoadResult]:
     """Requests from `connections` clients, as fast as they are answered or `rate` a second over all of them, until the block ends.
@@ -97,7 +97,7 @@ def load_in_thread(url: str, **options: object) -> Iterator[LoadResult]:
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="load")
     thread.start()
     try:
-        assert ready.wait(5)
+        assert ready.wait(60)
         yield found[0]
     finally:
         finish.set()

@@ -17,6 +17,8 @@ from nginx.model import Instance, Model
 from nginx.nginx_conf import Surroundings
 from nginx.routes import Policy, build
 from nginx.table import table_of
+from nginx.targets import haproxy as haproxy_target
+from nginx.targets import nginx as nginx_target
 from nginx.targets.base import Proxy
 from nginx.targets.haproxy import Haproxy
 from nginx.targets.nginx import Nginx
@@ -27,6 +29,9 @@ from tests.support.processes import free_port
 ALL = ["nginx-lua", "nginx", "haproxy"]
 SMART = ["nginx-lua", "haproxy"]
 LUA = ["nginx-lua"]
+
+# A rig makes its proxy follow once, and has no loop that tries again: it waits for as long as a machine may need that does much else.
+nginx_target.VERIFY_SECONDS = haproxy_target.VERIFY_SECONDS = 60.0
 
 
 def with_targets(targets: list[str]) -> pytest.MarkDecorator:
@@ -75,9 +80,8 @@ class Rig:
             method,
             f"http://127.0.0.1:{self.port}{path}",
             headers=headers,
-            timeout=30,
             allow_redirects=False,
-            **more,  # type: ignore[arg-type]
+            **{"timeout": 60, **more},  # type: ignore[arg-type]
         )
 
     async def answers(self, count: int = 20, **how: object) -> list[str]:
