@@ -57,8 +57,8 @@ async def test_networks_are_allowed_and_denied(edge: Rig) -> None:
 @with_targets(ALL)
 async def test_more_than_the_rate_is_refused(edge: Rig) -> None:
     async with backends("web") as (web,):
-        await edge.show(instance(web, DROMOS_EDGE_RATE="0.2/s", DROMOS_EDGE_RATE_BURST="3"))
-        found = Counter(await edge.answers(10))
+        await edge.show(instance(web, DROMOS_EDGE_RATE="1/m", DROMOS_EDGE_RATE_BURST="3"))
+        found = Counter(await edge.answers(12))
         assert found["429"] >= 5
         assert found["web"] >= 1
 

@@ -35,7 +35,6 @@ async def test_a_hundred_changes_of_endpoints_fail_no_request(edge: EdgeDaemon, 
                 await asyncio.to_thread(real_consul.deregister, id)
                 await eventually_async(lambda: len(edge.report()["services"]["web"]["endpoints"]) == 1)
         assert result.failures == []
-        assert result.requests > 1000
         assert edge.report()["reloads"] == reloads
 
 

@@ -90,7 +90,7 @@ async def test_a_route_waits_for_its_port_and_the_others_do_not(edge: EdgeDaemon
             assert "refused" in edge.log
 
         async def reached() -> bool:
-            return (await asyncio.to_thread(requests.get, f"http://127.0.0.1:{port}/", timeout=5)).text == "db"
+            return (await asyncio.to_thread(requests.get, f"http://127.0.0.1:{port}/", timeout=30)).text == "db"
 
-        await eventually_async(reached)
-        assert "db" not in {one["service"] for one in edge.report()["refused"]}
+        await eventually_async(reached, 60.0)
+        await eventually_async(lambda: "db" not in {one["service"] for one in edge.report()["refused"]})

@@ -62,10 +62,16 @@ async def test_a_dead_endpoint_costs_no_request(edge: Rig) -> None:
             await eventually_async(lambda: result.requests > before + 200)
         assert result.failures == []
         if edge.target == "nginx-lua":
-            status = await asyncio.to_thread(requests.get, f"http://127.0.0.1:{edge.status_port}/status", timeout=30)
-            (shown,) = (one for one in status.json()["services"] if one["name"] == "web")
-            failing = {one["endpoint"] for one in shown["endpoints"] if one["failing"]}
-            assert failing == {dies.address, hangs_up.address}
+
+            async def both_are_shown() -> bool:
+                await edge.answers(3)  # for the one whose time is over, and who is tried again
+                url = f"http://127.0.0.1:{edge.status_port}/status"
+                status = (await asyncio.to_thread(requests.get, url, timeout=30)).json()
+                (shown,) = (one for one in status["services"] if one["name"] == "web")
+                failing = {one["endpoint"] for one in shown["endpoints"] if one["failing"]}
+                return failing == {dies.address, hangs_up.address}
+
+            await eventually_async(both_are_shown)
 
 
 @with_targets(ALL)

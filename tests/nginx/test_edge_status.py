@@ -6,6 +6,7 @@ import requests
 
 from tests.support.backends import backends
 from tests.support.rig import ALL, LUA, Rig, instance, with_targets
+from tests.support.waiting import eventually_async
 
 
 async def status(edge: Rig, path: str = "/status", accept: str = "text/html") -> requests.Response:
@@ -63,7 +64,11 @@ async def test_a_service_whose_last_instance_has_gone_is_shown_without_one(edge:
         await edge.show(instance(web))
         assert (await edge.ask()).text == "web"
         await edge.show()
-        page = await status(edge)
-        assert page.status_code == 200 and "none: answers 503" in page.text
+
+        async def is_shown() -> bool:  # once a worker of before has handed its numbers on
+            page = await status(edge)
+            return page.status_code == 200 and "none: answers 503" in page.text
+
+        await eventually_async(is_shown)
         services = {one["name"]: one for one in (await status(edge, accept="application/json")).json()["services"]}
         assert (services["web"]["known"], services["web"]["endpoints"]) == (False, [])

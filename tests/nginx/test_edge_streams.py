@@ -20,7 +20,7 @@ async def test_tcp_goes_through_and_follows_its_endpoints(edge: Rig) -> None:
     labels = {"DROMOS_EDGE_PROTOCOL": "tcp", "DROMOS_EDGE_PORT": str(port)}
 
     async def asked() -> str:
-        return (await asyncio.to_thread(requests.get, f"http://127.0.0.1:{port}/", timeout=5)).text
+        return (await asyncio.to_thread(requests.get, f"http://127.0.0.1:{port}/", timeout=30)).text
 
     async with backends("one", "two") as (one, two):
         await edge.show(instance(one, "db", plain="yes", **labels))

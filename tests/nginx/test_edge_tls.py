@@ -25,7 +25,10 @@ def name_shown(port: int, host: str) -> str:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", port), 5) as raw, context.wrap_socket(raw, server_hostname=host) as tls:
+    with (
+        socket.create_connection(("127.0.0.1", port), 30) as raw,
+        context.wrap_socket(raw, server_hostname=host) as tls,
+    ):
         der = tls.getpeercert(binary_form=True)
     assert der
     done = subprocess.run(
@@ -42,7 +45,7 @@ def status_of(port: int, host: str, certificate: Path | None = None, *, names_ho
     if certificate:
         context.load_cert_chain(certificate)
     with (
-        socket.create_connection(("127.0.0.1", port), 5) as raw,
+        socket.create_connection(("127.0.0.1", port), 30) as raw,
         context.wrap_socket(raw, server_hostname=host if names_host else None) as tls,
     ):
         tls.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())

@@ -103,7 +103,7 @@ async def test_a_destroyed_service_loses_its_route(tmp_path: Path, real_consul: 
             await becomes(edge, {"one"}, host="web.test")
             real_consul.deregister(id)
             await becomes(edge, {"404"}, host="web.test")
-            assert "web" not in edge.report()["services"]
+            await eventually_async(lambda: "web" not in edge.report()["services"])
 
 
 async def test_a_service_that_asks_for_it_keeps_its_route_without_an_instance(
@@ -121,6 +121,7 @@ async def test_a_service_that_asks_for_it_keeps_its_route_without_an_instance(
             real_consul.deregister(gone)
             await becomes(edge, {"404"}, host="other.test")
             await becomes(edge, {"503"}, host="web.test")
+            await eventually_async(lambda: "web" in edge.layout.kept.read_text())
         with running_edge(tmp_path / "edge", real_consul.url, *flags) as edge:
             await becomes(edge, {"503"}, host="web.test")
             counted = re.compile(
@@ -129,7 +130,7 @@ async def test_a_service_that_asks_for_it_keeps_its_route_without_an_instance(
             await eventually_async(lambda: counted.search(edge.metrics()))
             register(real_consul, one, "web", app="/web", **labels)
             await becomes(edge, {"one"}, host="web.test")
-        assert "web" not in edge.layout.kept.read_text()
+            await eventually_async(lambda: "web" not in edge.layout.kept.read_text())
 
 
 async def test_traffic_goes_on_while_the_daemon_is_dead_and_it_adopts_the_proxy(
@@ -163,5 +164,5 @@ async def test_a_killed_proxy_comes_back_with_its_routes_while_consul_is_away(
             os.kill(master.pid, signal.SIGKILL)
             await eventually_async(lambda: edge.master() not in (None, master))
             await becomes(edge, {"one"}, host="web.test")
-            assert edge.health()[0] == 503
+            await eventually_async(lambda: edge.health()[0] == 503)
             assert "consul" in edge.health()[1]["parts"]

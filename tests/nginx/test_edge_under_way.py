@@ -131,12 +131,9 @@ async def test_a_request_that_is_tried_again_counts_at_its_last_endpoint_alone(e
         await edge.show(instance(good), instance(bad))
         with held(good) as release:
             asked: list[asyncio.Task[requests.Response]] = []
-
-            async def was_at_both() -> bool:
+            while not bad.requests:  # of two in turn, the second one at the latest
                 asked.append(asyncio.create_task(edge.ask()))
-                return bool(bad.requests)
-
-            await eventually_async(was_at_both)
+                await eventually_async(lambda: good.active == len(asked))
             await becomes(edge, {good.address: len(asked), bad.address: 0})
             release()
             assert {answer.text for answer in await asyncio.gather(*asked)} == {"good"}
@@ -175,18 +172,22 @@ async def test_what_a_crashed_worker_had_under_way_is_forgotten(tmp_path: Path) 
             assert master
             return set(process.ours(edge.layout)) - {master.pid}
 
+        async def the_only_worker() -> int:
+            """Once those of the configurations before have ended."""
+            (found,) = await eventually_async(lambda: found if len(found := workers()) == 1 else None)
+            return found
+
         await edge.show(instance(web))
         with held(web):
             async with connection(edge.port):
                 await becomes(edge, {web.address: 1})
-                (old,) = workers()
+                old = await the_only_worker()
                 await edge.show(instance(web), instance(web, "other"))  # a reload: the old worker is on its way out
                 async with connection(edge.port):
                     await becomes(edge, {web.address: 2})
                     assert pids.send(old, signal.SIGKILL, lambda pid: pid in workers())
                     await becomes(edge, {web.address: 1})
-                    (new,) = workers()
-                    os.kill(new, signal.SIGKILL)
+                    os.kill(await the_only_worker(), signal.SIGKILL)
                     await becomes(edge, {web.address: 0})
 
 
@@ -209,7 +210,11 @@ async def test_requests_for_which_there_is_no_connection_left_do_not_stay(tmp_pa
 
             await eventually_async(has_none_to_the_endpoint)
         await becomes(edge, {web.address: 0})
-        assert (await services(edge))["web"]["active"] == 0
+
+        async def none_is_active() -> bool:
+            return (await services(edge))["web"]["active"] == 0
+
+        await eventually_async(none_is_active)
         assert not web.requests
 
 
