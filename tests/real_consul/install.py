@@ -85,6 +85,7 @@ def _download(mirror: str, scratch: Path) -> Path:
         "Dir::Cache": scratch / "cache",
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
     }
     options = [word for key, value in private.items() for word in ("-o", f"{key}={value}")]
     for command in (["-qq", "update"], ["-q", "download", "consul"]):

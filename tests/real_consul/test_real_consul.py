@@ -8,6 +8,7 @@ import pytest
 
 from tests.real_consul.install import VERSION, debian_mirror, real_consul_program
 from tests.support.consul import ConsulServer, OwnConsul
+from tests.support.waiting import eventually
 
 
 def test_the_real_consul_is_the_version_that_the_embedded_one_matches(real_consul: ConsulServer) -> None:
@@ -42,7 +43,8 @@ def test_a_consul_of_the_tests_own_comes_back_with_its_data(own_any_consul: OwnC
     own_any_consul.start()
 
     assert own_any_consul.value("kept") == b"value"
-    assert [found["Service"]["Port"] for found in own_any_consul.healthy("web")] == [80]
+    # The agent of the real one may have been killed before it told the catalog.
+    eventually(lambda: [found["Service"]["Port"] for found in own_any_consul.healthy("web")] == [80])
 
 
 def test_it_listens_on_loopback_alone(own_real_consul: OwnConsul) -> None:
@@ -51,6 +53,7 @@ def test_it_listens_on_loopback_alone(own_real_consul: OwnConsul) -> None:
     assert {address.rpartition(":")[0] for address in its_own} == {"127.0.0.1"}
 
 
+@pytest.mark.timeout(600)  # it comes from an archive far away
 def test_test_processes_that_need_it_at_the_same_time_bring_it_once(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         programs = pool.map(real_consul_program, [tmp_path] * 3)
