@@ -130,10 +130,9 @@ class LeaderProxy:
             await session.close()
             raise
         passed = {k: v for k, v in response.headers.items() if k.lower() not in _HOP_BY_HOP}
-        body = _body(response, session, lambda: self._view.leader == leader)
-        streaming = StreamingResponse(body, response.status)
-        streaming.raw_headers = Headers({**passed, VIA: self._address}).raw
-        return streaming
+        handed_on = _HandedOn(response, session, lambda: self._view.leader == leader)
+        handed_on.raw_headers = Headers({**passed, VIA: self._address}).raw
+        return handed_on
 
     def _session(self) -> aiohttp.ClientSession:
         """One for each request: a standby is asked seldom, and nothing is left open when it stops."""
@@ -156,11 +155,26 @@ def _unavailable(message: str) -> Response:
     return json_response({"message": message}, 503, {"Retry-After": "1"})
 
 
-async def _body(
-    response: aiohttp.ClientResponse, session: aiohttp.ClientSession, still_leads: Callable[[], bool]
-) -> AsyncIterator[bytes]:
+class _HandedOn(StreamingResponse):
+    """The leader's answer, which is let go of however this ends: the client may have left before the first piece."""
+
+    def __init__(
+        self, answer: aiohttp.ClientResponse, session: aiohttp.ClientSession, still_leads: Callable[[], bool]
+    ) -> None:
+        super().__init__(_body(answer, still_leads), answer.status)
+        self._answer, self._session = answer, session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._answer.release()
+            await self._session.close()
+
+
+async def _body(answer: aiohttp.ClientResponse, still_leads: Callable[[], bool]) -> AsyncIterator[bytes]:
     """Ends early where the other node leads no more: it may be paused, or cut off, and never say another word."""
-    pieces = response.content.iter_any()
+    pieces = answer.content.iter_any()
     upcoming: asyncio.Task[bytes] | None = None
     try:
         while True:
@@ -177,5 +191,3 @@ async def _body(
         if upcoming is not None:
             upcoming.cancel()
             await asyncio.gather(upcoming, return_exceptions=True)
-        response.release()
-        await session.close()

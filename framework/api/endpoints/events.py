@@ -1,7 +1,6 @@
 """`/v2/events`: the event stream, with filters, replay by `Last-Event-ID`, and an end for listeners that do not keep up."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -83,8 +82,7 @@ class EventStream(Response):
         finally:
             if upcoming is not None:
                 upcoming.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await upcoming
+                await asyncio.gather(upcoming, return_exceptions=True)  # it may be what says that this is the end
 
     async def _next(self, events: AsyncIterator[Announcement]) -> bytes:
         upcoming = await anext(events)

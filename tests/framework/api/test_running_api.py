@@ -286,6 +286,15 @@ async def test_a_listener_that_takes_nothing_is_disconnected() -> None:
         writer.close()
 
 
+async def test_a_stream_comes_to_its_proper_end_where_leadership_ends(framework: Framework) -> None:
+    async with running_framework(leads=False, leader=framework.url.removeprefix("http://")) as standby:
+        for node in (framework, standby):
+            async with node.http.get(f"{node.url}/v2/events") as stream:
+                await eventually_async(lambda: framework.engine.bus.listeners)
+                framework.engine.bus.close()
+                assert b"event_stream_attached" in await stream.read(), "and no error: it was not cut off"
+
+
 async def test_too_many_streams_are_refused() -> None:
     async with running_framework(ApiSettings(max_event_streams=1)) as framework, listening(framework):
         refused = await framework.call("GET", "/v2/events")

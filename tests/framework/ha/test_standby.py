@@ -1,10 +1,14 @@
 """A standby hands on every route of the API that is not about itself, or says that nobody leads."""
 
+import asyncio
+import gc
+
 import pytest
 
 from framework.api.leader_proxy import VIA
 from framework.api.server import ROUTES
 from tests.support.memory_cluster import running_framework
+from tests.support.waiting import eventually_async
 
 OF_THE_NODE = {"/ping", "/health", "/metrics", "/logging", "/help", "/config"}
 ASKED = sorted(
@@ -32,3 +36,19 @@ async def test_every_route_is_handed_on_or_answered_by_a_503_that_says_when_to_c
                         mine[method, path] = answer.status
             assert mine == {}
     assert len(ASKED) > 60
+
+
+async def test_who_leaves_before_the_leaders_answer_leaves_no_connection_behind() -> None:
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    async with running_framework() as leading:
+        async with running_framework(leads=False, leader=leading.url.removeprefix("http://")) as standby:
+            for _ in range(20):
+                _, writer = await asyncio.open_connection(*standby.url.removeprefix("http://").split(":"))
+                writer.write(b"GET /v2/events HTTP/1.1\r\nHost: x\r\n\r\n")
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+            await eventually_async(lambda: leading.engine.bus.listeners == 0)
+    gc.collect()
+    assert complaints == []
