@@ -41,8 +41,9 @@ class World:
         self.autoscaler = self.started()
 
     def started(self, **settings: Any) -> Autoscaler:
-        given = {"marathon": self.framework.url, "edge": (self.edge.url,), "state_dir": self.state_dir, **settings}
-        api = Api(self.framework.url, timeout=30)
+        given = {"marathon": self.framework.url, "edge": (self.edge.url,), "state_dir": self.state_dir, "timeout": 60}
+        given |= settings
+        api = Api(self.framework.url, timeout=60)
         found = AutoscaleSettings.model_validate(given)
         self.autoscaler = Autoscaler(found, api, Health(), clock=lambda: self.now)
         return self.autoscaler
@@ -52,9 +53,8 @@ class World:
             self.now += 2
             for app, rate in self.rates.items():
                 self.totals[app] = self.totals.get(app, 0.0) + 2 * rate
-            self.edge.body = "dromos_edge_start_time_seconds 1\n" + self.extra
-            for app, total in self.totals.items():
-                self.edge.body += f'dromos_edge_requests_total{{app="{app}",code="2xx"}} {total}\n'
+            lines = [f'dromos_edge_requests_total{{app="{app}",code="2xx"}} {n}\n' for app, n in self.totals.items()]
+            self.edge.body = "dromos_edge_start_time_seconds 1\n" + self.extra + "".join(lines)
             await asyncio.to_thread(self.autoscaler.round)
 
     async def app(self, app_id: str = "/web", **fields: Any) -> None:
@@ -128,7 +128,7 @@ async def test_an_operators_change_in_between_is_not_overwritten(world: World) -
 
     def overtaken() -> Any:
         apps = read()
-        asyncio.run_coroutine_threadsafe(world.framework.call("PUT", "/v2/apps/web", {"instances": 3}), loop).result(30)
+        asyncio.run_coroutine_threadsafe(world.framework.call("PUT", "/v2/apps/web", {"instances": 3}), loop).result(60)
         return apps
 
     loop = asyncio.get_running_loop()
@@ -235,8 +235,12 @@ async def test_several_signals_are_told_and_the_largest_wins(world: World) -> No
         labels = {**LABELS, "DROMOS_AUTOSCALE_QUEUE": "10", "DROMOS_AUTOSCALE_QUEUE_URL": queue.url}
         await world.app(labels={**labels, "DROMOS_AUTOSCALE_QUEUE_PATH": "messages"})
         world.started(queue_urls=(queue.url,))
-        await world.lives(6)
-        assert await world.instances() >= 8
+
+        async def has_followed() -> bool:  # a look does not wait for a queue that is slow
+            await world.lives(2)
+            return await world.instances() >= 8
+
+        await eventually_async(has_followed)
         scaled = next(entry for entry in world.autoscaler.journal.of("/web") if entry.outcome == "scaled")
         assert scaled.reason.startswith("queue: 90 waiting in the queue of 10 an instance; requests: ")
 
@@ -256,7 +260,7 @@ async def test_of_two_the_one_with_the_lock_acts_and_the_other_is_ready_to(
     leader, standby = world.autoscaler, world.started(state_dir=tmp_path / "standby")
     key = embedded_consul.name("leader")
     for one in (leader, standby):
-        one.lock = Lock(embedded_consul.url, key=key, ttl=10, timeout=10)
+        one.lock = Lock(embedded_consul.url, key=key, ttl=3600, timeout=30)  # which nobody renews here
         await asyncio.to_thread(one.lock.hold)
     assert leader.leads and not standby.leads
 

@@ -30,7 +30,7 @@ class Served:
     url: str
 
     async def get(self, path: str) -> requests.Response:
-        return await asyncio.to_thread(requests.get, f"{self.url}{path}", timeout=10)
+        return await asyncio.to_thread(requests.get, f"{self.url}{path}", timeout=60)
 
     async def run(self, *words: str) -> str:
         done = await asyncio.to_thread(CliRunner().invoke, command, [*words, "--url", self.url])
@@ -46,10 +46,10 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         framework = await stack.enter_async_context(running_framework())
         await framework.app("/web", labels={"DROMOS_AUTOSCALE_TARGET": "20", "DROMOS_AUTOSCALE_MAX": "7"})
         settings = AutoscaleSettings.model_validate(
-            {"marathon": framework.url, "edge": (edge.url,), "state_dir": tmp_path}
+            {"marathon": framework.url, "edge": (edge.url,), "state_dir": tmp_path, "timeout": 60}
         )
         health = Health()
-        api = Api(framework.url, timeout=30)
+        api = Api(framework.url, timeout=60)
         autoscaler = Autoscaler(settings, api, health, clock=lambda: clock["now"])
         for look in range(60):
             clock["now"] += 5

@@ -1,6 +1,7 @@
 """Any HAProxy, a real one: what its statistics and its exporter say, and what is read of them."""
 
 import csv
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.load import load
 from tests.support.processes import free_port, running
 from tests.support.waiting import eventually, eventually_async
 
+WINDOW = 1000.0  # seconds, in which all looks of a test are
 CONFIG = """\
 global
   maxconn 200
@@ -67,14 +69,21 @@ def start(tmp_path: Path, config: Haproxy) -> object:
 
 
 def answers(url: str) -> bool:
-    return requests.get(url, timeout=5).status_code > 0
+    return requests.get(url, timeout=30).status_code > 0
 
 
-def answered(config: Haproxy, backend: str) -> int:
-    """Answers 2xx of a backend that HAProxy has counted, which is a moment after the client has them."""
-    text = requests.get(f"http://127.0.0.1:{config.stats}/haproxy?stats;csv", timeout=5).text
+def answered(config: Haproxy, backend: str, status: str = "2xx") -> int:
+    """Answers of a backend that HAProxy has counted, which is a moment after the client has them."""
+    text = requests.get(f"http://127.0.0.1:{config.stats}/haproxy?stats;csv", timeout=30).text
     rows = csv.DictReader(text.removeprefix("# ").splitlines())
-    return next(int(row["hrsp_2xx"]) for row in rows if (row["pxname"], row["svname"]) == (backend, "BACKEND"))
+    return next(int(row[f"hrsp_{status}"]) for row in rows if (row["pxname"], row["svname"]) == (backend, "BACKEND"))
+
+
+def look(balancers: Balancers) -> float:
+    """Now, by a real clock: HAProxy says for how many real seconds it has been up."""
+    now = time.monotonic()
+    balancers.look(now, 60)
+    return now
 
 
 @pytest.mark.parametrize("kind", ["haproxy", "haproxy-metrics"])
@@ -82,27 +91,27 @@ async def test_the_rate_errors_and_queue_of_each_app_are_read(config, start, kin
     async with backends("one") as (one,):
         with start(one.port, most=1):
             await eventually_async(lambda: answers(f"http://127.0.0.1:{config.stats}/metrics"), 30)
-            balancers = Balancers([f"{kind}+http://127.0.0.1:{config.stats}"], quorum=0, window=10)
-            balancers.look(100, 5)
+            balancers = Balancers([f"{kind}+http://127.0.0.1:{config.stats}"], quorum=0, window=WINDOW)
+            began = look(balancers)
             for _ in range(20):
-                assert requests.get(f"{config.url}/api", timeout=5).status_code == 503
+                assert requests.get(f"{config.url}/api", timeout=30).status_code == 503
             async with load(config.url, connections=2) as result:
                 await eventually_async(lambda: result.requests >= 50, 30)
             assert result.failures == []
             done = result.requests
-            await eventually_async(lambda: answered(config, "shop_web_10001") == done, 30)
-            balancers.look(102, 5)
-            web = balancers.traffic("/shop/web", 102, fresh_for=5)
-            assert (web.sample.rate, web.sample.quality) == (done / 2, Quality.FRESH)
-            api = balancers.traffic("/shop/api", 102, fresh_for=5)
-            assert (api.sample.rate, api.error_rate) == (10, 10)
+            await eventually_async(lambda: answered(config, "shop_web_10001") == done)
+            await eventually_async(lambda: answered(config, "shop_api_10002", "5xx") == 20)
+            now = look(balancers)
+            web = balancers.traffic("/shop/web", now, fresh_for=5)
+            assert (web.sample.rate, web.sample.quality) == (pytest.approx(done / (now - began)), Quality.FRESH)
+            api = balancers.traffic("/shop/api", now, fresh_for=5)
+            assert (api.sample.rate, api.error_rate) == (pytest.approx(20 / (now - began)),) * 2
             one.delay = 3.0
             async with load(config.url, connections=4):
                 await eventually_async(lambda: one.active == 1, 30)
 
                 def queued() -> bool:
-                    balancers.look(104, 5)
-                    return balancers.traffic("/shop/web", 104, fresh_for=5).queued >= 3
+                    return balancers.traffic("/shop/web", look(balancers), fresh_for=5).queued >= 3
 
                 await eventually_async(queued, 30)
                 one.delay = 0.0
@@ -111,21 +120,23 @@ async def test_the_rate_errors_and_queue_of_each_app_are_read(config, start, kin
 
 @pytest.mark.parametrize("kind", ["haproxy", "haproxy-metrics"])
 def test_a_restart_is_never_a_drop_and_what_is_away_is_stale(config, start, kind):
-    balancers = Balancers([f"{kind}+http://127.0.0.1:{config.stats}"], quorum=1, window=10)
+    balancers = Balancers([f"{kind}+http://127.0.0.1:{config.stats}"], quorum=1, window=WINDOW)
     with start(free_port()):
         eventually(lambda: answers(f"http://127.0.0.1:{config.stats}/metrics"), 30)
         for _ in range(5):
-            requests.get(f"{config.url}/api", timeout=5)
-        balancers.look(100, 5)
-        balancers.look(101, 5)
-        assert balancers.traffic("/shop/api", 101, fresh_for=5).sample.quality is Quality.TRUE_ZERO
-    balancers.look(102, 5)
+            requests.get(f"{config.url}/api", timeout=30)
+        eventually(lambda: answered(config, "shop_api_10002", "5xx") == 5)
+        look(balancers)
+        now = look(balancers)
+        assert balancers.traffic("/shop/api", now, fresh_for=5).sample.quality is Quality.TRUE_ZERO
+    look(balancers)
     assert not balancers.has_quorum and "127.0.0.1" in balancers.errors[0]
-    assert balancers.traffic("/shop/api", 107, fresh_for=5).sample.quality is Quality.STALE
+    assert balancers.traffic("/shop/api", now + 6, fresh_for=5).sample.quality is Quality.STALE
     with start(free_port()):
         eventually(lambda: answers(f"http://127.0.0.1:{config.stats}/metrics"), 30)
-        balancers.look(108, 5)
-        assert balancers.traffic("/shop/api", 108, fresh_for=5).sample.quality is Quality.STALE
+        now = look(balancers)
+        assert balancers.has_quorum
+        assert balancers.traffic("/shop/api", now, fresh_for=5).sample.quality is Quality.STALE
     balancers.close()
 
 
@@ -134,11 +145,11 @@ def test_two_balancers_of_which_one_is_away_give_a_partial_rate(config, start):
     with start(free_port()):
         eventually(lambda: answers(f"http://127.0.0.1:{config.stats}/metrics"), 30)
         for quorum, expected in ((1, Quality.PARTIAL), (2, Quality.STALE)):
-            balancers = Balancers(addresses, quorum=quorum, window=10)
-            balancers.look(100, 5)
-            requests.get(f"{config.url}/api", timeout=5)
-            balancers.look(101, 5)
-            assert balancers.traffic("/shop/api", 101, fresh_for=5).sample.quality is expected
+            balancers = Balancers(addresses, quorum=quorum, window=WINDOW)
+            look(balancers)
+            requests.get(f"{config.url}/api", timeout=30)
+            now = look(balancers)
+            assert balancers.traffic("/shop/api", now, fresh_for=5).sample.quality is expected
             balancers.close()
 
 

@@ -24,7 +24,7 @@ def mesos_factory(request: pytest.FixtureRequest) -> MesosFactory:
 
 async def test_cpu_and_memory_are_told_in_instances(mesos_factory: MesosFactory) -> None:
     server = await asyncio.to_thread(mesos_factory)
-    mesos = Mesos(server.url, timeout=10)
+    mesos = Mesos(server.url, timeout=30)
     async with scheduling(server.url) as scheduler:
         offer = await scheduler.offer()
         busy = task(offer, command=BUSY, cpus=0.1, mem=64.0)
@@ -40,8 +40,12 @@ async def test_cpu_and_memory_are_told_in_instances(mesos_factory: MesosFactory)
         async def busy_is_busy() -> bool:
             return await used(ids[:1]) > 0.05
 
-        await eventually_async(busy_is_busy, 30)
-        await eventually_async(lambda: mesos.memory(ids, 0).quality is Quality.FRESH, 30)
+        async def memory_is_known() -> bool:
+            await asyncio.to_thread(mesos.look)
+            return mesos.memory(ids, 0).quality is Quality.FRESH
+
+        await eventually_async(busy_is_busy)
+        await eventually_async(memory_is_known)
         assert 0 < mesos.memory(ids, 0).rate < 2
         assert mesos.memory([*ids, "unknown"], 0).quality is Quality.PARTIAL
         assert mesos.cpu(["unknown"], 0).quality is Quality.STALE
@@ -73,7 +77,7 @@ def test_agents_are_found_by_their_pids() -> None:
 def test_an_agent_that_is_away_is_told_and_leaves_its_tasks_unknown() -> None:
     with answering() as master:
         master.body = '{"slaves": [{"pid": "slave(1)@127.0.0.1:1", "active": true}]}'
-        mesos = Mesos(master.url, timeout=2)
+        mesos = Mesos(master.url, timeout=30)
         mesos.look()
         assert "127.0.0.1:1" in mesos.errors[0]
         assert mesos.cpu(["a"], 0).quality is Quality.STALE
@@ -86,7 +90,7 @@ def test_an_agent_that_is_away_is_told_and_leaves_its_tasks_unknown() -> None:
 def test_an_agents_clock_may_be_set_back_or_stand_still(ats: tuple[float, ...]) -> None:
     """Usage is over time that passed: never negative, and of no time nothing is known, or what was known before."""
     with answering() as agent:
-        mesos = Mesos(agent.url, timeout=10)
+        mesos = Mesos(agent.url, timeout=30)
         agent.body = json.dumps({"slaves": [{"pid": f"x@{agent.url.removeprefix('http://')}"}]})
         shares = []
         for number, at in enumerate(ats):

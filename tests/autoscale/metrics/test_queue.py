@@ -18,7 +18,7 @@ def server() -> Iterator[Answering]:
 
 
 def length(server: Answering, path: str = "") -> tuple[float, Quality]:
-    sample = queue.read(requests.Session(), server.url, path, now=1, timeout=5)
+    sample = queue.read(requests.Session(), server.url, path, now=1, timeout=30)
     return sample.rate, sample.quality
 
 
