@@ -158,7 +158,7 @@ class Framework:
         return answer.json
 
     async def settled(self) -> None:
-        await eventually_async(lambda: not self.engine.view.deployments(), what="no deployment runs")
+        await eventually_async(lambda: not self.engine.view.deployments(), timeout=60, what="no deployment runs")
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,7 @@ async def running_framework(
                 sock,
                 certificate=certificate[0] if certificate else None,
                 key=certificate[1] if certificate else None,
+                keep_alive=3600,  # the client gives an idle connection up first, and never sends on one that is being closed
             ),
             aiohttp.ClientSession() as http,
         ):
@@ -223,5 +224,5 @@ async def running_framework(
             await loop
     finally:
         stop.set()
-        await asyncio.wait([loop], timeout=5)
+        await asyncio.wait([loop], timeout=60)
         await cluster.close()

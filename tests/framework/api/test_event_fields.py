@@ -106,7 +106,7 @@ async def _told(framework: Framework) -> dict[str, dict[str, Any]]:
     """The first event of each kind, of all that was told so far."""
     seen: dict[str, dict[str, Any]] = {}
     async with framework.http.get(f"{framework.url}/v2/events", headers={"Last-Event-ID": "0"}) as stream:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not set(FIELDS) <= set(seen):
                 data = await _data(stream)
                 seen.setdefault(data["eventType"], data)

@@ -1,6 +1,7 @@
 """Whatever is sent: no 500, and a request that was refused has changed nothing."""
 
 import asyncio
+import contextlib
 import json
 import os
 from collections import Counter
@@ -21,6 +22,7 @@ from tests.support.memory_cluster import Framework, running_framework
 
 # `make fuzz` looks deeper than a run of all tests allows, with 10,000.
 EXAMPLES = int(os.environ.get("DROMOS_FUZZ_EXAMPLES", "250"))
+pytestmark = pytest.mark.timeout(max(600, EXAMPLES))
 
 scalars = (
     st.none()
@@ -191,7 +193,16 @@ parameters = st.sampled_from(
 values = st.sampled_from(
     ["true", "false", "", "x", "-1", "a==b", "(", "apps.tasks", "group.apps", "lastUnusedOffers", "1e9"]
 ) | st.text(max_size=8)
-queries = st.lists(st.tuples(parameters, values), max_size=3)
+
+
+def passes_soon(name: str, value: str) -> bool:
+    """A deployment whose deadline has passed may roll back, and so change what is declared while something else is asked."""
+    with contextlib.suppress(ValueError):
+        return name == "deadline" and 0 < float(value) < 3600
+    return False
+
+
+queries = st.lists(st.tuples(parameters, values).filter(lambda pair: not passes_soon(*pair)), max_size=3)
 # Three quarters go where something is, with a body that is almost right.
 known = st.sampled_from(
     [
@@ -286,7 +297,7 @@ async def _send(framework: Framework, method: str, path: str, query: Any, sent: 
         data=data,
         headers=sent,
         allow_redirects=False,
-        timeout=aiohttp.ClientTimeout(20),
+        timeout=aiohttp.ClientTimeout(60),
     ) as response:
         text = await response.read()
     assert response.status < 500 or response.status == 503, (method, url, body, text)
@@ -328,7 +339,7 @@ def test_what_the_description_says_is_what_is_answered() -> None:
             )
             @given(case=operation.as_strategy())
             def conforms(case: schemathesis.Case) -> None:
-                response = runner.run(_in_thread(lambda: case.call(base_url=framework.url, timeout=20)))
+                response = runner.run(_in_thread(lambda: case.call(base_url=framework.url, timeout=60)))
                 assert response.status_code < 500 or response.status_code == 503, response.text
                 case.validate_response(response, checks=[status_code_conformance, response_schema_conformance])
 
