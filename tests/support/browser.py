@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, sync_playwright
 
 from tests.support.platform import ROOT
 
@@ -43,7 +43,7 @@ class Ui:
             self.page.evaluate(_DRAWN)
             self.go(*path, **query)
             self.page.evaluate(_DRAWN)
-            self.page.locator(".connection.live").wait_for(timeout=30_000)
+            self.page.locator(".connection.live").wait_for()
             return self.page
         return self.load(*path, theme=theme, language=language, **query)
 
@@ -58,7 +58,7 @@ class Ui:
             self.page.reload()
         else:
             self.page.goto(f"{self.origin}/ui/{address(*path, **query)}")
-        self.page.locator(".connection.live").wait_for(timeout=30_000)
+        self.page.locator(".connection.live").wait_for()
         return self.page
 
     def go(self, *path: str, **query: str) -> Page:
@@ -105,6 +105,41 @@ class Ui:
             self.wrongs.append(f"asked outside: {request.url}")
 
 
+@contextlib.contextmanager
+def context_of(browser: Browser, patience: float) -> Iterator[BrowserContext]:
+    """Windows and storage of their own; what is waited for may take `patience` milliseconds."""
+    context = browser.new_context(viewport=WIDE, locale="en-GB", color_scheme="light")
+    try:
+        context.set_default_timeout(patience)
+        yield context
+    finally:
+        context.close()
+
+
+class Tab(contextlib.AbstractContextManager["Tab"]):
+    """One tab for many tests. `ui` is another one, as of a browser just started, after `renew`."""
+
+    def __init__(self, browser: Browser, origin: str, patience: float) -> None:
+        self._browser, self._origin, self._patience = browser, origin, patience
+        self._open = contextlib.ExitStack()
+        self.ui = self._opened()
+
+    def renew(self) -> None:
+        self._close()
+        self.ui = self._opened()
+
+    def _opened(self) -> Ui:
+        context = self._open.enter_context(context_of(self._browser, self._patience))
+        return Ui(context.new_page(), self._origin)
+
+    def _close(self) -> None:
+        with contextlib.suppress(Error):  # of a page that has crashed
+            self._open.close()
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+
 def address(*path: str, **query: str) -> str:
     search = f"?{urlencode(query)}" if query else ""
     return f"#/{'/'.join(quote(part, safe='') for part in path)}{search}"
@@ -114,7 +149,9 @@ def address(*path: str, **query: str) -> str:
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            timeout=120_000,
         )
         try:
             yield browser

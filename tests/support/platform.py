@@ -43,7 +43,7 @@ class Platform:
     def edge_url(self) -> str:
         return f"http://127.0.0.1:{self.ports['edge']}"
 
-    def up(self, *flags: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def up(self, *flags: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
         port_flags = [part for name, port in self.ports.items() for part in (f"--{name}-port", str(port))]
         return self.run("up", "--detach", *port_flags, *self.up_flags, *flags, timeout=timeout)
 
@@ -90,7 +90,7 @@ class Platform:
         self.ok("deploy", "-", *flags, stdin=json.dumps(app))
 
     def get(self, path: str) -> Any:
-        response = requests.get(self.api_url + path, timeout=10)
+        response = requests.get(self.api_url + path, timeout=30)
         response.raise_for_status()
         return response.json()
 
@@ -99,7 +99,7 @@ class Platform:
         return found
 
     def edge(self, host: str, path: str = "/") -> requests.Response:
-        return requests.get(self.edge_url + path, headers={"Host": host}, timeout=5)
+        return requests.get(self.edge_url + path, headers={"Host": host}, timeout=30)
 
     @contextlib.contextmanager
     def under_load(self, host: str, *, rate: float) -> Iterator[LoadResult]:
@@ -122,7 +122,7 @@ class Platform:
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def wait_until_healthy(self, timeout: float = 30) -> None:
+    def wait_until_healthy(self, timeout: float = 60) -> None:
         eventually(lambda: self.here("status").code == 0, timeout, interval=0.2, what="all daemons are healthy")
 
     def logs(self) -> str:

@@ -86,29 +86,50 @@ ALL = (WEB, WORKER, STUCK, BROKEN, HOSTILE)
 
 def put(dromos: Platform, app: dict[str, Any], **query: str) -> None:
     answer = requests.put(
-        f"{dromos.api_url}/v2/apps{app['id']}", json=app, params={"force": "true", **query}, timeout=30
+        f"{dromos.api_url}/v2/apps{app['id']}", json=app, params={"force": "true", **query}, timeout=60
     )
     assert answer.ok, answer.text
 
 
 def delete(dromos: Platform, app_id: str) -> None:
-    requests.delete(f"{dromos.api_url}/v2/apps{app_id}", params={"force": "true"}, timeout=30)
-    eventually(lambda: requests.get(f"{dromos.api_url}/v2/apps{app_id}", timeout=10).status_code == 404, 60)
+    requests.delete(f"{dromos.api_url}/v2/apps{app_id}", params={"force": "true"}, timeout=60)
+    eventually(lambda: requests.get(f"{dromos.api_url}/v2/apps{app_id}", timeout=30).status_code == 404, 60)
+
+
+def unlocked(dromos: Platform, spec_id: str) -> None:
+    """Waits until no deployment is in the way of the next change: what it was to bring about can be seen a moment before its end."""
+    eventually(lambda: spec_id not in _deploying(dromos), 60, what=f"no deployment of {spec_id}")
 
 
 def sweep(dromos: Platform) -> None:
-    """Takes away what a test that failed has left."""
+    """Takes away what a test has left, and waits until all is as `deploy_all` made it: a test that failed may have left anything."""
     kept = {app["id"] for app in (*ALL, POD)}
+    stray: set[str] = set()
     for kind, found in (("apps", dromos.get("/v2/apps")["apps"]), ("pods", dromos.get("/v2/pods"))):
         for left in {one["id"] for one in found} - kept:
-            requests.delete(f"{dromos.api_url}/v2/{kind}{left}", params={"force": "true"}, timeout=30)
+            stray.add(left)
+            requests.delete(f"{dromos.api_url}/v2/{kind}{left}", params={"force": "true"}, timeout=60)
+    if stray:
+        eventually(lambda: not stray & _deploying(dromos), 60, what=f"{stray} are gone")
+    for agent in dromos.get("/v2/agents")["agents"]:
+        if agent["drain"] is not None or not agent["active"]:
+            requests.delete(f"{dromos.api_url}/v2/agents/{agent['id']}/drain", timeout=60)
+    for app in ALL:
+        found = dromos.get(f"/v2/apps{app['id']}")["app"]
+        if any(found[name] != value for name, value in app.items() if name in ("cmd", "instances", "labels", "mem")):
+            put(dromos, app)
+    _settled(dromos)
 
 
 def deploy_all(dromos: Platform) -> None:
     """All of them, when those that can run do."""
     for app in ALL:
         put(dromos, app)
-    requests.post(f"{dromos.api_url}/v2/pods", json=POD, timeout=30).raise_for_status()
+    requests.post(f"{dromos.api_url}/v2/pods", json=POD, timeout=60).raise_for_status()
+    _settled(dromos)
+
+
+def _settled(dromos: Platform) -> None:
     wanted = {app["id"]: app.get("instances", 1) for app in (WEB, WORKER, HOSTILE)}
 
     def settled() -> bool:
@@ -117,6 +138,12 @@ def deploy_all(dromos: Platform) -> None:
             all(apps[app_id]["tasksRunning"] == count for app_id, count in wanted.items())
             and apps["/shop/web"]["tasksHealthy"] == 2
             and dromos.get(f"/v2/pods{POD['id']}::status")["status"] == "STABLE"
+            and not {*wanted, POD["id"]} & _deploying(dromos)
         )
 
-    eventually(settled, 60, what="the applications run")
+    eventually(settled, 90, what="the applications run")
+
+
+def _deploying(dromos: Platform) -> set[str]:
+    """Apps and pods that a deployment is at."""
+    return {one for d in dromos.get("/v2/deployments") for one in (*d["affectedApps"], *d["affectedPods"])}

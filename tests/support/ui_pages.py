@@ -1,6 +1,7 @@
 """Every page of the UI by name, for what is tried on all of them: `name -> (path, query)`."""
 
 from tests.support.platform import Platform
+from tests.support.waiting import eventually
 
 Address = tuple[tuple[str, ...], dict[str, str]]
 
@@ -31,13 +32,16 @@ _FIXED: dict[str, Address] = {
 def pages(dromos: Platform) -> dict[str, Address]:
     """With those of what runs there now: an instance, an agent, a service, a pod if there is one."""
     task = dromos.tasks("/shop/web")[0]
-    service = next(one["name"] for one in dromos.get("/v2/services")["services"] if one["app"] == "/shop/web")
+
+    def service_of_it() -> str:
+        return next(str(one["name"]) for one in dromos.get("/v2/services")["services"] if one["app"] == "/shop/web")
+
     found = {
         **_FIXED,
         "log": (("instance", task["id"]), {"app": "/shop/web"}),
         "files": (("instance", task["id"]), {"app": "/shop/web", "tab": "files"}),
         "agent": (("agents", task["slaveId"]), {}),
-        "service": (("services", service), {}),
+        "service": (("services", eventually(service_of_it, 60)), {}),
     }
     for pod in dromos.get("/v2/pods"):
         path = ("pod", *pod["id"].strip("/").split("/"))

@@ -1,16 +1,32 @@
-"""One platform and one Chromium for all tests of the UI; each test gets the same tab, freshly loaded."""
+"""One platform and one Chromium for all tests of the UI; each test gets the same tab, freshly loaded, and the same apps."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import WIDE, Ui, chromium
+from tests.support.browser import Tab, Ui, chromium
 from tests.support.platform import Platform, platform
 from tests.support.ui_apps import SCRIPT, deploy_all, sweep
 
-PATIENCE_MS = int(os.environ.get("UI_PATIENCE_MS", "30000"))
+PATIENCE_MS = int(os.environ.get("UI_PATIENCE_MS", "60000"))
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first of them starts a platform and a browser; each waits for many things, each of which may take its time."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(400))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = report.failed
+    return report
 
 
 @pytest.fixture(scope="package")
@@ -30,18 +46,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def tab(browser: Browser, dromos: Platform) -> Iterator[Ui]:
-    context = browser.new_context(viewport=WIDE, locale="en-GB", color_scheme="light")
-    context.set_default_timeout(PATIENCE_MS)
-    page = context.new_page()
-    yield Ui(page, dromos.api_url)
-    context.close()
+def tab(browser: Browser, dromos: Platform) -> Iterator[Tab]:
+    with Tab(browser, dromos.api_url, PATIENCE_MS) as one:
+        yield one
 
 
 @pytest.fixture
-def ui(tab: Ui, dromos: Platform) -> Iterator[Ui]:
-    tab.wrongs.clear()
-    yield tab
-    wrongs = list(tab.wrongs)
+def ui(tab: Tab, dromos: Platform, request: pytest.FixtureRequest) -> Iterator[Ui]:
+    tab.ui.wrongs.clear()
+    yield tab.ui
+    wrongs = list(tab.ui.wrongs)
+    if request.node.stash.get(FAILED, True):
+        tab.renew()  # it may be offline, narrow, frozen, or in the middle of a dialog
     sweep(dromos)
     assert wrongs == []

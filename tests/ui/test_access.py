@@ -32,7 +32,7 @@ def test_every_page_fits_a_phone_and_is_legible_in_the_dark(ui: Ui, dromos: Plat
         width = page.evaluate("document.documentElement.scrollWidth")
         if width > NARROW["width"]:
             wide.append((name, width))
-    page.set_viewport_size(WIDE)
+    page.set_viewport_size(WIDE)  # after a failure the tab is another one
     assert (found, wide) == ({}, [])
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.support.answering import answering
 from tests.support.browser import Ui
 from tests.support.platform import Platform
-from tests.support.ui_apps import WORKER, delete, put
+from tests.support.ui_apps import WORKER, delete, put, unlocked
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
@@ -19,14 +19,8 @@ pytestmark = pytest.mark.xdist_group("ui")
 @pytest.fixture
 def app(dromos: Platform) -> Iterator[str]:
     put(dromos, {**WORKER, "id": "/acted-on"})
-    eventually(lambda: dromos.tasks("/acted-on")[0]["state"] == "TASK_RUNNING", 30)
-    eventually(
-        lambda: (
-            not dromos.get("/v2/deployments")
-            or all("/acted-on" not in d["affectedApps"] for d in dromos.get("/v2/deployments"))
-        ),
-        30,
-    )
+    eventually(lambda: [task["state"] for task in dromos.tasks("/acted-on")] == ["TASK_RUNNING"], 60)
+    unlocked(dromos, "/acted-on")
     yield "/acted-on"
     delete(dromos, "/acted-on")
 
@@ -39,12 +33,13 @@ def test_scale_suspend_restart_and_destroy(ui: Ui, dromos: Platform, app: str) -
     dialog.get_by_role("button", name="Scale").click()
     expect(page.get_by_text("2 / 2 instances")).to_be_visible()
 
+    unlocked(dromos, app)
     before = {task["id"] for task in dromos.tasks(app)}
     page.get_by_role("button", name="Restart").click()
     page.get_by_role("dialog", name="Restart").get_by_role("button", name="Restart").click()
     eventually(lambda: len(now := {t["id"] for t in dromos.tasks(app)}) == 2 and not now & before, 60)
 
-    eventually(lambda: not dromos.get(f"/v2/apps{app}")["app"]["deployments"], 30)
+    unlocked(dromos, app)
     page.get_by_role("button", name="Suspend").click()
     page.get_by_role("dialog", name="Suspend").get_by_role("button", name="Suspend").click()
     expect(page.get_by_text("No instance runs.")).to_be_visible()
@@ -59,7 +54,7 @@ def test_scale_suspend_restart_and_destroy(ui: Ui, dromos: Platform, app: str) -
     dialog.get_by_role("textbox").fill(app)
     confirm.click()
     expect(page).to_have_url(re.compile("#/apps"))
-    eventually(lambda: all(one["id"] != app for one in dromos.get("/v2/apps")["apps"]), 30)
+    eventually(lambda: all(one["id"] != app for one in dromos.get("/v2/apps")["apps"]), 60)
 
 
 def test_an_instance_is_killed_and_another_with_scaling_down(ui: Ui, dromos: Platform, app: str) -> None:
@@ -68,9 +63,13 @@ def test_an_instance_is_killed_and_another_with_scaling_down(ui: Ui, dromos: Pla
     page.get_by_role("checkbox", name=first).check()
     page.get_by_role("button", name="Kill", exact=True).click()
     page.get_by_role("dialog", name="Kill").get_by_role("button", name="Kill", exact=True).click()
-    second = eventually(
-        lambda: [t["id"] for t in dromos.tasks(app) if t["id"] != first and t["state"] == "TASK_RUNNING"], 30
-    )[0]
+
+    def the_next() -> str | None:
+        [(task, state)] = [(task["id"], task["state"]) for task in dromos.tasks(app)]
+        return str(task) if task != first and state == "TASK_RUNNING" else None
+
+    second = eventually(the_next, 60)
+    expect(page.get_by_role("checkbox", name=first)).to_have_count(0)
     page.get_by_role("checkbox", name=second).check()
     page.get_by_role("button", name="Kill and scale down").click()
     page.get_by_role("dialog").get_by_role("button", name="Kill and scale down").click()
@@ -79,11 +78,11 @@ def test_an_instance_is_killed_and_another_with_scaling_down(ui: Ui, dromos: Pla
 
 
 def test_an_instance_that_drains_is_shown_as_such(ui: Ui, dromos: Platform) -> None:
-    put(dromos, {**WORKER, "id": "/drains", "labels": {"DROMOS_DRAIN_SECONDS": "60"}})
-    eventually(lambda: dromos.get("/v2/apps/drains")["app"]["tasksRunning"] == 1, 30)
+    put(dromos, {**WORKER, "id": "/drains", "labels": {"DROMOS_DRAIN_SECONDS": "300"}})
+    eventually(lambda: dromos.get("/v2/apps/drains")["app"]["tasksRunning"] == 1, 60)
     page = ui.open("app", "drains")
     task = dromos.tasks("/drains")[0]["id"]
-    requests.post(f"{dromos.api_url}/v2/tasks/delete", json={"ids": [task]}, timeout=10)
+    requests.post(f"{dromos.api_url}/v2/tasks/delete", json={"ids": [task]}, timeout=60).raise_for_status()
     row = page.get_by_role("row").filter(has=page.get_by_role("checkbox", name=task))
     expect(row).to_contain_text("draining")
     row.get_by_role("link").click()
@@ -107,6 +106,7 @@ def test_a_deployment_in_the_way_is_asked_about_and_forced(ui: Ui, dromos: Platf
 
 def test_a_deployment_shows_its_progress_and_is_stopped_or_rolled_back(ui: Ui, dromos: Platform) -> None:
     put(dromos, {**WORKER, "id": "/held", "instances": 0})
+    unlocked(dromos, "/held")
     for action, instances in (("Roll back", 0), ("Stop here", 1)):
         put(dromos, {"id": "/held", "instances": 1, "cpus": 400})
         page = ui.open("deployments")
@@ -116,8 +116,9 @@ def test_a_deployment_shows_its_progress_and_is_stopped_or_rolled_back(ui: Ui, d
         card.get_by_role("button", name=action).click()
         page.get_by_role("dialog", name=action).get_by_role("button", name=action).click()
         expect(card).to_have_count(0)
-        eventually(lambda wanted=instances: dromos.get("/v2/apps/held")["app"]["instances"] == wanted, 30)
+        eventually(lambda wanted=instances: dromos.get("/v2/apps/held")["app"]["instances"] == wanted, 60)
         put(dromos, {"id": "/held", "instances": 0})
+        unlocked(dromos, "/held")
     delete(dromos, "/held")
 
 
@@ -143,6 +144,7 @@ def test_a_delay_is_reset(ui: Ui) -> None:
 def test_a_canary_waits_for_its_go(ui: Ui, dromos: Platform) -> None:
     put(dromos, {**WORKER, "id": "/tried", "instances": 2})
     eventually(lambda: dromos.get("/v2/apps/tried")["app"]["tasksRunning"] == 2, 60)
+    unlocked(dromos, "/tried")
     put(dromos, {**WORKER, "id": "/tried", "instances": 2, "cmd": "sleep 200000"}, strategy="canary", share="50%")
     page = ui.open("deployments")
     card = page.locator(".card").filter(has=page.get_by_role("link", name="/tried"))
@@ -158,7 +160,7 @@ def test_a_canary_waits_for_its_go(ui: Ui, dromos: Platform) -> None:
 def test_a_version_that_is_not_well_goes_on_only_by_force(ui: Ui, dromos: Platform) -> None:
     put(dromos, {**WORKER, "id": "/doubted"})
     eventually(lambda: dromos.get("/v2/apps/doubted")["app"]["tasksRunning"] == 1, 60)
-    eventually(lambda: not dromos.get("/v2/apps/doubted")["app"]["deployments"], 60)
+    unlocked(dromos, "/doubted")
     # Nothing listens there: it is told of as unhealthy, and never killed for it.
     ill = {"protocol": "TCP", "portIndex": 0, "maxConsecutiveFailures": 0, "delaySeconds": 0, "gracePeriodSeconds": 0}
     put(dromos, {**WORKER, "id": "/doubted", "mem": 33, "healthChecks": [ill]}, strategy="blue-green")

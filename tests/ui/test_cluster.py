@@ -5,12 +5,11 @@ import re
 import signal
 
 import pytest
-import requests
 from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
-from tests.support.ui_apps import DATABASE, SCRIPT, delete, put
+from tests.support.ui_apps import DATABASE, SCRIPT, WORKER, delete, put, unlocked
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
@@ -47,7 +46,7 @@ def test_agents_show_what_they_have_and_are_drained_and_brought_back(ui: Ui, dro
 
 
 def test_services_are_shown_with_their_route_and_traffic(ui: Ui, dromos: Platform) -> None:
-    eventually(lambda: dromos.edge("web.localhost").status_code == 200, 30)
+    eventually(lambda: dromos.edge("web.localhost").status_code == 200, 60)
     page = ui.open("services")
     row = page.get_by_role("row").filter(has_text="web.localhost")
     expect(row).to_contain_text("Consul")
@@ -103,27 +102,27 @@ def test_the_overview_names_a_daemon_that_does_not_answer(ui: Ui, dromos: Platfo
 
 
 def test_history_is_compared_and_rolled_back(ui: Ui, dromos: Platform) -> None:
-    before = len(dromos.get("/v2/apps/hostile/versions")["versions"])
-    requests.put(
-        f"{dromos.api_url}/v2/apps/hostile", json={"instances": 0, "mem": 40}, params={"force": "true"}, timeout=10
-    )
-    eventually(lambda: not dromos.get("/v2/apps/hostile")["app"]["deployments"], 60)
-    page = ui.open("app", "hostile", tab="configuration")
+    put(dromos, {**WORKER, "id": "/changed"})
+    unlocked(dromos, "/changed")
+    put(dromos, {"id": "/changed", "instances": 0, "mem": 40})
+    unlocked(dromos, "/changed")
+    page = ui.open("app", "changed", tab="configuration")
     versions = page.locator(".versions button")
-    expect(versions).to_have_count(before + 1)
+    expect(versions).to_have_count(2)
     versions.nth(1).click()
     change = page.get_by_role("row", name="/mem")
     expect(change.locator("del")).to_have_text("40")
     expect(change.locator("ins")).to_have_text("32")
     page.get_by_role("button", name="Edit as a new version").click()
-    draft = page.get_by_role("dialog", name="Edit /hostile")
+    draft = page.get_by_role("dialog", name="Edit /changed")
     expect(draft.get_by_label("Memory")).to_have_value("32")
     expect(draft.get_by_role("row", name="/mem").locator("ins")).to_have_text("32")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Roll back to this version").click()
     page.get_by_role("dialog", name="Roll back").get_by_role("button", name="Roll back").click()
-    eventually(lambda: dromos.get("/v2/apps/hostile")["app"]["mem"] == 32, 30)
-    eventually(lambda: dromos.get("/v2/apps/hostile")["app"]["tasksRunning"] == 1, 30)
+    eventually(lambda: dromos.get("/v2/apps/changed")["app"]["mem"] == 32, 60)
+    eventually(lambda: dromos.get("/v2/apps/changed")["app"]["tasksRunning"] == 1, 60)
+    delete(dromos, "/changed")
 
 
 def test_debug_says_in_plain_words_why_it_waits(ui: Ui) -> None:

@@ -74,5 +74,5 @@ def test_an_edit_shows_what_it_changes_before_it_is_saved(ui: Ui, dromos: Platfo
     expect(change.locator("ins")).to_have_text("48")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
-    eventually(lambda: dromos.get("/v2/apps/made/edited")["app"]["mem"] == 48, 30)
+    eventually(lambda: dromos.get("/v2/apps/made/edited")["app"]["mem"] == 48, 60)
     delete(dromos, "/made/edited")

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
-from tests.support.ui_apps import SCRIPT, WORKER, delete, put
+from tests.support.ui_apps import SCRIPT, WORKER, delete, put, unlocked
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
@@ -18,14 +18,12 @@ pytestmark = pytest.mark.xdist_group("ui")
 def test_a_log_is_followed_live(ui: Ui, dromos: Platform) -> None:
     cmd = "echo begun; until [ -e go ]; do sleep 0.2; done; echo went on; echo complaint >&2; sleep 100000"
     put(dromos, {**WORKER, "id": "/talks", "cmd": cmd})
-    task = eventually(lambda: [t for t in dromos.tasks("/talks") if t["state"] == "TASK_RUNNING"], 30)[0]["id"]
+    task = eventually(lambda: [t for t in dromos.tasks("/talks") if t["state"] == "TASK_RUNNING"], 60)[0]["id"]
     page = ui.open("app", "talks")
     page.get_by_title(task).click()
     log = page.get_by_role("log", name="stdout")
     expect(log).to_contain_text("begun")
-    sandbox = next(
-        path.parent for path in dromos.state_dir.glob("mesos/**/runs/*/stdout") if "begun" in path.read_text()
-    )
+    [sandbox] = {path.parent.resolve() for path in dromos.state_dir.glob(f"mesos/**/{task}/runs/*/stdout")}
     (sandbox / "go").touch()
     expect(log).to_contain_text("went on")
     page.get_by_role("searchbox", name="Filter lines").fill("BEGUN")
@@ -49,7 +47,8 @@ def test_the_files_of_a_sandbox_are_walked_shown_and_downloaded(ui: Ui, dromos: 
 
 def test_an_instance_tells_where_it_runs_and_is_killed_there(ui: Ui, dromos: Platform) -> None:
     put(dromos, {**WORKER, "id": "/killed-there"})
-    task = eventually(lambda: [t for t in dromos.tasks("/killed-there") if t["state"] == "TASK_RUNNING"], 30)[0]
+    task = eventually(lambda: [t for t in dromos.tasks("/killed-there") if t["state"] == "TASK_RUNNING"], 60)[0]
+    unlocked(dromos, "/killed-there")
     page = ui.open("instance", task["id"], app="/killed-there")
     facts = page.locator(".facts")
     expect(facts).to_contain_text(task["host"])
@@ -115,7 +114,7 @@ def test_scripts_in_agents_attributes_and_in_consul_have_no_effect(ui: Ui, dromo
         "Check": {"Name": SCRIPT, "TTL": "1h", "Notes": SCRIPT},
     }
     consul = f"http://127.0.0.1:{dromos.ports['consul']}/v1/agent/service"
-    requests.put(f"{consul}/register", json=service, timeout=10).raise_for_status()
+    requests.put(f"{consul}/register", json=service, timeout=60).raise_for_status()
     try:
         ui.go("services")
         page.get_by_role("searchbox").fill("strange")
@@ -128,7 +127,7 @@ def test_scripts_in_agents_attributes_and_in_consul_have_no_effect(ui: Ui, dromo
             expect(page.get_by_role("table", name="Instances")).to_contain_text(part)
         assert page.locator("main img, main script").count() == 0
     finally:
-        requests.put(f"{consul}/deregister/{quote(SCRIPT, safe='')}", timeout=10)
+        requests.put(f"{consul}/deregister/{quote(SCRIPT, safe='')}", timeout=60)
 
 
 def test_the_policy_lets_nothing_in_and_nothing_inline(ui: Ui, dromos: Platform) -> None:
@@ -140,5 +139,6 @@ def test_the_policy_lets_nothing_in_and_nothing_inline(ui: Ui, dromos: Platform)
     # And the browser holds to it; what it says of that is expected.
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p id=styled style=\"color: red\">x</p>')")
     assert page.evaluate("getComputedStyle(document.getElementById('styled')).color") != "rgb(255, 0, 0)"
-    assert any("Content Security Policy" in wrong for wrong in ui.wrongs)
+    # What the browser tells arrives while it is asked something.
+    eventually(lambda: page.title() and any("Content Security Policy" in wrong for wrong in ui.wrongs), 60)
     ui.wrongs.clear()

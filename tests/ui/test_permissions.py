@@ -7,7 +7,7 @@ import requests
 from playwright.sync_api import Browser, expect
 
 from framework.api.security.accounts import hashed_password, hashed_token
-from tests.support.browser import WIDE, Ui
+from tests.support.browser import Ui, context_of
 from tests.support.framework import Framework
 from tests.support.platform import Platform
 from tests.support.waiting import eventually
@@ -30,19 +30,23 @@ def guarded(dromos: Platform, tmp_path_factory: pytest.TempPathFactory) -> Itera
     framework = Framework(folder, f"127.0.0.1:{dromos.ports['mesos']}", flags)
     framework.launch()
     try:
-        eventually(lambda: requests.get(f"{framework.url}/health", timeout=5).status_code == 200, 60)
+        eventually(lambda: requests.get(f"{framework.url}/health", timeout=30).status_code == 200, 60)
         for app in ("/shop/web", "/other"):
             body = {"id": app, "cmd": "sleep 1000", "instances": 0}
-            assert requests.post(f"{framework.url}/v2/apps", json=body, headers=ADMIN, timeout=30).status_code == 201
+            assert requests.post(f"{framework.url}/v2/apps", json=body, headers=ADMIN, timeout=60).status_code == 201
         yield framework
     finally:
         framework.kill()
 
 
-def test_who_is_not_known_signs_in_and_may_only_do_what_is_allowed(browser: Browser, guarded: Framework) -> None:
-    context = browser.new_context(viewport=WIDE, locale="en-GB")
-    context.set_default_timeout(30_000)
-    ui = Ui(context.new_page(), guarded.url)
+@pytest.fixture
+def ui(browser: Browser, guarded: Framework) -> Iterator[Ui]:
+    """A tab of its own, on that framework."""
+    with context_of(browser, 60_000) as context:
+        yield Ui(context.new_page(), guarded.url)
+
+
+def test_who_is_not_known_signs_in_and_may_only_do_what_is_allowed(ui: Ui, guarded: Framework) -> None:
     page = ui.page
     page.goto(f"{guarded.url}/ui/#/apps?view=flat")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
@@ -82,4 +86,3 @@ def test_who_is_not_known_signs_in_and_may_only_do_what_is_allowed(browser: Brow
     ui.go("app", "other")
     expect(page.get_by_role("button", name="Destroy")).to_be_enabled()
     assert ui.wrongs == []
-    context.close()

@@ -30,7 +30,7 @@ def settled(dromos: Platform) -> None:
 
 
 def destroy(dromos: Platform, pod_id: str) -> None:
-    requests.delete(f"{dromos.api_url}/v2/pods{pod_id}", params={"force": "true"}, timeout=30)
+    requests.delete(f"{dromos.api_url}/v2/pods{pod_id}", params={"force": "true"}, timeout=60)
     # Not declared any more, and its deployment over.
     eventually(
         lambda: (
@@ -111,19 +111,19 @@ def test_a_pod_is_edited_with_a_diff_and_rolled_back(ui: Ui, dromos: Platform) -
     expect(dialog.get_by_role("row", name="/labels/team").locator("ins")).to_have_text('"pairs"')
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
-    eventually(lambda: status(dromos)["spec"]["labels"] == {"team": "pairs"}, 30)
+    eventually(lambda: status(dromos)["spec"]["labels"] == {"team": "pairs"}, 60)
     settled(dromos)
     ui.go("pod", "teams", "pair", tab="configuration")
     page.locator(".versions button").nth(1).click()
     expect(page.get_by_role("row", name="/labels/team").locator("del")).to_have_text('"pairs"')
     page.get_by_role("button", name="Roll back to this version").click()
     page.get_by_role("dialog", name="Roll back").get_by_role("button", name="Roll back").click()
-    eventually(lambda: not status(dromos)["spec"].get("labels"), 30)
+    eventually(lambda: not status(dromos)["spec"].get("labels"), 60)
 
 
 def test_a_pod_that_waits_says_why_and_shows_in_the_overview(ui: Ui, dromos: Platform) -> None:
     huge = {**POD["containers"][0], "resources": {"cpus": 300, "mem": 32}}
-    answer = requests.post(f"{dromos.api_url}/v2/pods", json={"id": "/huge", "containers": [huge]}, timeout=30)
+    answer = requests.post(f"{dromos.api_url}/v2/pods", json={"id": "/huge", "containers": [huge]}, timeout=60)
     assert answer.status_code == 201
     page = ui.open("pod", "huge", tab="debug")
     expect(page.get_by_text(re.compile("too few CPUs free"))).to_be_visible()

@@ -6,7 +6,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import WIDE, Ui
+from tests.support.browser import Ui, context_of
 from tests.support.framework import Framework
 from tests.support.mesos import running_embedded_mesos
 from tests.support.waiting import eventually
@@ -24,27 +24,30 @@ def test_the_page_of_a_standby_is_live_and_survives_the_leaders_death(
         try:
             for node in nodes:
                 node.launch()
-            first, second = (eventually(lambda node=node: leader_by(node), 60) for node in nodes)
-            assert first == second
+
+            def agreed() -> str | None:
+                """A leader that both name: the first one may lose its session while the machine is busy."""
+                one, other = (leader_by(node) for node in nodes)
+                return one if one == other else None
+
+            first = eventually(agreed, 90)
             [leader] = [node for node in nodes if first.endswith(f":{node.port}")]
             [standby] = [node for node in nodes if node is not leader]
-            context = browser.new_context(viewport=WIDE, locale="en-GB")
-            context.set_default_timeout(60_000)
-            ui = Ui(context.new_page(), standby.url)
-            page = ui.open("apps", view="flat")
-            page.evaluate("window.stillHere = true")
-            create(leader, "/before")
-            expect(page.get_by_role("link", name="before", exact=True)).to_be_visible()
-            leader.kill()
-            expect(page.locator(".connection:not(.live)")).to_be_visible()
-            eventually(lambda: leader_by(standby).endswith(f":{standby.port}"), 60)
-            create(standby, "/after")
-            expect(page.get_by_role("link", name="after", exact=True)).to_be_visible(timeout=60_000)
-            expect(page.get_by_role("link", name="before", exact=True)).to_be_visible()
-            expect(page.locator(".connection.live")).to_be_visible(timeout=60_000)
-            assert page.evaluate("window.stillHere === true")
-            assert ui.wrongs == []
-            context.close()
+            with context_of(browser, 60_000) as context:
+                ui = Ui(context.new_page(), standby.url)
+                page = ui.open("apps", view="flat")
+                page.evaluate("window.stillHere = true")
+                create(leader, "/before")
+                expect(page.get_by_role("link", name="before", exact=True)).to_be_visible()
+                leader.kill()
+                expect(page.locator(".connection:not(.live)")).to_be_visible()
+                eventually(lambda: leader_by(standby).endswith(f":{standby.port}"), 90)
+                create(standby, "/after")
+                expect(page.get_by_role("link", name="after", exact=True)).to_be_visible()
+                expect(page.get_by_role("link", name="before", exact=True)).to_be_visible()
+                expect(page.locator(".connection.live")).to_be_visible()
+                assert page.evaluate("window.stillHere === true")
+                assert ui.wrongs == []
         finally:
             for node in nodes:
                 if node.process is not None:
@@ -53,7 +56,7 @@ def test_the_page_of_a_standby_is_live_and_survives_the_leaders_death(
 
 def leader_by(framework: Framework) -> str:
     """`host:port` of the leader, as this node knows it."""
-    return str(requests.get(f"{framework.url}/v2/leader", timeout=5).json()["leader"])
+    return str(requests.get(f"{framework.url}/v2/leader", timeout=30).json()["leader"])
 
 
 def create(framework: Framework, app_id: str) -> None:

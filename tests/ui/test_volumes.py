@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Ui
 from tests.support.platform import Platform
-from tests.support.ui_apps import DATABASE, POD, delete, put
+from tests.support.ui_apps import DATABASE, POD, delete, put, unlocked
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("ui")
@@ -18,8 +18,11 @@ pytestmark = pytest.mark.xdist_group("ui")
 
 @pytest.fixture
 def database(dromos: Platform) -> Iterator[str]:
+    # The volumes of an app that was deleted go a moment later.
+    eventually(lambda: volumes(dromos) == [], 60)
     put(dromos, DATABASE)
-    eventually(lambda: dromos.get("/v2/apps/prod/db")["app"]["tasksRunning"] == 1, 60)
+    eventually(lambda: [volume["status"] for volume in volumes(dromos)] == ["attached"], 60)
+    unlocked(dromos, "/prod/db")
     yield "/prod/db"
     delete(dromos, "/prod/db")
 
@@ -42,7 +45,7 @@ def test_the_volumes_of_an_application_are_shown_and_one_is_wiped(ui: Ui, dromos
         expect(kept).to_contain_text(part)
 
     # Scaled down, it waits with its data for the next scaling up; wiped, it is gone for good.
-    requests.put(f"{dromos.api_url}/v2/apps/prod/db", json={"instances": 0}, params={"force": "true"}, timeout=10)
+    put(dromos, {"id": "/prod/db", "instances": 0})
     expect(kept).to_contain_text("waiting")
     assert "taskId" not in volumes(dromos)[0]
     kept.get_by_role("button", name="Wipe").click()
@@ -65,7 +68,7 @@ def test_an_instance_is_killed_with_its_data_and_another_begins_anew(ui: Ui, dro
     [after] = eventually(
         lambda: [v for v in volumes(dromos) if v["instanceId"] != before["instanceId"] and v.get("taskId")], 60
     )
-    assert before["persistenceId"] not in [volume["persistenceId"] for volume in volumes(dromos)]
+    eventually(lambda: before["persistenceId"] not in [volume["persistenceId"] for volume in volumes(dromos)], 60)
     expect(page.get_by_role("checkbox", name=after["taskId"])).to_be_visible()
 
 
@@ -85,8 +88,10 @@ def test_the_volumes_of_a_pod_are_shown_and_wiped_with_their_instance_and_withou
     }
     declared = [{"name": "kept", "persistent": {"size": 32}}, {"name": "hosts", "host": "/tmp"}]
     pod = {**POD, "id": "/prod/twin", "role": "prod", "containers": [first], "volumes": declared}
-    requests.post(f"{dromos.api_url}/v2/pods", json=pod, timeout=30).raise_for_status()
+    eventually(lambda: volumes(dromos, "/prod/twin") == [], 60)
+    requests.post(f"{dromos.api_url}/v2/pods", json=pod, timeout=60).raise_for_status()
     [before] = eventually(lambda: [v for v in volumes(dromos, "/prod/twin") if v["status"] == "attached"], 60)
+    unlocked(dromos, "/prod/twin")
     page = ui.open("pod", "prod", "twin", tab="volumes")
     asked = page.get_by_role("table", name="Volumes", exact=True)
     expect(asked.get_by_role("row", name="kept")).to_contain_text("root · 32 MiB")
@@ -121,4 +126,4 @@ def test_the_volumes_of_a_pod_are_shown_and_wiped_with_their_instance_and_withou
     page.get_by_role("dialog", name="Wipe").get_by_role("button", name="Wipe").click()
     expect(page.get_by_text("No persistent volume has been made yet.")).to_be_visible()
     assert volumes(dromos, "/prod/twin") == []
-    requests.delete(f"{dromos.api_url}/v2/pods/prod/twin", params={"force": "true"}, timeout=30)
+    requests.delete(f"{dromos.api_url}/v2/pods/prod/twin", params={"force": "true"}, timeout=60)
