@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 
 Json = dict[str, Any]
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class CallError(Exception):

@@ -35,7 +35,7 @@ class VaultServer:
     ) -> dict[str, Any]:
         """`wrap`: how long the answer is to stay in a wrapping token, such as 60s."""
         headers = {"X-Vault-Token": token or self.token} | ({"X-Vault-Wrap-TTL": wrap} if wrap else {})
-        answer = requests.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=10)
+        answer = requests.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=60)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json() if answer.content else {}
         return found
@@ -69,5 +69,5 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:
     command.append(f"-dev-listen-address=127.0.0.1:{port}")
     server = VaultServer(f"http://127.0.0.1:{port}")
     with running(command, log=folder / "vault.log", env={"HOME": str(folder)}):
-        eventually(lambda: server.request("GET", "sys/mounts")["data"]["secret/"], 30)
+        eventually(lambda: server.request("GET", "sys/mounts")["data"]["secret/"], 120)
         yield server

@@ -21,7 +21,7 @@ from framework.store.memory import MemoryStore
 from tests.support.memory_cluster import Cluster
 from tests.support.waiting import eventually_async
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Node:
@@ -71,14 +71,15 @@ async def test_more_commands_than_may_wait_are_refused_and_the_others_are_carrie
 async def test_others_are_answered_while_a_large_change_is_worked_out_and_it_is_still_one_transaction():
     async with Node(large=2).running() as node:
         await node.declare("/before")
-        answered = threading.Event()
+        taken_up, answered = threading.Event(), threading.Event()
 
         def edit(declared: Declared) -> Change:
+            taken_up.set()
             assert answered.wait(PATIENCE), "the event loop goes on meanwhile"
             return Change(apps={f"/{name}": App(f"/{name}", cmd="x") for name in "abc"})
 
         large = asyncio.create_task(node.engine.execute(Declare(edit, size=3)))
-        await eventually_async(lambda: node.engine.waiting == 0, timeout=PATIENCE, what="it has been taken up")
+        await eventually_async(taken_up.is_set, timeout=PATIENCE)
         behind = asyncio.create_task(node.declare("/b", cpus=2.0))
         await asyncio.sleep(0)
         assert node.apps == {"/before"} and not large.done()
@@ -163,16 +164,17 @@ async def test_one_that_stands_by_takes_no_command():
 
 async def test_who_still_waits_at_the_end_is_told():
     async with Node().running() as node:
-        released = asyncio.Event()
+        begun, released = asyncio.Event(), asyncio.Event()
         commit = node.store.commit
 
         async def slow(writes: Sequence[Any]) -> None:
+            begun.set()
             await released.wait()
             await commit(writes)
 
         node.store.commit = slow  # type: ignore[method-assign]
         asked = [asyncio.create_task(node.declare(f"/a{n}")) for n in range(2)]
-        await asyncio.sleep(0.05)
+        await begun.wait()
         late = asyncio.create_task(node.declare("/late"))
         await asyncio.sleep(0)
         node.stop.set()

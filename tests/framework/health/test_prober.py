@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from framework.model.pod import Pod
 from tests.support.certificates import make_certificate
 from tests.support.waiting import eventually_async
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -138,7 +139,9 @@ async def test_tcp_is_healthy_when_it_connects_and_not_when_nobody_listens(probe
     async with server(silent) as port:
         assert await probes.first(HealthCheck(protocol="TCP"), port) == (True, "")
     probes.told.clear()
-    alive, cause = await probes.first(HealthCheck(protocol="TCP"), port)
+    with socket.socket() as nobodys:
+        nobodys.bind(("127.0.0.1", 0))  # and does not listen; nor can anybody else
+        alive, cause = await probes.first(HealthCheck(protocol="TCP"), nobodys.getsockname()[1])
     assert alive is False and "Connect call failed" in cause
 
 
@@ -157,14 +160,14 @@ async def test_what_is_no_http_is_a_failure_with_a_cause(probes: Probes, text: b
         await writer.drain()
 
     async with server(handle) as port:
-        alive, cause = await probes.first(HealthCheck(timeout_seconds=5), port)
+        alive, cause = await probes.first(HealthCheck(timeout_seconds=60), port)
         assert alive is False and cause
 
 
 @pytest.mark.parametrize("path", ["/\udcff", "/ \r\nX: y", "/" + "x" * 70000])
 async def test_a_path_that_cannot_be_asked_for_ends_no_loop(probes: Probes, path: str):
     async with server(answering(200)) as port:
-        check = HealthCheck(path=path, interval_seconds=0, timeout_seconds=5)
+        check = HealthCheck(path=path, interval_seconds=0, timeout_seconds=60)
         probes.prober.start(instance_on(port), app_with(check), False)
         await eventually_async(lambda: len(probes.told) >= 2, timeout=PATIENCE, what="it is probed again and again")
 
@@ -196,12 +199,13 @@ async def test_it_is_probed_again_after_each_interval_until_it_is_stopped(probes
 
 async def test_no_more_probes_than_allowed_are_under_way():
     open_now, most = 0, 0
+    three = asyncio.Barrier(3)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal open_now, most
         open_now += 1
         most = max(most, open_now)
-        await asyncio.sleep(0.02)
+        await three.wait()
         open_now -= 1
         await answering(200)(reader, writer)
 
@@ -223,7 +227,7 @@ async def test_readiness_is_asked_for_until_it_is_given_and_its_answer_kept(prob
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await answers.pop(0)(reader, writer)
 
-    check = ReadinessCheck(interval_seconds=0, timeout_seconds=5, preserve_last_response=True)
+    check = ReadinessCheck(interval_seconds=0, timeout_seconds=60, preserve_last_response=True)
     async with server(handle) as port:
         probes.prober.start(instance_on(port), app_with(readiness=check), True)
         await eventually_async(lambda: len(probes.told) == 2, timeout=PATIENCE)

@@ -1,5 +1,6 @@
 """The driver against a master that misbehaves: a server on a real socket that speaks the scheduler API and does what each test says."""
 
+import contextlib
 import queue
 import signal
 import socket
@@ -161,9 +162,12 @@ class Master:
             pass
 
     def close(self) -> None:
-        self._listener.close()
-        for sock in self._sockets:
+        for sock in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # or a thread that waits there goes on waiting
             sock.close()
+        for thread in self._threads:
+            thread.join()
 
 
 @pytest.fixture
@@ -180,7 +184,7 @@ class Told:
         self.events: queue.Queue[tuple[str, Json]] = queue.Queue()
         self.failed: list[tuple[Call, int, str]] = []
 
-    def next(self, kind: str, timeout: float = 10) -> Json:
+    def next(self, kind: str, timeout: float = 60) -> Json:
         deadline = time.monotonic() + timeout
         while True:
             found, content = self.events.get(timeout=max(0.01, deadline - time.monotonic()))
@@ -241,10 +245,10 @@ def test_a_large_record_takes_no_quadratic_time(master: Master, told: Told, star
     start()
     told.next("CONNECTED")
     large = {"type": "OFFERS", "offers": {"offers": [{"id": {"value": "x" * 200}} for _ in range(100_000)]}}
-    started = time.monotonic()
+    started = time.process_time()
     master.streams[0].send(large, pieces=2000)
-    assert len(told.next("OFFERS", timeout=30)["offers"]) == 100_000
-    assert time.monotonic() - started < 10
+    assert len(told.next("OFFERS")["offers"]) == 100_000
+    assert time.process_time() - started < 10
 
 
 def test_the_id_is_kept_over_a_new_connection(master: Master, told: Told, start: Start) -> None:
@@ -270,13 +274,12 @@ def test_missed_heartbeats_mean_a_new_connection(master: Master, told: Told, sta
 
 
 def test_a_redirect_leads_to_the_leading_master(master: Master, told: Told, start: Start) -> None:
-    follower = Master()
-    follower.on_subscribe = lambda connection, number: connection.answer(
-        "307 Temporary Redirect", Location=f"//{master.address}"
-    )
-    start(address=follower.address)
-    assert told.next("CONNECTED")["master"] == master.address
-    follower.close()
+    with contextlib.closing(Master()) as follower:
+        follower.on_subscribe = lambda connection, number: connection.answer(
+            "307 Temporary Redirect", Location=f"//{master.address}"
+        )
+        start(address=follower.address)
+        assert told.next("CONNECTED")["master"] == master.address
 
 
 @pytest.mark.parametrize(
@@ -317,12 +320,11 @@ def test_what_is_no_answer_at_all_is_survived(master: Master, told: Told, start:
 
 
 def test_nobody_there_is_told_and_tried_again(told: Told, start: Start) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = f"127.0.0.1:{listener.getsockname()[1]}"
-    listener.close()
-    start(address=address)
-    assert told.next("DISCONNECTED")["why"]
-    assert told.next("DISCONNECTED")["why"]
+    with socket.socket() as nobodys:
+        nobodys.bind(("127.0.0.1", 0))  # and does not listen; nor can anybody else
+        start(address=f"127.0.0.1:{nobodys.getsockname()[1]}")
+        assert told.next("DISCONNECTED")["why"]
+        assert told.next("DISCONNECTED")["why"]
 
 
 def test_an_error_event_is_told_and_ends_nothing(master: Master, told: Told, start: Start) -> None:
@@ -370,11 +372,11 @@ def test_without_a_subscription_a_call_is_not_sent(told: Told, start: Start, mas
 def test_thousands_of_calls_arrive_each_lane_in_order(master: Master, told: Told, start: Start) -> None:
     driver = start()
     told.next("CONNECTED")
-    started = time.monotonic()
+    started = time.process_time()
     for number in range(5000):
         driver.call({"type": "ACKNOWLEDGE", "number": number, "key": number % 7}, f"task-{number % 7}")
-    eventually(lambda: len(master.calls) == 5000, timeout=30)
-    assert time.monotonic() - started < 20
+    eventually(lambda: len(master.calls) == 5000, timeout=90)
+    assert time.process_time() - started < 20
     for key in range(7):
         numbers = [call["number"] for call in master.calls if call["key"] == key]
         assert numbers == sorted(numbers)
@@ -390,7 +392,7 @@ def test_a_call_that_the_master_does_not_know_the_subscription_of_makes_a_new_on
     driver.call({"type": "REVIVE"}, "offers")
     told.next("DISCONNECTED")
     told.next("CONNECTED")
-    [(call, status, text)] = told.failed
+    [(call, status, text)] = eventually(lambda: told.failed)
     assert (call.type, status, text) == ("REVIVE", 400, "Framework cannot be found")
 
 
@@ -415,8 +417,8 @@ def test_a_launch_never_goes_by_a_connection_of_the_subscription_before(
     connections: list[Connection] = []
 
     def remember(connection: Connection, request: Request) -> None:
-        connections.append(connection)
         connection.answer("202 Accepted")
+        connections.append(connection)
 
     master.on_call = remember
     master.on_subscribe = lambda connection, number: connection.stream(SUBSCRIBED, stream_id=f"stream-{number}")
@@ -453,7 +455,7 @@ def test_one_slow_call_does_not_hold_up_the_others(master: Master, told: Told, s
 
     def slow(connection: Connection, request: Request) -> None:
         if request.call["type"] == "ACCEPT":
-            release.wait(20)
+            release.wait()
         connection.answer("202 Accepted")
 
     master.on_call = slow
@@ -462,8 +464,10 @@ def test_one_slow_call_does_not_hold_up_the_others(master: Master, told: Told, s
     driver.call({"type": "ACCEPT"}, "offers")
     for number in range(20):
         driver.call({"type": "ACKNOWLEDGE"}, f"task-{number}")
-    eventually(lambda: sum(call["type"] == "ACKNOWLEDGE" for call in master.calls) >= 10)
-    release.set()
+    try:
+        eventually(lambda: sum(call["type"] == "ACKNOWLEDGE" for call in master.calls) >= 10)
+    finally:
+        release.set()
 
 
 def test_signals_and_the_tasks_are_left_alone(master: Master, told: Told, start: Start) -> None:
@@ -508,5 +512,5 @@ def test_a_master_whose_certificate_is_not_trusted_is_told_nothing(
     tls_master: Master, told: Told, start: Start
 ) -> None:
     start(address=tls_master.address, tls=ssl.create_default_context())
-    assert "certificate verify failed" in told.next("DISCONNECTED", timeout=30)["why"]
+    assert "certificate verify failed" in told.next("DISCONNECTED")["why"]
     assert tls_master.subscriptions == []

@@ -59,14 +59,14 @@ async def test_a_scheduler_whose_framework_another_one_took_leaves_and_does_not_
     new = MesosScheduler(info("two"), mesos.address, heard[1].append)
     try:
         old.subscribe(None, ["*"])
-        await eventually_async(lambda: [e for e in heard[0] if isinstance(e, Subscribed)], timeout=30)
+        await eventually_async(lambda: [e for e in heard[0] if isinstance(e, Subscribed)], timeout=60)
         framework_id = next(e.framework_id for e in heard[0] if isinstance(e, Subscribed))
         new.subscribe(framework_id, ["*"])
-        await asyncio.wait_for(left.wait(), 30)
+        await asyncio.wait_for(left.wait(), 60)
         assert isinstance(heard[0][-1], Disconnected) and "failed over" in heard[0][-1].why
         # The new one's stream answers after that, and was not broken.
         new.reconcile([(f"unknown-{uuid.uuid4()}", None)])
-        await eventually_async(lambda: [e for e in heard[1] if isinstance(e, StatusReceived)], timeout=30)
+        await eventually_async(lambda: [e for e in heard[1] if isinstance(e, StatusReceived)], timeout=60)
         assert [type(e) for e in heard[1] if isinstance(e, Subscribed | Disconnected)] == [Subscribed]
         assert not old.waiting_calls and heard[0][-1].why
     finally:
@@ -78,11 +78,11 @@ async def test_a_leader_that_the_store_does_not_know_any_more_stands_by(embedded
     mesos, medium = embedded_mesos(simulate=True), Medium()
     async with running_node(mesos, medium, "three") as old, running_node(mesos, medium, "three") as new:
         await old.engine.lead("old:1")
-        await eventually_async(lambda: old.connected, timeout=30)
+        await eventually_async(lambda: old.connected, timeout=60)
         await new.engine.lead("new:1")
-        await asyncio.wait_for(old.engine.resigned.wait(), 30)
+        await asyncio.wait_for(old.engine.resigned.wait(), 60)
         assert not old.engine.view.is_leader and old.engine.fenced
-        await eventually_async(lambda: new.connected, timeout=30)
+        await eventually_async(lambda: new.connected, timeout=60)
         assert new.engine.view.framework.id is not None
 
 
@@ -90,14 +90,14 @@ async def test_a_leader_that_the_store_still_knows_comes_back(embedded_mesos: Me
     mesos = embedded_mesos(simulate=True)
     async with running_node(mesos, Medium(), "four") as leader:
         await leader.engine.lead("leader:1")
-        await eventually_async(lambda: leader.connected, timeout=30)
+        await eventually_async(lambda: leader.connected, timeout=60)
         framework_id = leader.engine.view.framework.id
         stranger = MesosScheduler(info("four"), mesos.address, lambda event: None)
         try:
             stranger.subscribe(framework_id, ["*"])
-            await eventually_async(lambda: not leader.connected, timeout=30)
+            await eventually_async(lambda: not leader.connected, timeout=60)
         finally:
             await stranger.close()
-        await eventually_async(lambda: leader.connected, timeout=30)
+        await eventually_async(lambda: leader.connected, timeout=60)
         assert leader.engine.view.is_leader and leader.engine.fenced is None
         assert leader.engine.view.framework.id == framework_id
