@@ -83,7 +83,7 @@ class Agent:
         self._preparing: set[asyncio.Future[None]] = set()  # tasks that are being written down
         self._silenced: set[str] = set()  # frameworks that were shut down
         self._lock: IO[str] | None = None
-        self._sweeps: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
 
     # --- the seam ----------------------------------------------------------------------------------------------------------------
 
@@ -174,8 +174,7 @@ class Agent:
                 run.kill()
             elif run.ended:
                 self._on_end(run)
-        self._sweeps = asyncio.create_task(self._sweep_regularly())
-        in_background(self._remove_leftovers())
+        self._chores = [asyncio.create_task(chore()) for chore in (self._sweep_regularly, self._remove_leftovers)]
 
     async def stop(self) -> None:
         """Lets go of everything; the tasks run on."""
@@ -208,11 +207,12 @@ class Agent:
 
     async def _end_lives(self) -> None:
         await asyncio.sleep(0)  # what was launched a moment ago begins to be written down
-        tasks = [*self._lives.values(), *([self._sweeps] if self._sweeps else [])]
+        tasks = [*self._lives.values(), *self._chores]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._preparing, return_exceptions=True)
         self._lives.clear()
+        self._chores.clear()
 
     async def _let_go(self) -> None:
         for runtime in self.runtimes.values():
@@ -240,7 +240,7 @@ class Agent:
             await asyncio.shield(preparing)
         except (LaunchError, OSError) as error:
             run.stream.volatile = True
-            await asyncio.to_thread(shutil.rmtree, run.launch.directory.parent, ignore_errors=True)
+            await asyncio.to_thread(_erase, run.launch.directory.parent)
             run.fail(f"Failed to create the sandbox: {error}" if isinstance(error, OSError) else str(error))
             return
         await run.live()
@@ -279,6 +279,7 @@ class Agent:
             await self._forget(run)
         finally:
             sending.cancel()
+            await asyncio.wait([sending])
             if self.runs.get((run.framework_id, run.task_id)) is not run:
                 self._lives.pop(run, None)
 
@@ -286,7 +287,7 @@ class Agent:
         """The framework knows of its end."""
         self.completed.append(Completed(run, run.to_json()))
         self.runs.pop((run.framework_id, run.task_id), None)
-        await asyncio.to_thread(shutil.rmtree, run.launch.directory.parent, ignore_errors=True)
+        await asyncio.to_thread(_erase, run.launch.directory.parent)
         if (
             run.group
             and self._master
@@ -457,6 +458,13 @@ def lock_directory(directory: Path) -> IO[str]:
             f"another embedded Mesos runs with the state of {directory.parent}; stop it, or give this one another state directory"
         ) from None
     return file
+
+
+def _erase(directory: Path) -> None:
+    """What is kept of a task. task.json goes first: half of the rest would make another task of it after a crash."""
+    with contextlib.suppress(OSError):
+        (directory / "task.json").unlink()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _delete_volume(place: Path) -> None:

@@ -131,7 +131,8 @@ async def _http(check: Json, container: Container, timeout: float | None, settin
 
 async def _tcp(check: Json, container: Container, timeout: float | None) -> None:
     host, port = container.address(check["port"])
-    _, writer = await asyncio.wait_for(asyncio.open_connection(_loopback(host, check), port), timeout)
+    async with asyncio.timeout(timeout):  # wait_for would lose a cancellation that comes with the connection
+        _, writer = await asyncio.open_connection(_loopback(host, check), port)
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 import urllib.parse
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -109,7 +110,8 @@ class Fetcher:
                     incoming.rename(entry)
                 finally:
                     incoming.unlink(missing_ok=True)
-            os.utime(entry)
+            now = time.time_ns()  # the kernel's own stamp may be that of an entry a few milliseconds older
+            os.utime(entry, ns=(now, now))
             yield entry
         await asyncio.to_thread(_make_room, self.cache, self.settings.cache_bytes, self._in_use)
 

@@ -142,7 +142,8 @@ class RunningSession:
             while True:
                 left = deadline - loop.time()
                 try:
-                    found = await asyncio.wait_for(self._session.read(), max(0.0, min(HEARTBEAT_SECONDS, left)))
+                    async with asyncio.timeout(max(0.0, min(HEARTBEAT_SECONDS, left))):
+                        found = await self._session.read()
                 except TimeoutError:
                     if left <= HEARTBEAT_SECONDS:
                         raise ProbeError("the session took too long") from None

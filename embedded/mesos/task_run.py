@@ -118,6 +118,7 @@ class TaskRun:
         finally:
             if not self._starting.done() and not self._launching:
                 self._starting.cancel()
+                await asyncio.wait([self._starting])
         if self._starting.cancelled():
             self._end_killed_at_launch()
         elif error := self._starting.exception():
@@ -341,26 +342,24 @@ class TaskRun:
     async def destroy(self) -> None:
         """Ends it at once and removes what its runtime made."""
         await self._watches_ended()
-        if self._launching and self._starting:
-            await asyncio.wait([self._starting])
-        container = self.container or await self.runtime.recover(self.launch)
+        container = await self._launched() or await self.runtime.recover(self.launch)
         if container:
             await container.destroy()
 
     async def abandon(self) -> None:
         """Lets go of it, so that it runs on and is found after a restart; a launch that has begun comes to its end."""
         await self._watches_ended()
-        if self._launching and self._starting and not self._starting.done():
+        if container := await self._launched():
+            container.abandon()
+
+    async def _launched(self) -> Container | None:
+        """Its container, as far as this agent has come to know of one; a launch that has begun comes to its end first."""
+        if self._launching and self._starting:
             await asyncio.wait([self._starting])
-        if (
-            self._starting
-            and self._starting.done()
-            and not self._starting.cancelled()
-            and not self._starting.exception()
-        ):
-            self.container = self._starting.result()
-        if self.container:
-            self.container.abandon()
+        starting = self._starting
+        if starting and starting.done() and not starting.cancelled() and not starting.exception():
+            self.container = starting.result()
+        return self.container
 
 
 def _empty_check_status(check: Json | None) -> Json | None:

@@ -143,7 +143,8 @@ class UpdateStream:
             due = loop.time() + delay
             while self._awaits(update) and not self._resend and (left := due - loop.time()) > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), left)
+                    async with asyncio.timeout(left):  # wait_for would lose a cancellation that comes with a change
+                        await self._changed.wait()
                 self._changed.clear()
                 await self._save()
 
@@ -156,7 +157,7 @@ class UpdateStream:
         while self._unsaved and not self.volatile:
             self._unsaved = False
             try:
-                await asyncio.to_thread(write_json, self._path, self.queue.to_json())
+                await self._write(self.queue.to_json())
             except OSError as error:
                 self._unsaved = True
                 delay = waits.next()
@@ -167,3 +168,12 @@ class UpdateStream:
                     retry_in=delay,
                 )
                 await asyncio.sleep(delay)
+
+    async def _write(self, queue: Json) -> None:
+        """Brought to its end: what is written after a cancellation would lie over what the next agent wrote."""
+        writing = asyncio.ensure_future(asyncio.to_thread(write_json, self._path, queue))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise

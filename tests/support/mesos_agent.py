@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import time
@@ -66,7 +67,7 @@ class MemoryMaster:
     def states(self, task_id: str) -> list[str]:
         return [update["state"] for update in self.of(task_id)]
 
-    async def until(self, task_id: str, state: str, timeout: float = 20.0) -> Json:
+    async def until(self, task_id: str, state: str, timeout: float = 60.0) -> Json:
         """The task's first update with that state; fails at once where the task ends in another."""
 
         def found() -> Json | None:
@@ -79,7 +80,7 @@ class MemoryMaster:
         assert update["state"] == state, f"{task_id} is not {state} but {update}"
         return update
 
-    async def until_ended(self, task_id: str, timeout: float = 20.0) -> Json:
+    async def until_ended(self, task_id: str, timeout: float = 60.0) -> Json:
         def ended() -> Json | None:
             return next((update for update in self.of(task_id) if update["state"] in TERMINAL), None)
 
@@ -191,17 +192,16 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
     """A factory of worlds: `await world(log_bytes=4096)`. What runs in them ends with the test."""
-    worlds: list[World] = []
+    numbers = itertools.count()
+    async with contextlib.AsyncExitStack() as stack:
 
-    async def make(**settings: Any) -> World:
-        made = World(tmp_path / f"work-{len(worlds)}", settings)
-        worlds.append(made)
-        await made.start()
-        return made
+        async def make(**settings: Any) -> World:
+            made = World(tmp_path / f"work-{next(numbers)}", settings)
+            await made.start()
+            stack.push_async_callback(lambda: made.agent.destroy())  # the one that it has by then
+            return made
 
-    yield make
-    for made in worlds:
-        await made.agent.destroy()
+        yield make
 
 
 def decoded(data: str) -> Any:

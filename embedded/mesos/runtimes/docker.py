@@ -5,6 +5,7 @@ import base64
 import contextlib
 import functools
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ log = get_logger(__name__)
 Json = dict[str, Any]
 T = TypeVar("T")
 
-LAST_OUTPUT_TIMEOUT = 5.0  # after a container's end its output is at hand; Docker is not waited for any longer
+LAST_OUTPUT_TIMEOUT = 30.0  # after a container's end its output is at hand; Docker is not waited for any longer
 _UNREACHABLE = (requests.exceptions.RequestException, docker.errors.DockerException)
 
 
@@ -68,6 +69,7 @@ class DockerRuntime:
         self.default_grace = settings.stop_timeout
         self.streams = DockerStreams(settings.url)
         self._client: docker.APIClient | None = None
+        self._connecting = threading.Lock()
         self._calls = ThreadPoolExecutor(settings.calls, thread_name_prefix="docker")
         self._pulls = ThreadPoolExecutor(settings.pulls, thread_name_prefix="docker-pull")
 
@@ -138,12 +140,13 @@ class DockerRuntime:
             ) from None
 
     def _connected(self) -> docker.APIClient:
-        if self._client is None:
-            settings = self.settings
-            self._client = docker.APIClient(
-                settings.url, version="auto", timeout=settings.call_timeout, num_pools=settings.calls
-            )
-        return self._client
+        with self._connecting:  # the calls of many threads
+            if self._client is None:
+                settings = self.settings
+                self._client = docker.APIClient(
+                    settings.url, version="auto", timeout=settings.call_timeout, num_pools=settings.calls
+                )
+            return self._client
 
     async def inspect(self, container: str) -> Json | None:
         try:
@@ -330,7 +333,8 @@ class DockerContainer:
             created = await self._runtime.call(lambda api: api.exec_create(self._id, words, environment=environment))
             exec_id = str(created["Id"])
             try:
-                await asyncio.wait_for(self._runtime.streams.run_exec(exec_id), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._runtime.streams.run_exec(exec_id)
             except TimeoutError:
                 await end_exec(self._runtime, exec_id)
                 raise

@@ -76,7 +76,7 @@ def answers(url: str, timeout: float = 2.0) -> bool:
         return False
 
 
-def start(directory: Path, *, die_with_parent: bool = False, timeout: float = 30.0) -> str:
+def start(directory: Path, *, die_with_parent: bool = False, timeout: float = 60.0) -> str:
     """Starts a daemon with all its files in `directory`, or finds the one that runs there; the answer is its URL.
 
     `die_with_parent` ends it with the thread that calls this, and marks the directory for `sweep`. Raises DockerdError.

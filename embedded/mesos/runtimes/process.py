@@ -94,7 +94,8 @@ class ProcessRuntime:
         try:
             ready, pid = await asyncio.to_thread(spawn, launch.directory)
             try:
-                answer = await asyncio.wait_for(read_line(ready), START_TIMEOUT)
+                async with asyncio.timeout(START_TIMEOUT):
+                    answer = await read_line(ready)
             finally:
                 os.close(ready)
             if answer != "started":
@@ -264,7 +265,7 @@ class ProcessContainer:
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGUSR2)  # ends the command with all its descendants
-            await process.wait()
+            await process.communicate()  # not its end alone: its pipes are to be closed before the loop may be
             raise
         result = orjson.loads(output) if output else {"error": "the supervisor of the check was killed"}
         if "error" in result:

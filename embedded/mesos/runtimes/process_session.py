@@ -115,6 +115,7 @@ class ProcessSession:
         self._input.close()
         self._output.close()
         self._terminal = None
+        await asyncio.wait([self._result])
         await self._process.wait()
 
 

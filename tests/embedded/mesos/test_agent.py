@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from daemonkit.errors import OperatorError
 from embedded.mesos.agents import split_ports
@@ -50,8 +51,7 @@ async def test_a_task_that_ends_is_forgotten_when_its_end_is_acknowledged(world)
         update = await w.master.until("t", state)
         assert ("fw", "t") in w.agent.runs
         w.master.acknowledge(update)
-    await eventually_async(lambda: w.agent.runs == {})
-    assert list((w.work_dir / "agent-1" / "meta" / "tasks").iterdir()) == []
+    await eventually_async(lambda: not w.agent.runs and not list((w.work_dir / "agent-1/meta/tasks").iterdir()))
     assert w.sandbox("t").is_dir()
     w.launch(task("t", "true"))
     update = await eventually_async(lambda: next((u for u in w.master.of("t")[3:]), None))
@@ -123,6 +123,23 @@ async def test_stop_and_start_many_times_while_tasks_come_and_go(world):
             # A task whose agent stopped before it could say "starting" is told as running by the next one.
             assert [state for state in states if state != "TASK_STARTING"] == ["TASK_RUNNING", ended["state"]]
             assert ended["message"] == f"Command exited with status {name[-1]}"
+
+
+@pytest.mark.parametrize("end", ["stop", "destroy"])
+async def test_an_agent_that_has_ended_leaves_its_loop_nothing_to_do(world, end):
+    """Neither long after its start nor at once."""
+    w = await world()
+    w.launch(task("runs", "sleep 1000", max_completion_time={"nanoseconds": 10**15}), task("ends", "true"))
+    await w.master.until("runs", "TASK_RUNNING")
+    await w.master.until("ends", "TASK_FINISHED")
+    with capture_logs() as logged:
+        w.launch(task("begins", "sleep 1000"))
+        await getattr(w.agent, end)()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await w.start()
+        await getattr(w.agent, end)()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert [line for line in logged if line["log_level"] in ("warning", "error")] == []
 
 
 def ports(*spans):

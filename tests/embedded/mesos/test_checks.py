@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedded.mesos.checks import HealthVerdict, kind_of
+from embedded.mesos.checks import CheckSettings, HealthVerdict, kind_of, watch_check
 from tests.support.mesos_agent import container, framework, grace, task
 from tests.support.mesos_agent import world as world
 from tests.support.processes import free_port
@@ -15,7 +15,7 @@ from tests.support.waiting import eventually_async
 
 HEALTH = "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED"
 CHECK = "REASON_TASK_CHECK_STATUS_UPDATED"
-QUICK = {"delay_seconds": 0.0, "interval_seconds": 0.1, "timeout_seconds": 5.0, "grace_period_seconds": 0.0}
+QUICK = {"delay_seconds": 0.0, "interval_seconds": 0.1, "timeout_seconds": 60.0, "grace_period_seconds": 0.0}
 
 
 def command_check(script, **fields):
@@ -28,12 +28,12 @@ def health(world, task_id):
 
 async def test_healthy_is_absent_first_then_told_when_it_changes(world):
     w = await world()
-    w.launch(task("t", "touch ok; sleep 1000", health_check=command_check("test -e ok", consecutive_failures=100)))
+    w.launch(task("t", "sleep 1000", health_check=command_check("test ! -e sick", consecutive_failures=10_000)))
     await eventually_async(lambda: health(w, "t") == [None, True])
     assert w.master.of("t")[-1]["reason"] == HEALTH
-    (w.sandbox("t") / "ok").unlink()
+    (w.sandbox("t") / "sick").touch()
     await eventually_async(lambda: False in health(w, "t"))
-    (w.sandbox("t") / "ok").touch()
+    (w.sandbox("t") / "sick").unlink()
     await eventually_async(lambda: health(w, "t")[-1] is True)
     told = [
         healthy
@@ -57,7 +57,7 @@ async def test_a_task_that_stays_unhealthy_is_killed_and_told_as_killed_not_heal
 
 async def test_failures_in_the_grace_period_do_not_count_until_the_first_success(world):
     w = await world()
-    check = command_check("test -e ok", consecutive_failures=1, grace_period_seconds=60)
+    check = command_check("test -e ok", consecutive_failures=1, grace_period_seconds=600)
     w.launch(task("t", "sleep 0.6; touch ok; sleep 1000", health_check=check))
     await eventually_async(lambda: health(w, "t") == [None, True])
     (w.sandbox("t") / "ok").unlink()
@@ -76,7 +76,7 @@ async def test_http_and_tcp_checks_reach_a_process(world):
                 "type": "HTTP",
                 "http": {"port": port, "path": "/", "scheme": "http"},
                 **QUICK,
-                "grace_period_seconds": 60.0,
+                "grace_period_seconds": 600.0,
             },
         )
     )
@@ -93,15 +93,15 @@ async def test_http_and_tcp_checks_reach_a_process(world):
 
 async def test_a_check_that_hangs_counts_as_failed_and_leaves_no_process(world):
     w = await world()
-    check = command_check("echo $$ > pid; setsid sleep 1000 & sleep 1000", consecutive_failures=1, timeout_seconds=0.3)
+    hangs = "setsid sleep 1000 & echo $$ $! > pids; sleep 1000"
+    check = command_check(hangs, consecutive_failures=10_000, timeout_seconds=0.3)
     w.launch(task("t", "sleep 1000", health_check=check))
-    assert (await w.master.until_ended("t"))["healthy"] is False
-    pid = int((w.sandbox("t") / "pid").read_text())
-    await eventually_async(lambda: not _exists(pid))
+    shell, child = await eventually_async(lambda: map(int, (w.sandbox("t") / "pids").read_text().split()))
+    await eventually_async(lambda: False in health(w, "t"))
+    await eventually_async(lambda: not _exists(shell) and not _exists(child))
 
 
 def _exists(pid):
-
     return Path(f"/proc/{pid}").exists()
 
 
@@ -134,7 +134,9 @@ async def test_http_and_tcp_results(world):
     port, closed = free_port(), free_port()
     serve = f"exec python3 -m http.server --bind 127.0.0.1 {port}"
     w.launch(
-        task("serve", serve, health_check={"type": "TCP", "tcp": {"port": port}, **QUICK, "grace_period_seconds": 60.0})
+        task(
+            "serve", serve, health_check={"type": "TCP", "tcp": {"port": port}, **QUICK, "grace_period_seconds": 600.0}
+        )
     )
     await eventually_async(lambda: health(w, "serve") == [None, True])
     w.launch(task("http", "sleep 1000", check={"type": "HTTP", "http": {"port": port, "path": "/none"}, **QUICK}))
@@ -151,7 +153,7 @@ async def test_checks_of_a_container_run_inside_it_and_reach_its_address(world, 
     w = await world(docker_url=dockerd.url)
     serve = "echo ok > /www/index.html; exec httpd -f -p 80 -h /www"
     host_port = free_port()
-    slow = {"consecutive_failures": 100, **QUICK}
+    slow = {**QUICK, "grace_period_seconds": 600.0}
     w.launch(
         task(
             "command",
@@ -174,7 +176,7 @@ async def test_checks_of_a_container_run_inside_it_and_reach_its_address(world, 
         ),
     )
     for name in ("command", "http", "tcp", "mapped"):
-        await eventually_async(lambda name=name: True in health(w, name), what=f"{name} is healthy")
+        await eventually_async(lambda name=name: True in health(w, name), 60, what=f"{name} is healthy")
     hang = command_check("sleep 1000", timeout_seconds=0.3, consecutive_failures=1)
     w.launch(task("hangs", "sleep 1000", container=container(busybox), health_check=hang, kill_policy=grace(0)))
     assert (await w.master.until_ended("hangs"))["healthy"] is False
@@ -182,10 +184,10 @@ async def test_checks_of_a_container_run_inside_it_and_reach_its_address(world, 
 
 async def test_health_goes_on_after_a_restart(world):
     w = await world()
-    w.launch(task("t", "touch ok; sleep 1000", health_check=command_check("test -e ok", consecutive_failures=2)))
+    w.launch(task("t", "sleep 1000", health_check=command_check("test ! -e sick", consecutive_failures=2)))
     await eventually_async(lambda: health(w, "t") == [None, True])
     await w.restart()
-    (w.sandbox("t") / "ok").unlink()
+    (w.sandbox("t") / "sick").touch()
     assert (await w.master.until_ended("t"))["healthy"] is False
 
 
@@ -202,6 +204,26 @@ async def test_a_kill_stops_the_checks(world):
     ended = await w.master.until_ended("t")
     assert len((w.sandbox("t") / "checked").read_text().split()) <= count + 1, "at most the one that had begun"
     assert "healthy" not in ended
+
+
+class Here:
+    """As much of a container as a check of its port needs."""
+
+    def address(self, port):
+        return "127.0.0.1", port
+
+
+async def test_a_check_ends_when_it_is_told_to_at_whatever_moment_of_its_connection():
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    check = {"type": "TCP", "tcp": {"port": server.sockets[0].getsockname()[1]}, **QUICK, "interval_seconds": 1000.0}
+    async with server:
+        for moments in range(25):
+            watching = asyncio.create_task(watch_check(check, Here(), lambda result: None, CheckSettings()))
+            for _ in range(moments):
+                await asyncio.sleep(0)
+            watching.cancel()
+            done, _ = await asyncio.wait([watching], timeout=30)
+            assert done, f"cancelled after {moments} turns of the loop, it goes on"
 
 
 @given(st.lists(st.booleans()), st.integers(1, 5))

@@ -58,14 +58,14 @@ async def test_a_late_or_wrong_acknowledgement_changes_nothing(stream):
 
 async def test_it_ends_when_the_terminal_update_is_acknowledged(tmp_path):
     sent: list[int] = []
-    made = UpdateStream(tmp_path / "updates.json", lambda s: sent.append(s["number"]))
+    made = UpdateStream(tmp_path / "updates.json", lambda s: sent.append(s["number"]), first_retry=600.0)
     running = asyncio.create_task(made.run())
     made.put(status(1, "TASK_FINISHED"))
     made.put(status(2, "TASK_RUNNING"))
     await eventually_async(lambda: sent == [1])
     assert not running.done()
     made.acknowledge("u1")
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)
     assert sent == [1], "nothing follows a terminal update"
 
 
@@ -99,15 +99,37 @@ async def test_the_time_between_repeats_grows_up_to_a_bound(tmp_path):
     assert all(gap >= least - 0.01 for gap, least in zip(gaps, [0.05, 0.1, *[0.2] * 7], strict=False))
 
 
-async def test_a_new_update_does_not_hasten_the_repeat_of_the_first(stream):
-    made, sent = stream
+async def test_a_new_update_does_not_hasten_the_repeat_of_the_first(tmp_path):
+    path, sent = tmp_path / "updates.json", []
+    made = UpdateStream(path, lambda s: sent.append(s["number"]), first_retry=600.0)
+    running = asyncio.create_task(made.run())
     made.put(status(1))
     await eventually_async(lambda: sent)
-    before = len(sent)
     for number in range(2, 20):
         made.put(status(number))
-        await asyncio.sleep(0)
-    assert len(sent) - before <= 1
+        await eventually_async(lambda number=number: len(read_json(path)["pending"]) == number)
+    running.cancel()
+    await asyncio.wait([running])
+    assert sent == [1]
+
+
+async def test_a_cancellation_is_not_lost_in_a_change_that_comes_with_it(tmp_path):
+    """Nor is anything written after it, over what another one has written meanwhile."""
+    path, sent = tmp_path / "updates.json", []
+    for number in range(20):
+        made = UpdateStream(path, sent.append, first_retry=600.0)
+        running = asyncio.create_task(made.run())
+        made.put(status(number))
+        await eventually_async(lambda: sent)
+        made.put(status(100))
+        if number % 2:
+            await asyncio.sleep(0)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=30)
+        assert done, "it ends"
+        path.write_text("{}")
+        sent.clear()
+    assert path.read_text() == "{}"
 
 
 async def test_a_full_disk_holds_updates_back_until_there_is_room(tmp_path, monkeypatch):
@@ -121,7 +143,7 @@ async def test_a_full_disk_holds_updates_back_until_there_is_room(tmp_path, monk
 
     monkeypatch.setattr(updates, "write_json", write_or_fail)
     sent: list[int] = []
-    made = UpdateStream(tmp_path / "updates.json", lambda s: sent.append(s["number"]))
+    made = UpdateStream(tmp_path / "updates.json", lambda s: sent.append(s["number"]), first_retry=600.0)
     running = asyncio.create_task(made.run())
     made.put(status(1))
     loop = asyncio.get_running_loop()
