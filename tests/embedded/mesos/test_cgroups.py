@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from embedded.mesos.cgroups import Cgroup, Cgroups, Limits, detect, find_mounts, weight
 from tests.support.cgroups import cgroups_named
-from tests.support.processes import running
+from tests.support.processes import Process, running
 from tests.support.waiting import eventually
 
 MB = 1024 * 1024
@@ -50,24 +50,39 @@ def test_cgroups_that_cannot_be_made_say_why(tmp_path):
 def cgroups():
     found, why = detect(f"dromos-test-{os.getpid()}")
     assert found, f"these tests need cgroups: {why}"
-    return found
+    yield found
+    for agent_id in ("agent", "a", "b", "c", "d"):
+        for container_id in found.containers(agent_id):
+            group = found.group(agent_id, container_id)
+            group.kill()
+            group.remove(timeout=30)
+
+
+def joins(group: Cgroup) -> str:
+    """What a shell does to become a process of the group."""
+    return "".join(f"echo $$ > {directory}/cgroup.procs; " for directory in group.directories)
+
+
+def until_joined(group: Cgroup, process: Process) -> None:
+    """In every hierarchy."""
+    groups = [directory / "cgroup.procs" for directory in group.directories]
+    eventually(lambda: all(procs.read_text().split() == [str(process.pid)] for procs in groups))
 
 
 def test_on_this_machine_a_process_is_limited_read_ended_and_nothing_is_left(cgroups, tmp_path):
     group = cgroups.group("agent", "container")
     group.limit(Limits(cpus=0.5, memory=64 * MB, cpu_quota=0.5))
-    script = "".join(f"echo $$ > {directory}/cgroup.procs; " for directory in group.directories)
-    with running(["sh", "-c", script + "while true; do :; done"], log=tmp_path / "log") as process:
-        eventually(lambda: process.pid in group.processes())
+    with running(["sh", "-c", joins(group) + "while true; do :; done"], log=tmp_path / "log") as process:
+        until_joined(group, process)
         used = eventually(lambda: group.statistics() if group.statistics().get("cpus_user_time_secs", 0) > 0 else None)
         assert used["mem_limit_bytes"] == 64 * MB
         assert used["processes"] == 1
         assert cgroups.of_process(process.pid).by_controller == group.by_controller
         assert cgroups.containers("agent") == ["container"]
         (group.directories[0] / "below").mkdir()
-        assert group.kill()
+        assert group.kill(timeout=30)
         process.wait()
-    group.remove()
+    group.remove(timeout=30)
     assert not group.exists()
     assert cgroups_named(cgroups.root) == []
 
@@ -85,9 +100,8 @@ def test_groups_of_others_stay_when_one_is_removed(cgroups):
 def test_a_group_whose_processes_end_meanwhile_is_removed_all_the_same(cgroups, tmp_path):
     group = cgroups.group("agent", "ending")
     group.limit(Limits(cpus=1))
-    joins = "".join(f"echo $$ > {directory}/cgroup.procs; " for directory in group.directories)
-    with running(["sh", "-c", joins + "exec sleep 1000"], log=tmp_path / "log") as process:
-        eventually(lambda: group.processes() == [process.pid], 30)
+    with running(["sh", "-c", joins(group) + "exec sleep 1000"], log=tmp_path / "log") as process:
+        until_joined(group, process)
         with ThreadPoolExecutor(1) as threads:
             removing = threads.submit(group.remove, 60)
             assert group.exists() and not removing.done()
@@ -99,14 +113,13 @@ def test_a_group_whose_processes_end_meanwhile_is_removed_all_the_same(cgroups, 
 def test_a_group_that_cannot_be_removed_is_told_with_its_processes(cgroups, tmp_path):
     group = cgroups.group("agent", "busy")
     group.limit(Limits(cpus=1))
-    joins = "".join(f"echo $$ > {directory}/cgroup.procs; " for directory in group.directories)
-    with running(["sh", "-c", joins + "exec sleep 1000"], log=tmp_path / "log") as process:
-        eventually(lambda: group.processes() == [process.pid], 30)
+    with running(["sh", "-c", joins(group) + "exec sleep 1000"], log=tmp_path / "log") as process:
+        until_joined(group, process)
         with capture_logs() as logged:
             group.remove(timeout=0.02)
         assert {line["path"] for line in logged} == {str(directory) for directory in group.directories}
         assert all(line["pids"] == [process.pid] for line in logged)
-    group.remove()
+    group.remove(timeout=30)
     assert cgroups_named(cgroups.root) == []
 
 

@@ -15,7 +15,12 @@ from tests.support.waiting import eventually_async
 
 
 def traces(w) -> list[str]:
-    """Processes with a path of the work directory in their command line or environment, and cgroups with the agent's id."""
+    """Processes, and cgroups with the agent's id."""
+    return processes(w) + cgroups_named(f"{w.agent.id}*")
+
+
+def processes(w) -> list[str]:
+    """Those with a path of the work directory in their command line or environment."""
     mark = str(w.work_dir).encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -25,7 +30,7 @@ def traces(w) -> list[str]:
             continue
         if mark in words and int(entry.name) != os.getpid():
             found.append(words.decode(errors="replace")[:200])
-    return found + cgroups_named(f"{w.agent.id}*")
+    return found
 
 
 async def test_destroy_leaves_no_process_and_no_cgroup(world):
@@ -87,7 +92,8 @@ async def test_a_supervisor_that_is_killed_takes_its_task_along(world):
     os.kill(running["container_status"]["executor_pid"], 9)
     ended = await w.master.until_ended("t")
     assert (ended["state"], ended["reason"]) == ("TASK_FAILED", "REASON_EXECUTOR_TERMINATED")
-    assert traces(w) == []
+    assert processes(w) == []
+    await eventually_async(lambda: traces(w) == [])
 
 
 async def test_without_cgroups_the_same_is_true(world):
@@ -99,4 +105,5 @@ async def test_without_cgroups_the_same_is_true(world):
     await w.master.until("t", "TASK_FAILED")
     w.agent.kill("fw", "u", None)
     await w.master.until("u", "TASK_KILLED")
-    assert traces(w) == []
+    assert processes(w) == []
+    await eventually_async(lambda: traces(w) == [])

@@ -28,7 +28,7 @@ def sandbox(tmp_path):
 
 @pytest.fixture
 def fetcher(tmp_path):
-    return Fetcher(tmp_path / "cache", FetcherSettings(timeout=5))
+    return Fetcher(tmp_path / "cache", FetcherSettings(timeout=60))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from embedded.mesos.durable import read_json
 from tests.support.mesos_agent import World, grace, task
 from tests.support.waiting import eventually_async
 
@@ -17,12 +18,16 @@ async def small(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
-    world = World(disk / "work", {})
-    await world.start()
-    yield world
-    (disk / "filler").unlink(missing_ok=True)
-    await world.agent.destroy()
-    await asyncio.to_thread(subprocess.run, ["umount", "--lazy", disk], check=True)
+    try:
+        world = World(disk / "work", {})
+        await world.start()
+        try:
+            yield world
+        finally:
+            (disk / "filler").unlink(missing_ok=True)
+            await world.agent.destroy()
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", "--lazy", disk], check=True)
 
 
 def fill(world: World) -> Path:
@@ -34,6 +39,12 @@ def fill(world: World) -> Path:
         except OSError as error:
             assert error.errno == errno.ENOSPC
     return filler
+
+
+def all_is_written(world: World, task_id: str) -> bool:
+    """Nothing of the agent's is about to take the place of an older file, which would leave some room."""
+    kept = read_json(world.agent.layout.meta_of(world.agent.runs["fw", task_id].launch.container_id) / "updates.json")
+    return kept is not None and kept["history"][-1]["state"] == "TASK_RUNNING" and kept["pending"] == []
 
 
 async def test_a_task_that_cannot_be_written_down_fails_and_the_next_runs_when_there_is_room(small):
@@ -48,12 +59,12 @@ async def test_a_task_that_cannot_be_written_down_fails_and_the_next_runs_when_t
 
 
 async def test_a_task_that_ends_meanwhile_tells_its_exit_code_later(small):
-    small.launch(task("t", "echo $$; while [ ! -e go ]; do sleep 0.02; done; exit 5"))
+    small.launch(task("t", "touch stay; echo $$; while [ -e stay ]; do sleep 0.02; done; exit 5"))
     await eventually_async(lambda: small.output("t"))
-    await eventually_async(lambda: small.agent.runs["fw", "t"].stream.queue.pending == [])
+    await eventually_async(lambda: all_is_written(small, "t"))
     pid = int(small.output("t"))
-    (small.sandbox("t") / "go").touch()
     filler = fill(small)
+    (small.sandbox("t") / "stay").unlink()
     await eventually_async(lambda: not Path(f"/proc/{pid}").exists())
     assert "TASK_FAILED" not in small.master.states("t")
     filler.unlink()
@@ -63,7 +74,7 @@ async def test_a_task_that_ends_meanwhile_tells_its_exit_code_later(small):
 async def test_a_task_can_be_killed_and_does_not_hang_on_its_output(small):
     small.launch(task("t", "echo $$; while true; do echo more; sleep 0.005; done"))
     await eventually_async(lambda: len(small.output("t").splitlines()) > 2)
-    await eventually_async(lambda: small.agent.runs["fw", "t"].stream.queue.pending == [])
+    await eventually_async(lambda: all_is_written(small, "t"))
     pid = int(small.output("t").split()[0])
     filler = fill(small)
     small.agent.kill("fw", "t", grace(1))

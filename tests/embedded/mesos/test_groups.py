@@ -20,10 +20,13 @@ async def test_the_tasks_of_a_group_run_each_on_its_own_below_one_executor(world
 
 async def test_a_task_that_fails_ends_the_group(world):
     w = await world()
-    w.launch_group(task("good", "sleep 1000"), task("bad", "sleep 0.2; exit 3"), task("done", "true"))
+    bad = "while [ ! -e go ]; do sleep 0.02; done; exit 3"
+    w.launch_group(task("good", "sleep 1000"), task("bad", bad), task("done", "true"))
+    await w.master.until("bad", "TASK_RUNNING")
+    await w.master.until("done", "TASK_FINISHED")
+    (w.sandbox("bad") / "go").touch()
     assert (await w.master.until_ended("bad"))["message"] == "Command exited with status 3"
     assert (await w.master.until_ended("good"))["state"] == "TASK_KILLED"
-    assert (await w.master.until_ended("done"))["state"] == "TASK_FINISHED"
     await eventually_async(lambda: w.master.exited == [("fw", "pod", 0)])
 
 
@@ -74,11 +77,15 @@ async def test_tasks_of_a_group_share_a_volume_and_may_be_containers(world, dock
         "source": {"type": "SANDBOX_PATH", "sandbox_path": {"type": "PARENT", "path": "common"}},
     }
     w.launch_group(
-        task("writer", "echo hello > shared/note; sleep 1000", container={"type": "MESOS", "volumes": [shared]}),
+        task(
+            "writer",
+            "echo hello > shared/new; mv shared/new shared/note; sleep 1000",
+            container={"type": "MESOS", "volumes": [shared]},
+        ),
         task(
             "reader",
             "while ! cat $MESOS_SANDBOX/shared/note 2>/dev/null; do sleep 0.05; done; sleep 1000",
             container=container(busybox, volumes=[shared]),
         ),
     )
-    await eventually_async(lambda: w.output("reader") == "hello\n")
+    await eventually_async(lambda: w.output("reader") == "hello\n", 60)

@@ -262,7 +262,7 @@ async def test_a_kill_while_its_files_are_fetched_ends_as_killed(world):
     async with server:
         port = server.sockets[0].getsockname()[1]
         w.launch(task("t", "true", uris=[{"value": f"http://127.0.0.1:{port}/file"}]))
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 60)
         w.agent.kill("fw", "t", None)
         ended = await w.master.until_ended("t")
     assert (ended["state"], ended["reason"]) == ("TASK_KILLED", "REASON_TASK_KILLED_DURING_LAUNCH")
@@ -297,7 +297,7 @@ async def test_the_others_of_a_group_have_the_grace_period_too(world):
     child = "trap 'sleep 0.4; echo done; exit 0' TERM; echo up; while true; do sleep 0.05; done"
     w.launch(task("t", f'sh -c "{child}" & wait'))
     await eventually_async(lambda: w.output("t") == "up\n")
-    w.agent.kill("fw", "t", grace(5))
+    w.agent.kill("fw", "t", grace(600))
     await w.master.until("t", "TASK_KILLED")
     assert w.output("t") == "up\ndone\n"
 

@@ -80,7 +80,7 @@ def test_a_log_goes_on_in_the_same_file_but_not_in_a_link(tmp_path):
     assert outside.read_text() == "untouched"
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_log_does_not_wait_for_the_reader_of_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "out")
     log = shim.Log(str(tmp_path / "out"), 1000, 2, None, fresh=False)
