@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +35,7 @@ from tests.support.waiting import eventually
 
 REAL_MESOS = REPOSITORY / "tests" / "real_mesos"
 RESOURCES = "cpus:4;mem:4096;disk:4096;ports:[31000-31999]"
-START_TIMEOUT = 30.0
+START_TIMEOUT = 90.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Mesos:
     def url(self) -> str:
         return f"http://{self.address}"
 
-    def get(self, path: str, timeout: float = 10.0) -> dict[str, Any]:
+    def get(self, path: str, timeout: float = 60.0) -> dict[str, Any]:
         """The JSON that a read endpoint answers."""
         with urllib.request.urlopen(self.url + path, timeout=timeout) as response:
             answer = orjson.loads(response.read())
@@ -170,13 +169,12 @@ def _wait_until_ready(mesos: Mesos, agents: int) -> None:
     def ready() -> bool:
         if mesos.process.poll() is not None:
             return True
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            return sum(agent["active"] for agent in mesos.get("/slaves")["slaves"]) == agents
-        return False
+        return sum(agent["active"] for agent in mesos.get("/slaves")["slaves"]) == agents
 
+    came_up = False
     with contextlib.suppress(AssertionError):
-        eventually(ready, timeout=START_TIMEOUT, interval=0.02)
-    if mesos.process.poll() is not None or not ready():
+        came_up = eventually(ready, timeout=START_TIMEOUT, interval=0.02)
+    if mesos.process.poll() is not None or not came_up:
         last = mesos.log.read_text(errors="replace").splitlines()[-15:]
         kind = "Apache Mesos" if mesos.real else "the embedded Mesos"
         raise AssertionError(f"{kind} did not come up on {mesos.address}; the end of {mesos.log}:\n" + "\n".join(last))
