@@ -1,10 +1,12 @@
 """Python programs forked from a process that has imported what they import.
 
 Imports are two thirds of what a daemon's start costs, and the tests start hundreds. All else is as with `python -m`: a process and a
-session of its own, with its own arguments, environment, directory and output, that runs the module as `__main__`.
+session of its own, with its own arguments, environment, directory and output, that runs the module as `__main__`. It ends with the
+process that asked for it, however that ends.
 """
 
 import contextlib
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -13,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,6 +31,9 @@ MODULES = (
     "tests.support.mesos_agent_program",
 )
 
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload([*MODULES, __name__])
 
@@ -76,6 +82,7 @@ class Forked:
 def _begin(
     begins: Connection, module: str, arguments: list[str], output: Path, errors: Path, env: dict[str, str], cwd: Path
 ) -> None:
+    _end_with_the_server()
     os.setsid()
     begins.send(None)
     begins.close()
@@ -90,3 +97,12 @@ def _begin(
     sys.argv = [module, *arguments]
     sys.modules.pop(module, None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _end_with_the_server() -> None:
+    """The server, whose only thread forks, is our parent. It ends when nobody has its pipe open any more: so we, who got that too, in
+    case that we want children, must not."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    own = forkserver._forkserver
+    os.close(own._forkserver_alive_fd)
+    own._forkserver_alive_fd = None

@@ -1,6 +1,7 @@
 """What can be done to an application and to a deployment: each action changes the platform, not only the page."""
 
 import re
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -157,12 +158,20 @@ def test_a_canary_waits_for_its_go(ui: Ui, dromos: Platform) -> None:
     delete(dromos, "/tried")
 
 
-def test_a_version_that_is_not_well_goes_on_only_by_force(ui: Ui, dromos: Platform) -> None:
+@pytest.fixture
+def unheard() -> Iterator[int]:
+    """A port that nobody listens on, nor can."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def test_a_version_that_is_not_well_goes_on_only_by_force(ui: Ui, dromos: Platform, unheard: int) -> None:
     put(dromos, {**WORKER, "id": "/doubted"})
     eventually(lambda: dromos.get("/v2/apps/doubted")["app"]["tasksRunning"] == 1, 60)
     unlocked(dromos, "/doubted")
-    # Nothing listens there: it is told of as unhealthy, and never killed for it.
-    ill = {"protocol": "TCP", "portIndex": 0, "maxConsecutiveFailures": 0, "delaySeconds": 0, "gracePeriodSeconds": 0}
+    # It is told of as unhealthy, and never killed for it.
+    ill = {"protocol": "TCP", "port": unheard, "maxConsecutiveFailures": 0, "delaySeconds": 0, "gracePeriodSeconds": 0}
     put(dromos, {**WORKER, "id": "/doubted", "mem": 33, "healthChecks": [ill]}, strategy="blue-green")
     page = ui.open("app", "doubted")
     expect(page.locator(".summary").get_by_role("img", name="1 unhealthy, 1 over capacity")).to_be_visible()
