@@ -163,6 +163,9 @@ class World:
             await meanwhile()
         await self.start()
 
+    async def destroy(self) -> None:
+        await self.agent.destroy()
+
     def launch(self, *tasks: Json, framework_info: Json | None = None) -> None:
         self.agent.launch(framework_info or framework(), self._here(tasks), False, None)
 
@@ -198,7 +201,7 @@ async def world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]
         async def make(**settings: Any) -> World:
             made = World(tmp_path / f"work-{next(numbers)}", settings)
             await made.start()
-            stack.push_async_callback(lambda: made.agent.destroy())  # the one that it has by then
+            stack.push_async_callback(made.destroy)
             return made
 
         yield make
