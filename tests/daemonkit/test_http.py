@@ -7,10 +7,11 @@ from prometheus_client import CollectorRegistry, Counter
 from daemonkit.errors import OperatorError
 from daemonkit.health import Health
 from daemonkit.http import bind, serving, status_app
+from tests.support.processes import free_port
 
 
-def bound() -> tuple[socket.socket, str]:
-    sock = bind("127.0.0.1", 0, what="the test", mend="choose another port")
+def bound(port: int = 0) -> tuple[socket.socket, str]:
+    sock = bind("127.0.0.1", port, what="the test", mend="choose another port")
     return sock, f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
@@ -49,8 +50,8 @@ async def test_metrics_are_prometheus_text():
 
 
 async def test_the_port_is_free_again_after_the_block():
-    sock, url = bound()
-    port = sock.getsockname()[1]
+    port = free_port()  # none that the kernel may give to a client in between
+    sock, _ = bound(port)
     async with serving(status_app(Health()), sock):
         pass
     bind("127.0.0.1", port, what="the next", mend="").close()

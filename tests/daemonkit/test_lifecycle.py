@@ -31,7 +31,7 @@ def test_a_daemon_ends_cleanly_on_a_signal(number):
     process = start("print('ready', flush=True)\nawait stop.wait()\nprint('cleaned up')")
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "cleaned up\n")
 
 
@@ -42,13 +42,13 @@ def test_a_second_signal_does_not_wait(body):
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None and "stopping" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_an_operators_mistake_is_one_line_and_no_traceback():
     process = start("raise OperatorError('port 80 is taken; choose another with --port')")
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "error: port 80 is taken; choose another with --port\n")
 
 

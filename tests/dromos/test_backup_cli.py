@@ -82,7 +82,7 @@ def test_a_state_moves_from_a_file_to_zookeeper_and_back(tmp_path: Path, ensembl
     done = dromos("restore", "b", "--zk", zk, "--yes")
     assert done.exit_code == 0, done.output
     place = parse_address(zk)
-    client = make_client(place, session_timeout=5.0)
+    client = make_client(place, session_timeout=30.0)
     assert content(ZooKeeperStore(client, place.path, backups=tmp_path)).tables == ENTRIES
     assert dromos("backup", "c", "--zk", zk).exit_code == 0
     assert dromos("restore", "c", "--state-dir", "two", "--yes").exit_code == 0

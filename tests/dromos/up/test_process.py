@@ -38,7 +38,7 @@ def test_stop_waits_for_a_clean_end():
     child.stdout.readline()
     process = Process.of(child.pid)
     assert process is not None
-    process.stop(grace=10)
+    process.stop(grace=60)
     assert child.wait() == 7
 
 
