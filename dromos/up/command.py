@@ -31,7 +31,7 @@ from dromos.waiting import wait_for
 
 SAMPLE = Path(__file__).resolve().parents[2] / "marathon_apps" / "hello.json"
 SAMPLE_TIMEOUT = 60.0
-ROUTE_TIMEOUT = 15.0
+ROUTE_TIMEOUT = 60.0
 SUPERVISED = "DROMOS_SUPERVISED"  # set in the environment of the process that `up --detach` leaves behind
 
 

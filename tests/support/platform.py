@@ -43,14 +43,15 @@ class Platform:
     def edge_url(self) -> str:
         return f"http://127.0.0.1:{self.ports['edge']}"
 
-    def up(self, *flags: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+    def up(self, *flags: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         port_flags = [part for name, port in self.ports.items() for part in (f"--{name}-port", str(port))]
-        return self.run("up", "--detach", *port_flags, *self.up_flags, *flags, timeout=timeout)
+        patience = ("--start-timeout", "150s")
+        return self.run("up", "--detach", *port_flags, *patience, *self.up_flags, *flags, timeout=timeout)
 
     def down(self) -> subprocess.CompletedProcess[str]:
         return self.run("down", "--state-dir", str(self.state_dir))
 
-    def run(self, *args: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: str, stdin: str | None = None, timeout: float = 200) -> subprocess.CompletedProcess[str]:
         """`dromos ARGS`, in an interpreter of its own."""
         return subprocess.run(
             [*DROMOS, *args],
