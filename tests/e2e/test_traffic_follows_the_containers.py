@@ -1,5 +1,6 @@
 """The platform's main job, as a user sees it: an app is deployed, reached, loses an instance, is scaled, updated and destroyed."""
 
+import contextlib
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -164,4 +165,5 @@ def kill_task(task_id: str) -> None:
     pids = pids_of_task(task_id)
     assert pids, f"no process of {task_id}"
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # with the one before it
+            os.kill(pid, signal.SIGKILL)

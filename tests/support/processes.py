@@ -16,6 +16,7 @@ from tests.support.forked import MODULES, Forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Process = Forked | subprocess.Popen[bytes]
+FIRST, LAST = 10_000, 30_000  # of the ports that tests have their daemons listen on
 
 
 def free_port() -> int:
@@ -53,9 +54,16 @@ class Ports:
 @functools.cache
 def _own_ports() -> Ports:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    each = 20_000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    first = 10_000 + worker * each
+    each = (_first_of_clients() - FIRST) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = FIRST + worker * each
     return Ports(first, first + each - 1)
+
+
+def _first_of_clients() -> int:
+    """Where the ports end that no client may have by chance: a kernel of containers gives them 16,000 and up."""
+    kernels = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(kernels.read_text().split()[0]) if kernels.exists() else LAST
+    return min(first, LAST) if first > FIRST + 5_000 else LAST
 
 
 def start(
