@@ -34,12 +34,14 @@ class AgentProcess:
     def told(self) -> list[dict[str, Any]]:
         return [
             json.loads(line)
-            for line in self.log.read_text().splitlines()
-            if line.startswith("{") and line.endswith("}")
+            for line in self.log.read_text().split("\n")[:-1]  # the last one may be cut off
+            if line.startswith("{")
         ]
 
     def states(self, task_id: str) -> list[str]:
-        return [told["state"] for told in self.told() if told.get("task_id", {}).get("value") == task_id]
+        """Of its updates, however often each was sent."""
+        updates = {told["uuid"]: told for told in self.told() if told.get("task_id", {}).get("value") == task_id}
+        return [told["state"] for told in updates.values()]
 
     async def until(self, task_id: str, state: str) -> dict[str, Any]:
         def found():
@@ -48,10 +50,10 @@ class AgentProcess:
                 None,
             )
 
-        return await eventually_async(found, 20, 0.02, f"{task_id} is {state}: {self.log}")
+        return await eventually_async(found, 60, 0.02, f"{task_id} is {state}: {self.log}")
 
     async def registered(self) -> dict[str, Any]:
-        return await eventually_async(lambda: next(told for told in self.told() if "registered" in told), 20, 0.02)
+        return await eventually_async(lambda: next(told for told in self.told() if "registered" in told), 60, 0.02)
 
     def kill(self) -> None:
         self.process.kill()
@@ -81,6 +83,12 @@ async def lives(tmp_path):
     await clean_in_loop(work_dir, AgentSettings(docker_url=next(iter(docker_urls), f"unix://{tmp_path}/none")))
 
 
+def acknowledged(tmp_path: Path) -> list[bool]:
+    """Of each task of the agent, whether it is on disk that the master knows all that was told."""
+    kept = [json.loads(path.read_text()) for path in tmp_path.glob("work/agent-1/meta/tasks/*/updates.json")]
+    return [not one["pending"] for one in kept]
+
+
 def pid_of(work_dir: Path, task_id: str) -> int:
     [sandbox] = (work_dir / "work").glob(f"agent-1/slaves/*/frameworks/fw/executors/{task_id}/runs/latest")
     return int((sandbox / "stdout").read_text().split()[0])
@@ -97,6 +105,7 @@ async def test_running_tasks_are_found_and_those_that_ended_tell_their_exit_code
     with lives(tasks=tasks) as first:
         for name in ("runs", "fails", "ends"):
             await first.until(name, "TASK_RUNNING")
+        await eventually_async(lambda: all(acknowledged(tmp_path)), what="else they are told again")
         first.kill()
     pid = await eventually_async(lambda: pid_of(tmp_path, "runs"))
     go.touch()
@@ -139,14 +148,25 @@ async def test_a_kill_is_carried_out_to_its_end_without_the_agent(lives, tmp_pat
     with lives(tasks=[program], settings={}) as first:
         await first.until("t", "TASK_RUNNING")
         pid = await eventually_async(lambda: pid_of(tmp_path, "t"))
-        os.kill(first.process.pid, signal.SIGUSR1)
-        await eventually_async(lambda: list(tmp_path.glob("work/agent-1/meta/tasks/*/runtime/kill.json")))
-        first.kill()
-    assert Path(f"/proc/{pid}").exists()
+        [started] = tmp_path.glob("work/agent-1/meta/tasks/*/runtime/started.json")
+        supervisor = json.loads(started.read_text())["shim"]
+        os.kill(supervisor, signal.SIGSTOP)  # it sees to the kill when the agent is dead for certain
+        try:
+            os.kill(first.process.pid, signal.SIGUSR1)
+            await eventually_async(lambda: is_pending(supervisor, signal.SIGUSR1))
+            first.kill()
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
     await eventually_async(lambda: list(tmp_path.glob("work/agent-1/meta/tasks/*/runtime/exit.json")))
     assert not Path(f"/proc/{pid}").exists()
     with lives() as second:
         await second.until("t", "TASK_KILLED")
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has yet to take a signal."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(status["ShdPnd"], 16) >> (number - 1) & 1)
 
 
 async def test_the_kill_of_a_container_goes_on_after_a_restart(lives, dockerd, busybox):
@@ -170,7 +190,7 @@ async def test_a_launch_cut_at_any_moment_ends_known_and_leaves_nothing(lives, t
         with lives(tasks=tasks) as agent:
             await agent.registered()
             await eventually_async(lambda: list(tmp_path.glob("work/agent-1/meta/tasks/*/task.json")), 30, 0.001)
-            await eventually_async(_after(moment), 5, 0.002)
+            await eventually_async(_after(moment), 60, 0.002)
             agent.kill()
     with lives() as last:
         adopted = (await last.registered())["tasks"]
@@ -226,11 +246,13 @@ async def test_a_reused_pid_is_not_taken_for_the_task(lives, tmp_path):
     pids = json.loads(started.read_text())
     for pid in (pids["shim"], pids["pid"]):
         os.kill(pid, signal.SIGKILL)
-    await eventually_async(lambda: not _words(Path(f"/proc/{pids['pid']}")))
+    await eventually_async(lambda: not any(_words(Path(f"/proc/{pids['pid']}"))))
     with subprocess.Popen(["sleep", "1000"]) as innocent:
-        started.write_text(json.dumps({**pids, "pid": innocent.pid, "shim": innocent.pid}))
-        with lives() as second:
-            ended = await second.until("t", "TASK_FAILED")
-            assert ended["reason"] == "REASON_EXECUTOR_TERMINATED"
-            assert innocent.poll() is None, "it lives"
-        innocent.kill()
+        try:
+            started.write_text(json.dumps({**pids, "pid": innocent.pid, "shim": innocent.pid}))
+            with lives() as second:
+                ended = await second.until("t", "TASK_FAILED")
+                assert ended["reason"] == "REASON_EXECUTOR_TERMINATED"
+                assert innocent.poll() is None, "it lives"
+        finally:
+            innocent.kill()
