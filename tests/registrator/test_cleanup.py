@@ -30,6 +30,7 @@ def second_agent(own_real_consul: OwnConsul, tmp_path: Path) -> Iterator[OwnCons
         yield agent
 
 
+@pytest.mark.timeout(300)
 def test_our_services_of_a_dead_agent_leave_the_catalog_and_others_stay(
     own_real_consul: OwnConsul, second_agent: OwnConsul, registrator
 ) -> None:
@@ -40,11 +41,11 @@ def test_our_services_of_a_dead_agent_leave_the_catalog_and_others_stay(
         found = own_real_consul.http.get("catalog/node/mortal").json()
         return set(found["Services"]) if found else set()
 
-    eventually(lambda: of_node() == {"left-1", "foreign-1"})
+    eventually(lambda: of_node() == {"left-1", "foreign-1"}, 60)
     with Marathon().serving() as marathon:
         daemon = registrator(
             sources=["framework"], marathon=[marathon.url], consul=own_real_consul.url, cleanup_after="500ms"
         )
         second_agent.kill()
-        eventually(lambda: of_node() == {"foreign-1"}, 40)
-        assert daemon.metric("dromos_registrator_writes_total", kind="cleanup") == 1
+        eventually(lambda: of_node() == {"foreign-1"}, 120)
+        eventually(lambda: daemon.metric("dromos_registrator_writes_total", kind="cleanup") == 1)

@@ -40,13 +40,13 @@ def test_a_token_and_a_password_open_the_doors_and_without_them_it_says_which_is
     with running_real_consul(tmp_path, hcl=ACL, token=TOKEN) as consul:
         common: dict[str, Any] = {"sources": ["framework"], "marathon": [marathon.url], "consul": consul.url}
         without_password = registrator(ready=False, **common)
-        eventually(lambda: "401" in without_password.health().json()["parts"]["framework"]["why"], 30)
+        eventually(lambda: "401" in without_password.health().json()["parts"]["framework"]["why"])
         # Consul shows those who may not read an empty list, and refuses to write.
         without_token = registrator(ready=False, **common, marathon_credentials="reader:pass:word")
-        eventually(lambda: any("403" in why for why in without_token.status()["refused"].values()), 30)
+        eventually(lambda: any("403" in why for why in without_token.status()["refused"].values()))
         assert consul.http.get("agent/services").json() == {}
         opened = registrator(process=True, **common, marathon_credentials="reader:pass:word", consul_token=TOKEN)
-        (service,) = eventually(lambda: consul.http.get("agent/services").json().values(), 30)
+        (service,) = eventually(lambda: consul.http.get("agent/services").json().values())
         assert service["Port"] == 31001
         shown = opened.log.read_text() + str(opened.status()) + opened.health().text
         assert "pass:word" not in shown and TOKEN not in shown

@@ -50,8 +50,8 @@ def test_while_consul_is_away_nothing_is_lost_and_all_of_it_is_there_when_it_is_
     marathon.announce("status_update_event", taskId=first, taskStatus="TASK_KILLED")
     marathon.put_task("/web", ports=[31002])
     marathon.announce("status_update_event")
-    eventually(lambda: daemon.health().status_code == 503)
-    assert "Consul" in daemon.health().json()["parts"]["consul"]["why"]
+    eventually(lambda: "Consul" in daemon.health().json()["parts"]["consul"]["why"])
+    assert daemon.health().status_code == 503
 
     proxy.set()
     eventually(lambda: [service["Port"] for service in ours(real_consul).values()] == [31002])
@@ -75,7 +75,7 @@ def test_a_consul_that_is_killed_and_started_again_needs_no_writes(
     marathon.put_app("/web")
     marathon.put_task("/web", ports=[31001])
     daemon = registrator(sources=["framework"], marathon=[marathon.url], consul=own_real_consul.url, verify=0.5)
-    eventually(lambda: ours(own_real_consul))
+    eventually(lambda: ours(own_real_consul) and daemon.writes() == 1)
     own_real_consul.kill()
     eventually(lambda: daemon.health().status_code == 503)
     own_real_consul.start()
@@ -97,9 +97,10 @@ def test_a_registrator_that_is_killed_takes_nothing_away_and_comes_back_without_
     marathon.drop_task("/web", gone)
     daemon = registrator(**settings)
     eventually(lambda: [service["Meta"]["dromos-task"] for service in ours(real_consul).values()] == [kept])
-    assert daemon.writes() == 1
+    eventually(lambda: daemon.writes() == 1)
 
 
+@pytest.mark.timeout(400)
 def test_while_consul_has_no_leader_nothing_is_lost_and_all_of_it_is_in_the_catalog_when_one_is_elected(
     marathon, registrator: Start, tmp_path
 ) -> None:
@@ -114,19 +115,20 @@ def test_while_consul_has_no_leader_nothing_is_lost_and_all_of_it_is_in_the_cata
             found = consul.http.get("catalog/service/web", stale="").json()
             return {service["ServiceMeta"]["dromos-task"] for service in found}
 
-        eventually(lambda: catalog() == {kept, gone}, 30)
+        eventually(lambda: catalog() == {kept, gone}, 60)
+        eventually(lambda: daemon.writes() >= 2)
         writes = daemon.writes()
         second.kill()
-        eventually(lambda: consul.http.get("catalog/nodes").status_code == 500, 30, what="no leader")
+        eventually(lambda: consul.http.get("catalog/nodes").status_code == 500, 60, what="no leader")
         marathon.drop_task("/web", gone)
         marathon.announce("status_update_event", taskId=gone, taskStatus="TASK_KILLED")
         new = marathon.put_task("/web", ports=[31003])
         marathon.announce("status_update_event", taskId=new, taskStatus="TASK_RUNNING")
         # The agent takes it all the same; the catalog cannot.
-        eventually(lambda: {str(s["Meta"]["dromos-task"]) for s in ours(consul).values()} == {kept, new}, 30)
+        eventually(lambda: {str(s["Meta"]["dromos-task"]) for s in ours(consul).values()} == {kept, new}, 60)
         assert catalog() == {kept, gone}
         second.start(60)
-        eventually(lambda: catalog() == {kept, new}, 60)
+        eventually(lambda: catalog() == {kept, new}, 120)
         assert daemon.writes() - writes <= 2, "without a leader a write may be done and not answered"
 
 
@@ -144,7 +146,7 @@ def test_a_consul_that_starts_over_with_its_index_at_the_beginning_gets_all_of_i
         before = int(consul.http.get("catalog/services").headers["X-Consul-Index"])
         consul.kill()
         consul.start()
-        eventually(lambda: [s["Meta"]["dromos-task"] for s in ours(consul).values()] == [task], 30)
+        eventually(lambda: [s["Meta"]["dromos-task"] for s in ours(consul).values()] == [task])
         assert int(consul.http.get("catalog/service/web").headers["X-Consul-Index"]) < before
 
 
@@ -158,12 +160,15 @@ def test_a_service_that_consul_refuses_hinders_no_other(marathon, real_consul, r
     eventually(lambda: [service["Service"] for service in ours(real_consul).values()] == ["web"])
     (why,) = eventually(lambda: daemon.status()["refused"]).values()
     assert "Scripts are disabled" in why
-    problems = {item["app"]: item["services"][0]["problem"] for item in daemon.status()["instances"]}
-    assert "Scripts are disabled" in problems["/scripted"]
-    assert problems["/web"] == ""
+
+    def problems() -> dict[str, str]:
+        return {item["app"]: item["services"][0]["problem"] for item in daemon.status()["instances"]}
+
+    eventually(lambda: "Scripts are disabled" in problems()["/scripted"])
+    assert problems()["/web"] == ""
 
 
-CHURN_SECONDS = 12.0
+STEPS = 220
 APPS, PER_APP = 20, 5
 
 
@@ -209,10 +214,8 @@ def test_after_a_churn_with_faults_consul_equals_the_truth_at_hardly_more_than_t
         None,
         Faults(hang=True),
     )
-    deadline, next_fault = time.monotonic() + CHURN_SECONDS, 0.0
-    while time.monotonic() < deadline:
-        if time.monotonic() > next_fault:
-            next_fault = time.monotonic() + 1.0
+    for step in range(STEPS):
+        if step % 20 == 0:
             proxy.set(chance.choice(faults))
             marathon.status = chance.choice((200, 200, 503))
             marathon.apps = chance.choice((truth, truth, {}))
@@ -248,7 +251,7 @@ def test_after_a_churn_with_faults_consul_equals_the_truth_at_hardly_more_than_t
             task for task, drains in wanted.items() if not drains
         } <= there.keys() <= wanted.keys() and maintained == {id for task, id in there.items() if wanted[task]}
 
-    eventually(settled, 30, what="Consul equals the truth")
+    eventually(settled, 60, what="Consul equals the truth")
     eventually(lambda: daemon.health().status_code == 200)
     steps = [
         (line["event"], line["id"]) for line in map(json.loads, daemon.log.read_text().splitlines()) if "id" in line
@@ -256,4 +259,4 @@ def test_after_a_churn_with_faults_consul_equals_the_truth_at_hardly_more_than_t
     fewest = len({step for step in steps if step[0] in ("registered", "changed", "drains", "removed")})
     assert fewest > 2 * APPS * PER_APP
     assert daemon.writes() <= 1.2 * fewest
-    assert daemon.metric("dromos_registrator_services") == len(ours(real_consul))
+    eventually(lambda: daemon.metric("dromos_registrator_services") == len(ours(real_consul)))

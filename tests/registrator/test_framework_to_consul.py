@@ -9,6 +9,7 @@ import pytest
 from tests.support.consul import ConsulServer
 from tests.support.marathon import VERSION, Marathon
 from tests.support.mesos_apps import HTTP, launch_app
+from tests.support.processes import free_port
 from tests.support.registrator import Registrator
 from tests.support.scheduler import scheduling
 from tests.support.waiting import eventually, eventually_async
@@ -51,7 +52,7 @@ def test_a_task_without_health_checks_is_registered_when_it_runs(marathon, start
     task = marathon.put_task("/shop/web", ports=[31001], version=VERSION)
     marathon.announce("status_update_event", taskId=task, taskStatus="TASK_RUNNING")
 
-    found = eventually(lambda: services(real_consul, "shop"), 10)[0]
+    found = eventually(lambda: services(real_consul, "shop"))[0]
 
     assert found["ServiceID"] == f"{task}_shop_31001"
     assert found["ServiceTags"] == ["x"]
@@ -91,7 +92,7 @@ def test_only_healthy_tasks_are_registered(marathon, start, real_consul) -> None
 
 def test_health_checks_become_consul_s_own_so_that_the_dead_leave_without_us(marathon, start, real_consul) -> None:
     marathon.put_app("/web", healthChecks=[HTTP_CHECK])
-    marathon.put_task("/web", ports=[31001], healthCheckResults=HEALTHY)
+    marathon.put_task("/web", ports=[free_port()], healthCheckResults=HEALTHY)
     start()
     eventually(lambda: services(real_consul, "web"))
     checks = {c["CheckID"].rpartition(":")[2]: c for c in real_consul.http.get("agent/checks").json().values()}
@@ -103,7 +104,7 @@ def test_health_checks_become_consul_s_own_so_that_the_dead_leave_without_us(mar
 def test_a_command_health_check_is_a_ttl_check_that_is_kept_alive(marathon, start, real_consul) -> None:
     marathon.put_app("/web", healthChecks=[{"protocol": "COMMAND", "command": {"value": "true"}}])
     task = marathon.put_task("/web", ports=[31001], healthCheckResults=HEALTHY)
-    daemon = start(ttl=10, ttl_refresh=0.2, tcp_check_interval=0)
+    daemon = start(ttl=60, ttl_refresh=0.2, tcp_check_interval=0)
     eventually(lambda: real_consul.healthy("web"))
     eventually(lambda: daemon.metric("dromos_registrator_writes_total", kind="heartbeat") >= 3)
     ((id, check),) = real_consul.http.get("agent/checks").json().items()
@@ -121,11 +122,11 @@ def test_a_draining_task_is_put_into_maintenance_and_removed_when_killed(maratho
 
     marathon.put_task("/web", task, draining=True)
     marathon.announce("instance_draining_event", instanceId="i", runSpecId="/web", taskIds=[task])
-    eventually(lambda: maintenance(real_consul, "web") == ["dromos: draining"], 10)
+    eventually(lambda: maintenance(real_consul, "web") == ["dromos: draining"])
 
     marathon.drop_task("/web", task)
     marathon.announce("status_update_event", taskId=task, taskStatus="TASK_KILLED")
-    eventually(lambda: not services(real_consul, "web"), 10)
+    eventually(lambda: not services(real_consul, "web"))
 
 
 def test_a_drain_that_is_called_off_puts_the_task_back(marathon, start, real_consul) -> None:
@@ -149,6 +150,7 @@ def test_an_operator_s_maintenance_mode_is_not_lifted(marathon, start, real_cons
     daemon = start(verify=0.1, resync=0.2)
     id = eventually(lambda: services(real_consul, "web"))[0]["ServiceID"]
     real_consul.http.put(f"agent/service/maintenance/{id}", enable="true", reason="disk swap")
+    eventually(lambda: maintenance(real_consul, "web") == ["disk swap"])
     looks = daemon.metric("dromos_registrator_reconcile_seconds_count")
     eventually(lambda: daemon.metric("dromos_registrator_reconcile_seconds_count") > looks + 3)
     assert maintenance(real_consul, "web") == ["disk swap"]
@@ -164,8 +166,8 @@ def test_a_framework_that_fails_or_turns_up_empty_takes_nothing_away(marathon, s
 
     marathon.status = 503
     marathon.announce("status_update_event")
-    eventually(lambda: daemon.health().status_code == 503)
-    assert "503" in daemon.health().json()["parts"]["framework"]["why"]
+    eventually(lambda: "503" in daemon.health().json()["parts"]["framework"]["why"])
+    assert daemon.health().status_code == 503
 
     apps, marathon.apps, marathon.status = marathon.apps, {}, 200
     waiting = eventually(lambda: daemon.status()["removals_waiting"])
@@ -187,7 +189,7 @@ def test_the_last_task_s_service_goes_after_the_hold_when_the_framework_stays_em
     eventually(lambda: services(real_consul, "web"))
     marathon.drop_task("/web", task)
     marathon.announce("app_terminated_event", appId="/web")
-    eventually(lambda: not services(real_consul, "web"), 10)
+    eventually(lambda: not services(real_consul, "web"))
 
 
 def test_tasks_of_an_earlier_version_keep_that_version_s_labels(marathon, start, real_consul) -> None:
@@ -240,12 +242,12 @@ async def test_beside_mesos_the_framework_adds_health_version_and_draining(
 
         marathon.put_task(app, task, draining=True)
         marathon.announce("instance_draining_event", taskId=task)
-        await eventually_async(lambda: maintenance(real_consul, app.strip("/")), 10)
+        await eventually_async(lambda: maintenance(real_consul, app.strip("/")))
 
         await scheduler.kill(task)
         await scheduler.update(task, "TASK_KILLED")
-        await eventually_async(lambda: not services(real_consul, app.strip("/")), 10)
-        assert daemon.writes() == 3, "registered, put into maintenance, removed"
+        await eventually_async(lambda: not services(real_consul, app.strip("/")))
+        await eventually_async(lambda: daemon.writes() == 3, what="registered, put into maintenance, removed")
 
 
 async def test_a_task_that_the_framework_never_speaks_of_is_registered_on_mesos_word_after_the_grace(
@@ -265,7 +267,7 @@ def test_the_event_alone_is_enough_where_the_tasks_do_not_say_that_they_drain(ma
     start(resync=0.2)
     eventually(lambda: services(real_consul, "web"))
     marathon.announce("instance_draining_event", taskIds=[task], drainSeconds=60)
-    eventually(lambda: maintenance(real_consul, "web"), 10)
+    eventually(lambda: maintenance(real_consul, "web"))
     looks = marathon.asked.count("/v2/apps")
     eventually(lambda: marathon.asked.count("/v2/apps") > looks + 3)
     assert maintenance(real_consul, "web")

@@ -117,9 +117,11 @@ async def answering(answer: Response) -> AsyncIterator[MesosAgentSource]:
     sock = socket.create_server(("127.0.0.1", 0))
     async with serving(Starlette(routes=[Route("/state", state)]), sock, grace=0.1):
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        source = MesosAgentSource(url, timeout=5, poll=1, most_ended=10, max_bytes=5000)
-        yield source
-        await source.close()
+        source = MesosAgentSource(url, timeout=60, poll=1, most_ended=10, max_bytes=5000)
+        try:
+            yield source
+        finally:
+            await source.close()
 
 
 @pytest.mark.parametrize(
@@ -140,5 +142,7 @@ async def test_an_answer_that_is_no_state_is_a_failure_and_not_an_empty_host(ans
 
 
 async def test_an_agent_that_is_away_is_a_failure() -> None:
+    source = MesosAgentSource("http://127.0.0.1:1", timeout=60, poll=1, most_ended=10, max_bytes=5000)
     with pytest.raises(SourceError, match="no Mesos agent answers"):
-        await MesosAgentSource("http://127.0.0.1:1", timeout=5, poll=1, most_ended=10, max_bytes=5000).look(fresh=True)
+        await source.look(fresh=True)
+    await source.close()

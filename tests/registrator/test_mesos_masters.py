@@ -29,7 +29,7 @@ from tests.support.zookeeper import Ensemble
 
 
 def source(*masters: str, resubscribe: float = 60.0) -> MesosSource:
-    return MesosSource(masters, timeout=5, resubscribe=resubscribe, poll=0.05, most_ended=100, max_bytes=1 << 24)
+    return MesosSource(masters, timeout=60, resubscribe=resubscribe, poll=0.05, most_ended=100, max_bytes=1 << 24)
 
 
 @contextlib.asynccontextmanager
@@ -63,20 +63,23 @@ async def watching(one: MesosSource) -> AsyncIterator[list[str]]:
 
 
 @pytest.mark.xdist_group("zookeeper")
-async def test_the_leader_is_the_master_that_zookeeper_lists_first(ensemble: Ensemble) -> None:
+async def test_the_leader_is_the_master_that_zookeeper_lists_first(
+    ensemble: Ensemble, request: pytest.FixtureRequest
+) -> None:
     path = f"/{uuid.uuid4().hex}"
     client = KazooClient(hosts=ensemble.hosts)
-    client.start()
+    request.addfinalizer(client.close)
+    request.addfinalizer(client.stop)
+    client.start(timeout=60)
     for number, port in ((12, 5052), (9, 5051)):
         data = json.dumps({"address": {"ip": "10.0.0.1", "port": port}}).encode()
         client.create(f"{path}/json.info_{number:010}", data, makepath=True)
     client.create(f"{path}/log_replicas", b"")
-    masters = Masters([ensemble.address(path)], timeout=5)
+    masters = Masters([ensemble.address(path)], timeout=60)
 
     assert await masters.urls() == ["http://10.0.0.1:5051"]
 
     client.delete(f"{path}/json.info_0000000009")
-    client.stop()
     assert await masters.urls() == ["http://10.0.0.1:5051"], "remembered"
     masters.forget()
     assert await masters.urls() == ["http://10.0.0.1:5052"]
@@ -178,8 +181,12 @@ async def test_the_stream_keeps_the_copy_current_without_asking_again(real_mesos
             return found is not None and found.phase is Phase.RUNNING
 
         await eventually_async(seen)
-        fresh, copy = await one.look(fresh=True), await one.look(fresh=False)
-        assert fresh.instances == copy.instances
+
+        async def is_current() -> bool:
+            fresh, copy = await one.look(fresh=True), await one.look(fresh=False)
+            return fresh.instances == copy.instances
+
+        await eventually_async(is_current)
         await scheduler.kill(task)
 
         async def ended() -> bool:

@@ -42,7 +42,7 @@ async def test_a_task_is_in_rotation_when_it_accepts_connections_and_out_soon_af
         await eventually_async(lambda: len(consul.healthy("web")) == 1, what="in rotation")
         await scheduler.kill(task)
         await scheduler.update(task, "TASK_KILLED")
-        await eventually_async(lambda: not consul.http.get("catalog/service/web").json(), 2.0, what="removed")
+        await eventually_async(lambda: not consul.http.get("catalog/service/web").json(), what="removed")
 
 
 async def test_several_ports_become_several_services(neighbours, registrator) -> None:

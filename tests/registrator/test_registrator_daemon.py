@@ -158,7 +158,7 @@ def test_metrics_count_what_was_done(real_consul, registrator) -> None:
             marathon.put_task("/web", ports=[port])
         daemon = registrator(sources=["framework"], marathon=[marathon.url], consul=real_consul.url)
         eventually(lambda: daemon.metric("dromos_registrator_services") == 2)
-        assert daemon.metric("dromos_registrator_writes_total", kind="register") == 2
+        eventually(lambda: daemon.metric("dromos_registrator_writes_total", kind="register") == 2)
         assert daemon.metric("dromos_registrator_instances", verdict="wanted") == 2
         assert daemon.metric("dromos_registrator_source_up", source="framework") == 1
         eventually(lambda: marathon.listeners)
