@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.clients import node_modules_with_client
 from tests.support.framework import Framework
 from tests.support.processes import running
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(600)  # the client is installed first, where it is not there yet
 
 PROGRAM = Path(__file__).parent / "programs" / "event_bus.js"
 
@@ -25,13 +29,13 @@ def test_the_event_bus_client_hears_the_life_of_an_app_from_start_to_end(framewo
 
     def done(method: str, app: str, body: Any = None) -> None:
         deployment = framework.change(method, f"/v2/apps/{app}", body)["deploymentId"]
-        eventually(lambda: heard_of("deployment_success", id=deployment), timeout=30, what=f"{method} {app} {body}")
+        eventually(lambda: heard_of("deployment_success", id=deployment), timeout=60, what=f"{method} {app} {body}")
 
     def heard_of(name: str, **fields: Any) -> bool:
         return any(e["name"] == name and fields.items() <= e["data"].items() for e in heard())
 
     with running(["node", str(PROGRAM), host, port], log=log, env=environment) as process:
-        eventually(lambda: any(event["name"] == "subscribed" for event in heard()), timeout=20)
+        eventually(lambda: any(event["name"] == "subscribed" for event in heard()), timeout=60)
         done("PUT", "heard", APP)
         done("PUT", "heard", {"instances": 2})
         done("PUT", "heard", {"env": {"A": "b"}})
@@ -39,10 +43,10 @@ def test_the_event_bus_client_hears_the_life_of_an_app_from_start_to_end(framewo
             "PUT", "/v2/apps/heard-failing", {**APP, "id": "/heard-failing", "cmd": "exit 3", "backoffSeconds": 60}
         )
         failed = {"appId": "/heard-failing", "taskStatus": "TASK_FAILED"}
-        eventually(lambda: heard_of("status_update_event", **failed), timeout=30)
+        eventually(lambda: heard_of("status_update_event", **failed), timeout=60)
         framework.change("DELETE", "/v2/apps/heard-failing?force=true")
         done("DELETE", "heard")
-        eventually(lambda: heard_of("app_terminated_event", appId="/heard"), timeout=30)
+        eventually(lambda: heard_of("app_terminated_event", appId="/heard"), timeout=60)
         assert process.poll() is None
     events = heard()
     info = next(event["data"] for event in events if event["name"] == "deployment_info")

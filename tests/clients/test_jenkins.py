@@ -1,9 +1,9 @@
 """Requests as the Jenkins plugin for Marathon makes them, byte for byte where that matters."""
 
-import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import requests
 
 from tests.support.framework import Framework
@@ -47,14 +47,22 @@ DOCKER = {
 }
 
 
-def put(framework: Framework, app: dict[str, Any], *, force: bool = False, pause: float = 5.0, **more: Any) -> Any:
-    """`PUT {url}/v2/apps/{id}?force=…`, the id as it stands; 409 is tried again three times, all else is final."""
+def put(
+    framework: Framework,
+    app: dict[str, Any],
+    *,
+    force: bool = False,
+    meanwhile: Callable[[], object] = lambda: None,
+    **more: Any,
+) -> Any:
+    """`PUT {url}/v2/apps/{id}?force=…`, the id as it stands; 409 is tried again three times, all else is final. `meanwhile`: what
+    happens in the pause before it is."""
     url = f"{framework.url}/v2/apps/{app['id']}?force={str(force).lower()}"
     for _ in range(4):
-        answer = requests.put(url, json=app, headers={"Accept": "*/*", **more.get("headers", {})}, timeout=10)
+        answer = requests.put(url, json=app, headers={"Accept": "*/*", **more.get("headers", {})}, timeout=60)
         if answer.status_code != 409:
             break
-        time.sleep(pause)
+        meanwhile()
     return answer
 
 
@@ -73,7 +81,7 @@ def test_a_pipeline_creates_updates_scales_and_mends_by_put_with_a_double_slash(
     assert len(framework.tasks("/jenkins/web")) == 2
     broken = {**APP, "cmd": "exit 3", "backoffSeconds": 60}
     assert put(framework, broken).status_code == 200
-    eventually(lambda: framework.app("/jenkins/web").get("lastTaskFailure"), timeout=30)
+    eventually(lambda: framework.app("/jenkins/web").get("lastTaskFailure"), timeout=60)
     assert framework.app("/jenkins/web")["lastTaskFailure"]["state"] == "TASK_FAILED"
     assert put(framework, APP, force=True).status_code == 200
     framework.settled()
@@ -101,16 +109,18 @@ def test_a_docker_definition_of_old_is_answered_in_canonical_form(framework: Fra
 def test_a_locked_app_is_tried_again_until_it_is_free(framework: Framework) -> None:
     stuck = {**APP, "id": "jenkins/stuck", "constraints": [["hostname", "LIKE", "nowhere"]]}
     holding = put(framework, stuck).json()["deploymentId"]
-    refused = put(framework, {**stuck, "cmd": "sleep 2000"}, pause=0.05)
+    refused = put(framework, {**stuck, "cmd": "sleep 2000"})
     assert refused.status_code == 409 and refused.json()["deployments"] == [{"id": holding}]
 
-    def let_go() -> None:
-        requests.delete(f"{framework.url}/v2/deployments/{holding}?force=true", timeout=10)
+    refusals = []
 
-    timer = threading.Timer(0.3, let_go)
-    timer.start()
-    assert put(framework, {**stuck, "constraints": []}, pause=0.5).status_code == 200
-    timer.join()
+    def let_go() -> None:
+        refusals.append(holding)
+        if len(refusals) == 2:
+            framework.change("DELETE", f"/v2/deployments/{holding}?force=true")
+
+    assert put(framework, {**stuck, "constraints": []}, meanwhile=let_go).status_code == 200
+    assert len(refusals) == 2
     framework.settled()
     forced = put(framework, {**stuck, "cmd": "sleep 3000", "constraints": []}, force=True)
     assert forced.status_code == 200
@@ -121,6 +131,8 @@ def test_a_locked_app_is_tried_again_until_it_is_free(framework: Framework) -> N
 
 
 def test_a_mistake_is_refused_at_once_with_what_is_wrong(framework: Framework) -> None:
-    answer = put(framework, {**APP, "id": "/jenkins/bad", "cpus": -1}, pause=60)
+    answer = put(
+        framework, {**APP, "id": "/jenkins/bad", "cpus": -1}, meanwhile=lambda: pytest.fail("it was tried again")
+    )
     assert answer.status_code == 422
     assert answer.json()["details"] == [{"path": "/cpus", "errors": ["got -1, expected 0 or more"]}]

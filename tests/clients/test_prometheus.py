@@ -36,11 +36,11 @@ def test_prometheus_finds_tasks_and_scrapes_the_framework(framework: Framework, 
     command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip  # noqa: E501
 
     def targets(job: str) -> list[dict[str, Any]]:
-        answer = requests.get(f"http://127.0.0.1:{port}/api/v1/targets?state=active", timeout=5).json()
+        answer = requests.get(f"http://127.0.0.1:{port}/api/v1/targets?state=active", timeout=60).json()
         return [target for target in answer["data"]["activeTargets"] if target["labels"]["job"] == job]
 
     with running(command, log=tmp_path / "prometheus.log"):
-        eventually(lambda: targets("framework") and targets("framework")[0]["health"] == "up", timeout=30)
+        eventually(lambda: targets("framework") and targets("framework")[0]["health"] == "up", timeout=60)
         framework.deploy(
             {
                 "id": "/watched/web",
@@ -52,17 +52,17 @@ def test_prometheus_finds_tasks_and_scrapes_the_framework(framework: Framework, 
             }
         )
         framework.change("PUT", "/v2/apps/watched/bad", {"cmd": "exit 3", "cpus": 0.1, "mem": 32, "backoffSeconds": 60})
-        eventually(lambda: framework.app("/watched/bad").get("lastTaskFailure"), timeout=30)
+        eventually(lambda: framework.app("/watched/bad").get("lastTaskFailure"), timeout=60)
         tasks = {f"{task['host']}:{task['ports'][0]}" for task in framework.tasks("/watched/web")}
         assert len(tasks) == 2
-        eventually(lambda: {t["labels"]["instance"] for t in targets("apps")} == tasks, timeout=30)
+        eventually(lambda: {t["labels"]["instance"] for t in targets("apps")} == tasks, timeout=60)
         assert {(t["labels"]["app"], t["labels"]["team"]) for t in targets("apps")} == {("/watched/web", "blue")}
         framework.change("PUT", "/v2/apps/watched/web", {"instances": 1})
         framework.settled()
         framework.change("PUT", "/v2/apps/watched/web", {"labels": {"team": "green"}})
-        eventually(lambda: [t["labels"]["team"] for t in targets("apps")] == ["green"], timeout=30)
+        eventually(lambda: [t["labels"]["team"] for t in targets("apps")] == ["green"], timeout=60)
         framework.change("DELETE", "/v2/apps/watched/bad?force=true")
         framework.settled()
         framework.change("DELETE", "/v2/apps/watched/web")
         framework.settled()
-        eventually(lambda: targets("apps") == [], timeout=30)
+        eventually(lambda: targets("apps") == [], timeout=60)

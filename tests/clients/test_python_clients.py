@@ -4,13 +4,17 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.clients import python_with_clients
 from tests.support.framework import Framework
+
+pytestmark = pytest.mark.timeout(900)  # the clients are installed first, where they are not there yet
 
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-def run(program: str, *arguments: str, timeout: float = 110.0) -> str:
+def run(program: str, *arguments: str, timeout: float = 400.0) -> str:
     done = subprocess.run(
         [str(python_with_clients()), str(PROGRAMS / program), *arguments],
         capture_output=True,
@@ -36,7 +40,7 @@ def test_marathon_deploy_creates_updates_scales_restarts_and_tells_what_is_refus
     refused = tmp_path / "refused.json"
     refused.write_text(json.dumps({**app, "cpus": -1}))
     command = [str(python_with_clients()), str(PROGRAMS / "marathon_deploy_shim.py"), "--marathon", framework.url]
-    told = subprocess.run([*command, "--put", str(refused)], capture_output=True, text=True, timeout=110.0)
+    told = subprocess.run([*command, "--put", str(refused)], capture_output=True, text=True, timeout=400.0)
     assert "got -1, expected 0 or more" in told.stdout + told.stderr
     assert framework.request("GET", "/v2/apps/deployed/web").status_code == 404
 

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and so what was started is ended
     kinds: list[MesosKind] = options.mesos or ["embedded", "real"]
     rows: list[Row] = []
     for kind in kinds:
@@ -82,11 +84,11 @@ def prepare(one: Cluster) -> None:
 
         def put(app_id: str = app_id, app: dict[str, object] = app) -> bool:
             leader = one.api(one.leader())
-            return requests.put(f"{leader}/v2/apps{app_id}?force=true", json={**COMMON, **app}, timeout=5).ok
+            return requests.put(f"{leader}/v2/apps{app_id}?force=true", json={**COMMON, **app}, timeout=30).ok
 
-        eventually(put, timeout=60, interval=0.5)
+        eventually(put, timeout=120, interval=0.5)
     if one.pace.edge:
-        eventually(lambda: requests.get(one.edge_url, headers={"Host": HOST}, timeout=2).ok, timeout=60, interval=0.2)
+        eventually(lambda: requests.get(one.edge_url, headers={"Host": HOST}, timeout=10).ok, timeout=60, interval=0.2)
 
 
 def settle(one: Cluster, wanted: dict[str, int], seconds: float) -> None:
@@ -95,7 +97,7 @@ def settle(one: Cluster, wanted: dict[str, int], seconds: float) -> None:
 
 def try_out(one: Cluster, fault: Fault) -> Row:
     steady = {app_id: app["instances"] for app_id, app in STEADY.items()}
-    own = frozenset(task for task, app_id in one.mesos_tasks().items() if app_id in STEADY)
+    own = frozenset(task for task, app_id in eventually(one.mesos_tasks, 60).items() if app_id in STEADY)
     stream, watch, succession = Stream(one), Watch(one, own), Succession(one, one.leader())
     with users(one) as load, in_thread(watch):
         with in_thread(stream), in_thread(succession):
@@ -144,7 +146,7 @@ def users(one: Cluster) -> Iterator[LoadResult | None]:
 
 def _wait_for_writes(stream: Stream, mended_at: float) -> None:
     """The stream goes on for a while after everything is mended."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and sum(sent >= mended_at for sent, _ in stream.acknowledged) < 5:
         time.sleep(0.2)
 
@@ -172,7 +174,7 @@ def clean_up(one: Cluster) -> None:
 
             def delete(app_id: str = app["id"]) -> bool:
                 url = f"{one.api(one.leader())}/v2/apps{app_id}?force=true"
-                return requests.delete(url, timeout=5).status_code in (200, 404)
+                return requests.delete(url, timeout=30).status_code in (200, 404)
 
             eventually(delete, timeout=60, interval=0.3)
     settle(one, {app_id: app["instances"] for app_id, app in STEADY.items()}, CONVERGE)

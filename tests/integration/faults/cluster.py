@@ -132,25 +132,33 @@ class Cluster:
     def edge_url(self) -> str:
         return f"http://{self.network.address('services')}:8000"
 
-    def leader(self) -> Daemon:
-        """By the word of the nodes; the youngest opinion counts."""
-        for framework in self.frameworks:
-            with contextlib.suppress(requests.RequestException, KeyError, StopIteration):
-                answer = requests.get(f"{self.api(framework)}/v2/leader", timeout=1).json()["leader"]
-                return next(one for one in self.frameworks if answer.partition(":")[0] == one.address)
-        raise AssertionError("nobody leads")
+    def leader(self, timeout: float = 60.0) -> Daemon:
+        """By the word of the nodes; the youngest opinion counts. While nobody leads, nor answers in time, it asks again."""
 
-    def get(self, path: str) -> Any:
+        def named() -> Daemon | None:
+            for framework in self.frameworks:
+                with contextlib.suppress(requests.RequestException, KeyError, StopIteration):
+                    answer = requests.get(f"{self.api(framework)}/v2/leader", timeout=5).json()["leader"]
+                    return next(one for one in self.frameworks if answer.partition(":")[0] == one.address)
+            return None
+
+        return eventually(named, timeout, interval=0.2, what=f"somebody leads; see {self.directory}")
+
+    def get(self, path: str, timeout: float = 60.0) -> Any:
         """From any node that answers."""
-        last: Exception = AssertionError("no node")
-        for framework in self.frameworks:
-            try:
-                response = requests.get(self.api(framework) + path, timeout=2)
-                response.raise_for_status()
-                return response.json()
-            except requests.RequestException as error:
-                last = error
-        raise last
+
+        def answered() -> list[Any]:
+            last: Exception = AssertionError("no node")
+            for framework in self.frameworks:
+                try:
+                    response = requests.get(self.api(framework) + path, timeout=5)
+                    response.raise_for_status()
+                    return [response.json()]
+                except requests.RequestException as error:
+                    last = error
+            raise last
+
+        return eventually(answered, timeout, interval=0.2)[0]
 
     # --- building it
 
@@ -285,7 +293,7 @@ class Cluster:
 
     def mesos_tasks(self) -> dict[str, str]:
         """Tasks that have not ended, by Mesos' word: id -> app id."""
-        state = requests.get(f"{self.mesos_url}/state", timeout=2).json()
+        state = requests.get(f"{self.mesos_url}/state", timeout=10).json()
         return {
             task["id"]: "/" + task["id"].partition(".")[0].replace("_", "/")
             for framework in state["frameworks"]
@@ -312,8 +320,7 @@ def cluster(
     one = Cluster(network, directory, kind, pace, work=work)
     try:
         one.build()
-        eventually(one.leader, timeout=150, interval=0.5, what=f"a framework leads; see {directory}")
-        say(f"{one.leader().name} leads")
+        say(f"{one.leader(150).name} leads")
         yield one
     finally:
         one.end()

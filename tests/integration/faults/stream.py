@@ -14,6 +14,7 @@ from typing import Any
 import requests
 
 from tests.integration.faults.cluster import HOST, Cluster, Daemon
+from tests.support.waiting import eventually
 
 PAUSE = 0.4  # between two writes
 TIMEOUT = 2.0  # of a request; then another node is asked
@@ -125,7 +126,7 @@ class Watch:
         self._stop.set()
 
     def killed(self) -> set[str]:
-        return set(self.steady) - set(self.cluster.mesos_tasks())
+        return set(self.steady) - set(eventually(self.cluster.mesos_tasks, 60))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from tests.support.waiting import eventually
 
 RESOURCES = "cpus:4;mem:4096;disk:4096;ports:[31000-31999]"
 ATTRIBUTES = "rack:a"
+ALIVE = ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING")
 
 
 def _simulated(directory: Path) -> AbstractContextManager[Mesos]:
@@ -34,13 +35,15 @@ class Running:
 
     def clear(self) -> None:
         """Takes away all that a test declared, whatever became of it."""
+        if self.framework.process is not None and self.framework.process.poll() is not None:
+            self.framework.kill()  # it has ended by itself
         if self.framework.process is None:
             self.framework.start()
         for kind, found in (("apps", self.framework.get("/v2/apps")["apps"]), ("pods", self.framework.get("/v2/pods"))):
             for one in found:
                 self.framework.change("DELETE", f"/v2/{kind}{one['id']}?force=true")
         self.framework.settled(60)
-        eventually(lambda: not any(f["tasks"] for f in self.mesos.get("/state")["frameworks"]), timeout=60)
+        eventually(lambda: not living(self.mesos), timeout=60)
 
 
 @pytest.fixture(
@@ -77,9 +80,10 @@ MesosTasks = Callable[[], dict[str, str]]
 @pytest.fixture
 def mesos_tasks(mesos: Mesos) -> MesosTasks:
     """The tasks that Mesos knows and that have not ended: task id -> state."""
+    return lambda: living(mesos)
 
-    def tasks() -> dict[str, str]:
-        frameworks = mesos.get("/state")["frameworks"]
-        return {task["id"]: task["state"] for framework in frameworks for task in framework["tasks"]}
 
-    return tasks
+def living(mesos: Mesos) -> dict[str, str]:
+    """Mesos lists one that has ended among the others until the framework's word of it has arrived."""
+    tasks = [task for framework in mesos.get("/state")["frameworks"] for task in framework["tasks"]]
+    return {task["id"]: task["state"] for task in tasks if task["state"] in ALIVE}

@@ -49,9 +49,20 @@ def mesos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def framework(mesos: Mesos, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Framework]:
+def shared(mesos: Mesos, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Framework]:
     with running_framework(tmp_path_factory.mktemp("framework"), mesos.address, mesos_role="prod") as daemon:
         yield daemon
+
+
+@pytest.fixture
+def framework(shared: Framework, mesos: Mesos) -> Iterator[Framework]:
+    """Nothing is declared in it, and all disks are free."""
+    yield shared
+    for kind, found in (("apps", shared.get("/v2/apps")["apps"]), ("pods", shared.get("/v2/pods"))):
+        for one in found:
+            shared.change("DELETE", f"/v2/{kind}{one['id']}?force=true")
+    shared.settled()
+    eventually(lambda: reserved(mesos) == 0, 60, what="all disks are given back")
 
 
 def reserved(mesos: Mesos) -> float:

@@ -42,9 +42,9 @@ def test_an_app_is_created_scaled_updated_and_removed(framework: Framework, meso
 
 def test_a_task_that_dies_is_replaced_and_its_failure_is_told(framework: Framework) -> None:
     framework.deploy({**APP, "id": "/dies", "cmd": "sleep 1; exit 3", "instances": 1, "backoffSeconds": 1})
-    failure = eventually(lambda: framework.app("/dies").get("lastTaskFailure"), timeout=20)
+    failure = eventually(lambda: framework.app("/dies").get("lastTaskFailure"), timeout=60)
     assert failure["state"] in ("TASK_FAILED", "TASK_FINISHED")
-    eventually(lambda: {task["id"] for task in framework.tasks("/dies")} - {failure["taskId"]}, timeout=20)
+    eventually(lambda: {task["id"] for task in framework.tasks("/dies")} - {failure["taskId"]}, timeout=60)
 
 
 @pytest.mark.parametrize("crash", ["kill -9", "SIGTERM"])
@@ -85,18 +85,18 @@ def test_tasks_that_died_while_the_framework_was_away_are_replaced(framework: Fr
     def all_ended() -> bool:
         frameworks = mesos.get("/state")["frameworks"]
         states = {task["id"]: task["state"] for f in frameworks for task in f["tasks"] + f["completed_tasks"]}
-        return all(states.get(task) in (None, "TASK_FINISHED", "TASK_RUNNING") for task in old)
+        return all(states.get(task) in (None, "TASK_FINISHED") for task in old)
 
-    eventually(all_ended, timeout=20)
+    eventually(all_ended, timeout=60)
     framework.start()
-    eventually(lambda: not old & {task["id"] for task in framework.tasks("/shop/web")}, timeout=20)
+    eventually(lambda: not old & {task["id"] for task in framework.tasks("/shop/web")}, timeout=60)
 
 
 def test_an_app_that_fits_nowhere_says_why_and_starves_nobody(framework: Framework) -> None:
     framework.change("POST", "/v2/apps", {**APP, "id": "/huge", "cpus": 100})
     framework.change("POST", "/v2/apps", {**APP, "id": "/picky", "constraints": [["rack", "IS", "z"]]})
     framework.change("POST", "/v2/apps", {**APP, "id": "/modest"})
-    eventually(lambda: len(framework.tasks("/modest")) == 3, timeout=20)
+    eventually(lambda: len(framework.tasks("/modest")) == 3, timeout=60)
 
     def reasons() -> dict[str, set[str]]:
         return {
@@ -108,7 +108,7 @@ def test_an_app_that_fits_nowhere_says_why_and_starves_nobody(framework: Framewo
             for item in framework.get("/v2/queue")["queue"]
         }
 
-    eventually(lambda: reasons() == {"/huge": {"InsufficientCpus"}, "/picky": {"UnfulfilledConstraint"}}, timeout=20)
+    eventually(lambda: reasons() == {"/huge": {"InsufficientCpus"}, "/picky": {"UnfulfilledConstraint"}}, timeout=60)
 
 
 def test_a_second_change_waits_for_the_first_or_forces_its_way(framework: Framework) -> None:
@@ -150,13 +150,13 @@ def test_a_master_that_is_away_costs_time_and_nothing_else(tmp_path: Path) -> No
     framework = Framework(tmp_path / "framework", f"127.0.0.1:{free_port()}")
     framework.launch()
     try:
-        health = eventually(framework.health, timeout=20)
+        health = eventually(framework.health, timeout=60)
         assert not health["healthy"]
         assert not health["parts"]["mesos"]["healthy"]
         framework.change("POST", "/v2/apps", APP)
         port = framework.master.rpartition(":")[2]
         with running_embedded_mesos(tmp_path / "mesos", simulate=True, port=int(port)):
-            framework.settled()
+            framework.settled(90)
             assert len(framework.tasks("/shop/web")) == 3
     finally:
         framework.kill()
