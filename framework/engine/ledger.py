@@ -104,6 +104,17 @@ class Ledger:
         """What is declared by the last commit. Nobody is to be told of what the present batch makes of it: it may yet be undone."""
         return self.declared if self._declared_before is None else self._declared_before[0]
 
+    @property
+    def durable_deployments(self) -> Iterable[Deployment]:
+        """Those that run for what is `durable`: one that the present batch begins or ends is known together with what that declares."""
+        if self._declared_before is None:
+            return self.deployments.values()
+        found = dict(self.deployments)
+        for (table, key), before in self._before.items():
+            if table == records.DEPLOYMENTS:
+                _set(found, key, before)
+        return found.values()
+
     def instances_of(self, spec_id: str) -> Iterable[Instance]:
         return self._by_spec.get(spec_id, {}).values()
 

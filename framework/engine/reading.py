@@ -59,7 +59,7 @@ class StateView:
         return self._state.ledger.spec_of(instance)
 
     def deployments(self) -> tuple[Deployment, ...]:
-        return tuple(sorted(self._state.ledger.deployments.values(), key=lambda d: (d.started_at, d.version)))
+        return tuple(sorted(self._state.ledger.durable_deployments, key=lambda d: (d.started_at, d.version)))
 
     def deployments_of(self, spec_id: str) -> tuple[str, ...]:
         return tuple(self._state.ledger.locks(spec_id))

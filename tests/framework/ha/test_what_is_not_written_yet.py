@@ -66,6 +66,26 @@ async def test_an_app_is_there_until_its_removal_is_durable(monkeypatch: pytest.
         assert (await again).status_code == 404
 
 
+async def test_a_deployment_runs_until_its_end_is_durable_where_that_changes_what_is_declared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_framework() as framework:
+        await framework.app("/web")
+        framework.cluster.stuck.add("/web")
+        change = await framework.call("PUT", "/v2/apps/web", {"cmd": "sleep 2"})
+        [deployment] = await framework.get("/v2/deployments")
+        assert deployment["id"] == change.json["deploymentId"]
+        gate = Gate(framework, monkeypatch)
+        back = asyncio.ensure_future(framework.call("DELETE", f"/v2/deployments/{deployment['id']}"))
+        await eventually_async(lambda: gate.waiting == 1)
+        assert [one["id"] for one in await framework.get("/v2/deployments")] == [deployment["id"]]
+        assert (await framework.get("/v2/apps/web"))["app"]["cmd"] == "sleep 2"
+        gate.open.set()
+        assert (await back).status == 200
+        assert deployment["id"] not in [one["id"] for one in await framework.get("/v2/deployments")]
+        assert (await framework.get("/v2/apps/web"))["app"]["cmd"] == "sleep 1"
+
+
 @pytest.mark.parametrize("failure", [StoreError("the disk is full"), StoreFenced("epoch 1 is over")])
 async def test_who_asks_again_while_the_store_does_not_answer_is_not_told_that_it_is_done(
     failure: StoreError, monkeypatch: pytest.MonkeyPatch
