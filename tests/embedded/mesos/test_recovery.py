@@ -152,8 +152,9 @@ async def test_a_kill_is_carried_out_to_its_end_without_the_agent(lives, tmp_pat
         supervisor = json.loads(started.read_text())["shim"]
         os.kill(supervisor, signal.SIGSTOP)  # it sees to the kill when the agent is dead for certain
         try:
+            await eventually_async(lambda: status_of(supervisor)["State"].startswith("T"))
             os.kill(first.process.pid, signal.SIGUSR1)
-            await eventually_async(lambda: is_pending(supervisor, signal.SIGUSR1))
+            await eventually_async(lambda: int(status_of(supervisor)["ShdPnd"], 16) & 1 << signal.SIGUSR1 - 1)
             first.kill()
         finally:
             os.kill(supervisor, signal.SIGCONT)
@@ -163,10 +164,10 @@ async def test_a_kill_is_carried_out_to_its_end_without_the_agent(lives, tmp_pat
         await second.until("t", "TASK_KILLED")
 
 
-def is_pending(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has yet to take a signal."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return bool(int(status["ShdPnd"], 16) >> (number - 1) & 1)
+def status_of(pid: int) -> dict[str, str]:
+    """As in /proc: `State`, and in `ShdPnd` the signals that it has yet to take."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 async def test_the_kill_of_a_container_goes_on_after_a_restart(lives, dockerd, busybox):

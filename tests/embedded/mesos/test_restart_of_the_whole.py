@@ -43,10 +43,11 @@ async def test_tasks_of_all_kinds_go_on_through_a_kill_of_mesos(tmp_path: Path, 
                 assert {t["id"]: t["state"] for f in state["frameworks"] for t in f["tasks"]} == dict.fromkeys(
                     names[:2], "TASK_RUNNING"
                 )
-                assert _read(again, f"{_directory_of(again, names[1])}/stdout") == "inside\n"
+                written = f"{_directory_of(again, names[1])}/stdout"
+                await eventually_async(lambda: _read(again, written) == "inside\n")
                 for name in names[:2]:
                     await scheduler.kill(name)
-                    await scheduler.update(name, "TASK_KILLED", timeout=30)
+                    await scheduler.update(name, "TASK_KILLED")
     assert not Path(f"/proc/{pid}").exists()
 
 
