@@ -58,5 +58,6 @@ def ui(tab: Tab, dromos: Platform, request: pytest.FixtureRequest) -> Iterator[U
     wrongs = list(tab.ui.wrongs)
     if request.node.stash.get(FAILED, True):
         tab.renew()  # it may be offline, narrow, frozen, or in the middle of a dialog
+        dromos.wait_until_healthy()
     sweep(dromos)
     assert wrongs == []
