@@ -46,7 +46,7 @@ async def test_a_fault_keeps_the_value_is_said_and_ends_by_itself(
         watch = watcher.watch(KeyQuery("k"))
         assert (await watch.changed()).value == "1"
         proxy.set(faults)
-        await eventually_async(lambda: said in watch.state.error, timeout=30)
+        await eventually_async(lambda: said in watch.state.error, timeout=60)
         assert watch.state.value == "1" and watch.state.stale_since
         any_consul.put("k", "2")
         proxy.set()
@@ -65,7 +65,7 @@ async def test_an_index_that_goes_backwards_does_not_stop_a_watch(tmp_path: Path
             await asyncio.to_thread(consul.kill)
             await asyncio.to_thread(consul.start)
             consul.put("k", "new")
-            await eventually_async(lambda: watch.state.value == "new", timeout=30)
+            await eventually_async(lambda: watch.state.value == "new", timeout=60)
 
 
 async def test_a_server_without_a_leader_is_not_believed(tmp_path: Path) -> None:
@@ -78,12 +78,12 @@ async def test_a_server_without_a_leader_is_not_believed(tmp_path: Path) -> None
             watch = watcher.watch(KeyQuery("k"))
             assert (await watch.changed()).value == "1"
             second.kill()
-            await eventually_async(lambda: "no leader" in watch.state.error.lower(), timeout=30)
-            await eventually_async(lambda: len(errors) >= 6, timeout=30)  # and it stays so, however often it is asked
+            await eventually_async(lambda: "no leader" in watch.state.error.lower(), timeout=60)
+            await eventually_async(lambda: len(errors) >= 6, timeout=60)  # and it stays so, however often it is asked
             assert watch.state.value == "1" and watch.state.error and watch.state.version == 1
             await asyncio.to_thread(second.start, 60)  # and a leader is elected
             consul.put("k", "2")
-            await eventually_async(lambda: watch.state.value == "2" and watch.state.fresh, timeout=30)
+            await eventually_async(lambda: watch.state.value == "2" and watch.state.fresh, timeout=60)
 
 
 # Churn
@@ -160,7 +160,7 @@ async def test_after_churn_with_faults_the_file_is_the_truth(
         Faults(hang=True, share=0.2),
     ]
     async with runner_of(proxy.url, tmp_path, wait="50ms:500ms") as runner:
-        await eventually_async(lambda: out.exists() and out.read_text() == truth.text(), 30)
+        await eventually_async(lambda: out.exists() and out.read_text() == truth.text(), 60)
         for number in range(150):
             if number % 12 == 5:
                 proxy.set(truth.random.choice(kinds))
@@ -170,21 +170,21 @@ async def test_after_churn_with_faults_the_file_is_the_truth(
                 await asyncio.to_thread(truth.change)
             await asyncio.sleep(0.02)
         proxy.set()
-        await eventually_async(lambda: out.read_text() == truth.text(), 30)
-        assert not runner.units[0].state.error
+        await eventually_async(lambda: out.read_text() == truth.text(), 60)
+        await eventually_async(lambda: not runner.units[0].state.error)
 
 
 async def test_one_reload_for_each_change_and_none_besides(any_consul: ConsulServer, tmp_path: Path) -> None:
     truth, out, reloads = Truth(any_consul, seed=3), tmp_path / "out", tmp_path / "reloads"
     async with runner_of(any_consul.url, tmp_path, wait="40ms:1s"):
-        await eventually_async(lambda: out.exists() and out.read_text() == truth.text() and reloads.exists(), 30)
+        await eventually_async(lambda: out.exists() and out.read_text() == truth.text() and reloads.exists(), 60)
         before, changes = len(reloads.read_text().split()), 25
         for number in range(changes):
             text = truth.text()
             while truth.text() == text:
                 await asyncio.to_thread(truth.change)
-            await eventually_async(lambda: out.read_text() == truth.text(), 30)
-            await eventually_async(lambda n=number: len(reloads.read_text().split()) > before + n, 30)  # type: ignore[misc]
+            await eventually_async(lambda: out.read_text() == truth.text(), 60)
+            await eventually_async(lambda n=number: len(reloads.read_text().split()) > before + n, 60)  # type: ignore[misc]
         assert len(reloads.read_text().split()) - before <= changes * 1.2
 
 
@@ -196,16 +196,16 @@ async def test_a_blank_answer_does_not_empty_the_file(tmp_path: Path) -> None:
         guard = {"min_instances": 2, "max_drop_percent": 50, "hold_down": "1h"}  # growth is believed at once
         out = tmp_path / "out"
         async with runner_of(consul.url, tmp_path, guard=guard) as runner:
-            await eventually_async(lambda: out.exists() and out.read_text().count("web-") == 10, 30)
+            await eventually_async(lambda: out.exists() and out.read_text().count("web-") == 10, 60)
             full = out.read_text()
             await asyncio.to_thread(consul.kill)
             await asyncio.to_thread(consul.start)
-            held = await eventually_async(lambda: runner.memory.holds, 30)
+            held = await eventually_async(lambda: runner.memory.holds, 60)
             assert any("web" in query or "services" in query for query in held)
             assert out.read_text() == full
             for number in range(10):
                 consul.register("web", f"web-{number}", port=number)
-            await eventually_async(lambda: not runner.memory.holds, 30)
+            await eventually_async(lambda: not runner.memory.holds, 60)
             assert out.read_text() == full
 
 

@@ -1,5 +1,6 @@
 """consul-template's flags, by the same names: what each of them sets, and that a connection is made as they say."""
 
+import contextlib
 import re
 import socket
 import ssl
@@ -225,7 +226,14 @@ class TlsFront:
         self.consul = consul
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listening.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.listening.shutdown(socket.SHUT_RDWR)  # else it is accepted from for ever
+        self._accepting.join()
+        self.listening.close()
 
     def _accept(self) -> None:
         while True:
@@ -258,7 +266,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 def front(embedded_consul: ConsulServer, tmp_path: Path) -> Iterator[TlsFront]:
     made = TlsFront(embedded_consul, tmp_path)
     yield made
-    made.listening.close()
+    made.close()
 
 
 @pytest.mark.parametrize("given", ["-consul-ssl-ca-cert {ca}", "-consul-ssl-ca-path {folder}", "-no-consul-ssl-verify"])
@@ -289,7 +297,7 @@ async def test_a_server_that_cannot_be_trusted_gets_no_request(front: TlsFront, 
     words = f"-consul-ssl -consul-addr {front.address} " + given.format(ca=front.ca, cert=front.cert, key=front.key)
     async with Watcher(consul_settings(read(words)), first_retry=0.05, most_retry=0.1) as watcher:
         state = watcher.watch(KeyQuery("k")).state
-        await eventually_async(lambda: state.error, 30)
+        await eventually_async(lambda: state.error, 60)
         assert not state.received
 
 

@@ -25,6 +25,7 @@ from consul_template_py.query import (
 from consul_template_py.query.services import ServiceName, Summaries, parts_of
 from consul_template_py.sources.consul import CannotBlock, ConsulSettings, ConsulSource, Index, next_index
 from tests.support.consul import ConsulServer
+from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,7 @@ async def test_filters_choose_by_the_worst_check(any_consul: ConsulServer) -> No
         any_consul.register(web, f"{web}-{status}", port=1, status=status)
     any_consul.register(web, f"{web}-maintenance", port=1, status="passing")
     any_consul.http.put(f"agent/service/maintenance/{web}-maintenance", enable="true").raise_for_status()
+    eventually(lambda: len(any_consul.healthy(web)) == 1)  # the catalog has it, too
 
     async with source(any_consul) as consul:
 

@@ -1,6 +1,7 @@
 """Vault, ZooKeeper and files as sources, each a real one."""
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -38,12 +39,19 @@ async def test_a_file_is_read_again_when_it_changes_appears_or_goes(tmp_path: Pa
     async with Watcher(sources={"file": FileSource(interval=0.02)}) as watcher:
         watch = watcher.watch(FileQuery(path))
         assert (await watch.changed()).value is None
-        path.write_text("one")
+        replace_by(path, "one")
         assert (await watch.changed()).value == "one"
-        path.write_text("other")
+        replace_by(path, "other")
         assert (await watch.changed()).value == "other"
         path.unlink()
         assert (await watch.changed()).value is None
+
+
+def replace_by(path: Path, text: str) -> None:
+    """In one step: else it would be empty for a moment."""
+    other = path.with_suffix(".new")
+    other.write_text(text)
+    other.replace(path)
 
 
 async def test_files_outside_of_the_folder_are_refused_by_links_too(tmp_path: Path) -> None:
@@ -65,10 +73,12 @@ async def test_files_outside_of_the_folder_are_refused_by_links_too(tmp_path: Pa
 @pytest.fixture
 def client(ensemble: Ensemble) -> Iterator[KazooClient]:
     made = KazooClient(ensemble.hosts)
-    made.start()
-    yield made
-    made.stop()
-    made.close()
+    try:
+        made.start(60)
+        yield made
+    finally:
+        made.stop()
+        made.close()
 
 
 @pytest.mark.xdist_group("zookeeper")
@@ -104,26 +114,31 @@ async def test_a_node_behind_an_access_list_needs_its_credentials(ensemble: Ense
 
 
 async def test_an_outage_of_zookeeper_keeps_the_value_and_ends_by_itself(tmp_path: Path) -> None:
-    with running_ensemble(tmp_path, 1) as own:
+    with running_ensemble(tmp_path, 1) as own, contextlib.ExitStack() as stack:
         (server,) = own.members
         writer = KazooClient(own.hosts)
-        await asyncio.to_thread(writer.start, 30)
+        stack.callback(writer.close)
+        stack.callback(writer.stop)
+        await asyncio.to_thread(writer.start, 60)
         writer.create("/n", b"1")
         source = ZookeeperSource(own.hosts, timeout=1.0)
         async with Watcher(sources={"zookeeper": source}, most_retry=0.5) as watcher:
             node = watcher.watch(ZnodeQuery("/n"))
-            await eventually_async(lambda: node.state.received and node.state.value == "1", 30)
+            await eventually_async(lambda: node.state.received and node.state.value == "1", 60)
             server.kill()
-            await eventually_async(lambda: node.state.error, 30)
+            await eventually_async(lambda: node.state.error, 60)
             assert node.state.value == "1"
             server.launch()
-            await eventually_async(lambda: writer.connected and writer.set("/n", b"2"), 30)
-            await eventually_async(lambda: node.state.value == "2" and node.state.fresh, 30)
-            writer.stop()
-            writer.close()
+            await eventually_async(lambda: writer.connected and writer.set("/n", b"2"), 60)
+            await eventually_async(lambda: node.state.value == "2" and node.state.fresh, 60)
 
 
 # Vault
+
+
+def unique(stem: str) -> str:
+    """A name that no other test uses, nor a second run of this one: the server is the same."""
+    return f"{stem}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
@@ -139,21 +154,23 @@ def settings(vault: VaultServer, **more: object) -> VaultSettings:
 
 
 async def test_a_secret_of_kv_2_with_and_without_data_in_its_path(vault: VaultServer, source: VaultSource) -> None:
-    vault.request("PUT", "secret/data/app/db", {"data": {"password": "hush"}})
-    for path in ("secret/app/db", "secret/data/app/db"):
+    own = unique("app")
+    vault.request("PUT", f"secret/data/{own}/app/db", {"data": {"password": "hush"}})
+    for path in (f"secret/{own}/app/db", f"secret/data/{own}/app/db"):
         secret = await source.read(SecretQuery(path))
         assert secret.data["data"]["password"] == "hush" and secret.data["metadata"]["version"] >= 1
     assert "hush" not in repr(secret)
-    assert await source.read(SecretsQuery("secret/app")) == ("db",)
-    assert await source.read(SecretsQuery("secret")) == ("app/",)
+    assert await source.read(SecretsQuery(f"secret/{own}/app")) == ("db",)
+    assert await source.read(SecretsQuery(f"secret/{own}")) == ("app/",)
     assert await source.read(SecretsQuery("secret/nothing")) == ()
 
 
 async def test_a_secret_of_kv_1(vault: VaultServer, source: VaultSource) -> None:
-    vault.request("POST", "sys/mounts/kv1", {"type": "kv", "options": {"version": "1"}})
-    vault.request("PUT", "kv1/app", {"user": "me"})
-    assert dict((await source.read(SecretQuery("kv1/app"))).data) == {"user": "me"}
-    assert await source.read(SecretsQuery("kv1")) == ("app",)
+    mount = unique("kv1")
+    vault.request("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
+    vault.request("PUT", f"{mount}/app", {"user": "me"})
+    assert dict((await source.read(SecretQuery(f"{mount}/app"))).data) == {"user": "me"}
+    assert await source.read(SecretsQuery(mount)) == ("app",)
 
 
 async def test_a_changed_secret_is_seen_after_its_time(vault: VaultServer) -> None:
@@ -166,10 +183,11 @@ async def test_a_changed_secret_is_seen_after_its_time(vault: VaultServer) -> No
 
 
 async def test_a_certificate_is_made_by_asking_for_it(vault: VaultServer, source: VaultSource) -> None:
-    vault.request("POST", "sys/mounts/pki", {"type": "pki"})
-    vault.request("PUT", "pki/root/generate/internal", {"common_name": "ca", "ttl": "10h"})
-    vault.request("PUT", "pki/roles/web", {"allow_any_name": True, "ttl": "1h"})
-    secret: Secret = await source.read(SecretQuery("pki/issue/web", (("common_name", "web.example.com"),)))
+    mount = unique("pki")
+    vault.request("POST", f"sys/mounts/{mount}", {"type": "pki"})
+    vault.request("PUT", f"{mount}/root/generate/internal", {"common_name": "ca", "ttl": "10h"})
+    vault.request("PUT", f"{mount}/roles/web", {"allow_any_name": True, "ttl": "1h"})
+    secret: Secret = await source.read(SecretQuery(f"{mount}/issue/web", (("common_name", "web.example.com"),)))
     assert secret.data["certificate"].startswith("-----BEGIN CERTIFICATE") and secret.data["private_key"]
 
 
@@ -210,14 +228,15 @@ def broker() -> Iterator[Broker]:
 async def test_a_dynamic_secret_is_renewed_as_long_as_it_may_be_and_then_made_anew(
     vault: VaultServer, broker: Broker
 ) -> None:
-    vault.request("POST", "sys/mounts/rabbitmq", {"type": "rabbitmq"})
+    mount = unique("rabbitmq")
+    vault.request("POST", f"sys/mounts/{mount}", {"type": "rabbitmq"})
     connection = {"connection_uri": broker.url, "username": "a", "password": "b", "verify_connection": False}
-    vault.request("POST", "rabbitmq/config/connection", connection)
-    vault.request("POST", "rabbitmq/config/lease", {"ttl": 2, "max_ttl": 4})
-    vault.request("POST", "rabbitmq/roles/app", {"tags": "x"})
+    vault.request("POST", f"{mount}/config/connection", connection)
+    vault.request("POST", f"{mount}/config/lease", {"ttl": 2, "max_ttl": 4})
+    vault.request("POST", f"{mount}/roles/app", {"tags": "x"})
     source = VaultSource(settings(vault, renewal_threshold=0.25))
     async with Watcher(sources={"vault": source}) as watcher:
-        watch = watcher.watch(SecretQuery("rabbitmq/creds/app"))
+        watch = watcher.watch(SecretQuery(f"{mount}/creds/app"))
         names = [(await watch.changed()).value.data["username"] for _ in range(2)]
     (first, second), (began, ended) = [name for _, name in broker.made[:2]], [at for at, _ in broker.made[:2]]
     assert names == [first, second] and first != second
@@ -225,7 +244,7 @@ async def test_a_dynamic_secret_is_renewed_as_long_as_it_may_be_and_then_made_an
 
 
 async def test_a_token_is_renewed_before_it_ends(vault: VaultServer) -> None:
-    token = vault.request("POST", "auth/token/create", {"ttl": "4s", "policies": ["root"], "period": "4s"})
+    token = vault.request("POST", "auth/token/create", {"ttl": "10s", "policies": ["root"], "period": "10s"})
     given = token["auth"]["client_token"]
     async with Watcher(sources={"vault": VaultSource(settings(vault, token=SecretStr(given)))}) as watcher:
         vault.request("PUT", "secret/data/long", {"data": {"v": "1"}})
@@ -318,12 +337,13 @@ async def test_one_template_may_read_all_sources_and_what_is_secret_is_shown_now
     )
     runner, stop = Runner(config), asyncio.Event()
     task = asyncio.create_task(runner.run(stop))
-    await asyncio.wait_for(runner.settled(), 60)
-    assert (tmp_path / "good").read_text() == "consul zoo file env zebra"
-    shown = report(runner)
-    stop.set()
-    await task
-    vault.request("DELETE", "secret/metadata/mixed")
+    try:
+        await asyncio.wait_for(runner.settled(), 60)
+        assert (tmp_path / "good").read_text() == "consul zoo file env zebra"
+        shown = report(runner)
+    finally:
+        stop.set()
+        await task
     errors = {Path(unit["destination"]).name: unit["error"] for unit in shown["templates"]}
     assert "outside of quotes" in errors["refused"]
     assert all("not a whole number" in errors[name] for name in ("broken", "made"))

@@ -83,7 +83,7 @@ async def test_more_watches_than_connections_take_turns(any_consul: ConsulServer
         assert connections_to(any_consul.port) <= 3 + 1, "those of the watches, and the test's own"
         for name in names:
             any_consul.register(name, port=1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             for name, watch in watches.items():
                 assert [i.name for i in (await watch.changed()).value] == [name]
 
@@ -100,7 +100,8 @@ async def test_a_watch_is_one_task_and_no_thread(real_consul: ConsulServer) -> N
         watches = [watcher.watch(ServiceQuery(f"service-{number}")) for number in range(40)]
         for watch in watches:
             await watch.changed()
-        assert (len(asyncio.all_tasks()), threading.active_count()) == (before[0] + 40, before[1])
+        assert len(asyncio.all_tasks()) == before[0] + 40
+        assert threading.active_count() <= before[1]  # one of an earlier test may end only now
 
 
 async def test_an_outage_keeps_the_value_says_so_and_ends_by_itself(own_any_consul: OwnConsul) -> None:

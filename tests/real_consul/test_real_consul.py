@@ -53,7 +53,6 @@ def test_it_listens_on_loopback_alone(own_real_consul: OwnConsul) -> None:
     assert {address.rpartition(":")[0] for address in its_own} == {"127.0.0.1"}
 
 
-@pytest.mark.timeout(600)  # it comes from an archive far away
 def test_test_processes_that_need_it_at_the_same_time_bring_it_once(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         programs = pool.map(real_consul_program, [tmp_path] * 3)

@@ -30,7 +30,6 @@ def second_agent(own_real_consul: OwnConsul, tmp_path: Path) -> Iterator[OwnCons
         yield agent
 
 
-@pytest.mark.timeout(300)
 def test_our_services_of_a_dead_agent_leave_the_catalog_and_others_stay(
     own_real_consul: OwnConsul, second_agent: OwnConsul, registrator
 ) -> None:

@@ -100,7 +100,6 @@ def test_a_registrator_that_is_killed_takes_nothing_away_and_comes_back_without_
     eventually(lambda: daemon.writes() == 1)
 
 
-@pytest.mark.timeout(400)
 def test_while_consul_has_no_leader_nothing_is_lost_and_all_of_it_is_in_the_catalog_when_one_is_elected(
     marathon, registrator: Start, tmp_path
 ) -> None:

@@ -39,7 +39,6 @@ def running_tasks(framework: Framework) -> set[str]:
     return {task["id"] for task in framework.tasks("/shop/web")}
 
 
-pytestmark = pytest.mark.timeout(300)
 CHECK = {"protocol": "HTTP", "path": "/", "intervalSeconds": 1, "gracePeriodSeconds": 30}
 
 

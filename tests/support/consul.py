@@ -30,6 +30,7 @@ from tests.support.processes import Process, free_port, running
 from tests.support.waiting import eventually
 
 NODE = "test-node"
+_SHOWN = ("ID", "Address", "Port", "Tags", "Meta")
 
 
 class Http:
@@ -87,12 +88,25 @@ class ConsulServer:
         status: str | None = None,
         **more: Any,
     ) -> str:
-        """Registers a service at the agent (`more` in Consul's own words, `Tags=[…]`); with `status`, a TTL check that says so."""
+        """Registers a service at the agent (`more` in Consul's own words, `Tags=[…]`); with `status`, a TTL check that says so.
+
+        Returns when the catalog has it, which the real agent tells a moment later.
+        """
         body: dict[str, Any] = {"Name": name, "ID": id or name, "Port": port, "Address": address, **more}
         if status:
             body["Check"] = {"CheckID": f"service:{id or name}", "TTL": "1h", "Status": status}
         self.http.put("agent/service/register", body).raise_for_status()
+        eventually(lambda: self._shows(body), 60, 0.01, f"{name} in the catalog of {self.address}")
         return id or name
+
+    def _shows(self, body: dict[str, Any]) -> bool:
+        found = self.http.get(f"health/service/{quote(body['Name'], safe='')}").json()
+        wanted = [body.get(field) or None for field in _SHOWN]
+        return any(
+            [entry["Service"][field] or None for field in _SHOWN] == wanted
+            and ("Check" not in body or any(it["CheckID"] == body["Check"]["CheckID"] for it in entry["Checks"]))
+            for entry in found
+        )
 
     def deregister(self, id: str) -> None:
         self.http.put(f"agent/service/deregister/{id}").raise_for_status()
