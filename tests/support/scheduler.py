@@ -73,6 +73,7 @@ class Scheduler:
         self.waiting: list[Json] = []
         self.seen: list[Json] = []
         self.closed = False
+        self._acknowledged: set[str] = set()
         self._arrived = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._response: aiohttp.ClientResponse | None = None
@@ -213,13 +214,17 @@ class Scheduler:
         await self.call("RECONCILE", reconcile={"tasks": list(tasks)})
 
     async def acknowledge(self, status: Json) -> None:
+        self._acknowledged.add(status["uuid"])
         acknowledge = {name: status[name] for name in ("task_id", "agent_id", "uuid")}
         await self.call("ACKNOWLEDGE", acknowledge=acknowledge)
 
     async def update(
         self, task_id: str, state: str | None = None, *, acknowledge: bool = True, timeout: float = TIMEOUT
     ) -> Json:
-        """The next status of the task; given a `state`, those before it are acknowledged and passed over."""
+        """The next status of the task; given a `state`, those before it are acknowledged and passed over.
+
+        One that was sent again before its acknowledgement came is passed over too.
+        """
         deadline = time.monotonic() + timeout
         while True:
             event = await self.next(
@@ -228,6 +233,8 @@ class Scheduler:
                 timeout=deadline - time.monotonic(),
             )
             status: Json = event["update"]["status"]
+            if status.get("uuid") in self._acknowledged:
+                continue
             if acknowledge and "uuid" in status:
                 await self.acknowledge(status)
             if state in (None, status["state"]):
@@ -242,6 +249,12 @@ class Scheduler:
 
     async def teardown(self) -> None:
         await self.call("TEARDOWN")
+
+    async def removed(self) -> None:
+        """As an operator does it, for a framework whose stream is closed; nothing happens where it is gone already."""
+        call = {"type": "TEARDOWN", "teardown": {"framework_id": {"value": self.framework_id}}}
+        async with self.session.post(f"{self.url}/api/v1", json=call) as response:
+            await response.read()
 
 
 def _brief(event: Json) -> str:
@@ -287,7 +300,9 @@ async def scheduling(url: str, *, subscribe: bool = True, **info: Any) -> AsyncI
         try:
             yield scheduler
         finally:
-            if scheduler.framework_id and not scheduler.closed:
-                with contextlib.suppress(CallError, aiohttp.ClientError):  # its master may be gone
+            with contextlib.suppress(CallError, aiohttp.ClientError):  # its master may be gone
+                if scheduler.framework_id and not scheduler.closed:
                     await scheduler.teardown()
+                elif scheduler.framework_id and scheduler.info["failover_timeout"] > 0:
+                    await scheduler.removed()
             await scheduler.disconnect()

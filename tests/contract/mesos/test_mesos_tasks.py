@@ -246,10 +246,15 @@ async def test_the_resources_of_a_task_are_free_when_it_ends_even_before_it_is_a
         assert (await scheduler.update(info["task_id"]["value"]))["state"] == "TASK_LOST"
 
 
+def grace(seconds: float) -> Json:
+    """A KillPolicy."""
+    return {"grace_period": {"nanoseconds": int(seconds * 10**9)}}
+
+
 async def test_a_killed_task_ends_as_killed(mesos: Mesos):
     async with scheduling(mesos.url) as scheduler:
         info, _ = await scheduler.running()
-        await scheduler.kill(info["task_id"]["value"], agent_id=info["agent_id"])
+        await scheduler.kill(info["task_id"]["value"], agent_id=info["agent_id"], kill_policy=grace(600))
         status = await scheduler.update(info["task_id"]["value"])
 
         assert (status["state"], status["message"]) == ("TASK_KILLED", "Command terminated with signal 15")
@@ -269,14 +274,15 @@ async def test_a_task_that_does_not_heed_sigterm_is_killed_after_the_grace_perio
     mesos: Mesos, tmp_path: Path
 ):
     async with scheduling(mesos.url) as scheduler:
-        info, _ = await scheduler.running(command=f"trap '' TERM; touch {tmp_path}/deaf; exec sleep 60")
+        deaf = f"trap '' TERM; touch {tmp_path}/deaf; exec sleep 3600"
+        info, _ = await scheduler.running(command=deaf, kill_policy=grace(1800))
         if not mesos.simulated:
             await eventually_async((tmp_path / "deaf").exists)
         start = time.monotonic()
-        await scheduler.kill(info["task_id"]["value"], kill_policy={"grace_period": {"nanoseconds": 700_000_000}})
+        await scheduler.kill(info["task_id"]["value"], kill_policy=grace(0.7))
         status = await scheduler.update(info["task_id"]["value"], "TASK_KILLED")
 
-        assert 0.5 <= time.monotonic() - start < 2.9
+        assert time.monotonic() - start >= 0.5
         assert status["message"] == "Command terminated with signal 9"
 
 
@@ -299,10 +305,10 @@ async def test_an_update_holds_back_the_next_until_it_is_acknowledged_and_comes_
     async with scheduling(mesos.url) as scheduler:
         offer = await scheduler.offer()
         info = task(offer)
+        start = time.monotonic()
         await scheduler.launch(offer, info)
         first = await scheduler.update(info["task_id"]["value"], acknowledge=False)
-        start = time.monotonic()
-        again = await scheduler.update(info["task_id"]["value"], acknowledge=False, timeout=resend + 3)
+        again = await scheduler.update(info["task_id"]["value"], acknowledge=False)
 
         assert first["state"] == again["state"] == "TASK_STARTING"
         assert first["uuid"] == again["uuid"]

@@ -56,7 +56,7 @@ async def test_of_a_lost_agent_offers_are_rescinded_then_its_tasks_are_unreachab
         assert rescind["rescind"]["offer_id"] == rest["id"]
         assert (status["state"], status["reason"]) == ("TASK_UNREACHABLE", "REASON_AGENT_REMOVED")
         assert status["agent_id"] == offer["agent_id"]
-        assert abs(status["unreachable_time"]["nanoseconds"] / 1e9 - time.time()) < 10
+        assert abs(status["unreachable_time"]["nanoseconds"] / 1e9 - time.time()) < 60
         assert "uuid" not in status
         assert failure["failure"] == {"agent_id": offer["agent_id"]}
         told = [event["type"] for event in scheduler.seen if event["type"] in ("RESCIND", "UPDATE", "FAILURE")]
@@ -156,7 +156,11 @@ async def test_a_task_whose_id_was_used_again_meanwhile_is_killed_and_not_told_o
         await scheduler.reconcile({"task_id": new["task_id"]})
         status = await scheduler.update(task_id)
         assert (status["state"], status["agent_id"]) == ("TASK_RUNNING", new["agent_id"])
-        assert await running_on(mesos, process) == []
+
+        async def idle() -> bool:
+            return await running_on(mesos, process) == []
+
+        await eventually_async(idle)
 
 
 async def running_on(mesos: Mesos, process: str) -> list[Json]:
@@ -304,22 +308,25 @@ async def test_an_agent_with_gpus_is_offered_to_frameworks_that_take_them(embedd
 
 
 async def all_running(scheduler: Scheduler, count: int) -> None:
-    for _ in range(count):
-        event = await scheduler.next("UPDATE", lambda e: e["update"]["status"]["state"] == "TASK_RUNNING", timeout=30)
-        assert event["update"]["status"]["source"] == "SOURCE_EXECUTOR"
+    """Until so many tasks run. An update may come more than once before its acknowledgement does."""
+    running: set[str] = set()
+    while len(running) < count:
+        status = (await scheduler.next("UPDATE"))["update"]["status"]
+        assert status["source"] == "SOURCE_EXECUTOR"
+        if status["state"] == "TASK_RUNNING":
+            running.add(status["task_id"]["value"])
+        else:
+            await scheduler.acknowledge(status)
 
 
 async def test_a_thousand_agents_are_offered_in_one_event_and_take_tasks(embedded_mesos: MesosFactory):
     mesos = embedded_mesos(simulate=True, agents=1000, start_lag=0.05)
     async with scheduling(mesos.url) as scheduler:
-        offers = await scheduler.offers(1000, timeout=60)
+        offers = await scheduler.offers(1000)
         assert len({offer["agent_id"]["value"] for offer in offers}) == 1000
         assert sum(event["type"] == "OFFERS" for event in scheduler.seen) == 1
         for offer in offers[:50]:
             await scheduler.launch(offer, *[task(offer) for _ in range(10)])
-        for _ in range(500):
-            starting = await scheduler.next("UPDATE", timeout=30)
-            await scheduler.acknowledge(starting["update"]["status"])
         await all_running(scheduler, 500)
 
         assert mesos.get("/metrics/snapshot")["master/tasks_running"] == 500.0

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -71,9 +72,8 @@ async def test_while_agents_are_missing_calls_are_answered_503_and_then_reconcil
             agents = [agent["id"] for agent in mesos.get("/slaves")["slaves"]]
             mesos.process.kill()
             await scheduler.until_closed()
-            with running_embedded_mesos(
-                tmp_path, port=port, agents=1, simulate=True, recovery_timeout=1.0, agent_reregister_timeout=3.0
-            ) as again:
+            one = {"port": port, "agents": 1, "simulate": True}
+            with running_embedded_mesos(tmp_path, **one, recovery_timeout=600, agent_reregister_timeout=600) as again:
                 with pytest.raises(CallError) as refused:
                     await scheduler.subscribe(scheduler.framework_id)
                 assert (refused.value.status, refused.value.text) == (503, "Master has not finished recovery")
@@ -81,16 +81,21 @@ async def test_while_agents_are_missing_calls_are_answered_503_and_then_reconcil
                 (missing,) = set(agents) - {back}
                 assert again.get("/slaves")["recovered_slaves"] == [{"id": missing}]
 
+            with running_embedded_mesos(tmp_path, **one, recovery_timeout=0.1, agent_reregister_timeout=600) as again:
                 await eventually_async(lambda: _subscribes(scheduler))
                 for agent_id in (missing, back):
                     await scheduler.reconcile({"task_id": {"value": agent_id}, "agent_id": {"value": agent_id}})
                 assert (await scheduler.update(back))["state"] == "TASK_LOST"
                 await scheduler.none_of("UPDATE", seconds=0.5)
+            await scheduler.until_closed()
+
+            with running_embedded_mesos(tmp_path, **one, recovery_timeout=0.1, agent_reregister_timeout=0.2) as again:
 
                 def given_up() -> bool:
                     return bool(again.get("/state")["unreachable_slaves"] == 1.0)
 
                 await eventually_async(given_up)
+                await eventually_async(lambda: _subscribes(scheduler))
                 await scheduler.reconcile({"task_id": {"value": "t"}, "agent_id": {"value": missing}})
                 assert (await scheduler.update("t"))["message"] == "Reconciliation: Task is unreachable"
 
@@ -118,19 +123,23 @@ async def test_a_framework_that_does_not_come_back_after_a_restart_is_removed(tm
 
 
 async def test_the_failover_timeout_passes_and_the_tasks_are_killed(embedded_mesos: MesosFactory):
+    """Those of a framework whose timeout is longer run on."""
     mesos = embedded_mesos(simulate=True, allocation_interval=0.1)
-    async with scheduling(mesos.url, failover_timeout=0.4) as scheduler:
-        await scheduler.running()
-        await scheduler.disconnect()
+    async with scheduling(mesos.url, failover_timeout=600.0) as patient:
+        await patient.running(cpus=0.5)
+        await patient.disconnect()
+        async with scheduling(mesos.url, failover_timeout=0.4) as hasty:
+            await hasty.running(cpus=0.25)
+            await hasty.disconnect()
 
-        def framework() -> dict[str, object]:
-            return mesos.get("/frameworks")["frameworks"][0]
+            def frameworks() -> list[dict[str, Any]]:
+                return mesos.get("/frameworks")["frameworks"]
 
-        await eventually_async(lambda: not framework()["connected"])
-        assert len(framework()["tasks"]) == 1  # type: ignore[arg-type]
-        await eventually_async(lambda: not mesos.get("/frameworks")["frameworks"])
-        assert mesos.get("/metrics/snapshot")["master/tasks_killed"] == 1.0
-        assert mesos.get("/slaves")["slaves"][0]["used_resources"]["cpus"] == 0.0
+            await eventually_async(lambda: [one["id"] for one in frameworks()] == [patient.framework_id])
+            await eventually_async(lambda: not frameworks()[0]["connected"])
+            assert len(frameworks()[0]["tasks"]) == 1
+            assert mesos.get("/metrics/snapshot")["master/tasks_killed"] == 1.0
+            assert mesos.get("/slaves")["slaves"][0]["used_resources"]["cpus"] == 0.5
 
 
 async def test_reservations_a_drain_and_a_schedule_live_on(tmp_path: Path):

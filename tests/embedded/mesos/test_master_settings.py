@@ -1,11 +1,11 @@
 """`dromos mesos` as an operator meets it: mistakes are one line, defaults are the machine's, and it stops when told to."""
 
-import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import aiohttp
@@ -85,7 +85,7 @@ async def test_it_stops_at_sigterm_while_schedulers_are_subscribed(embedded_meso
     mesos = embedded_mesos(simulate=True)
     async with scheduling(mesos.url, failover_timeout=60.0) as scheduler:
         mesos.process.send_signal(signal.SIGTERM)
-        await scheduler.until_closed(timeout=30)
+        await scheduler.until_closed()
 
         assert mesos.process.wait(timeout=30) == 0
 
@@ -101,13 +101,15 @@ async def test_it_can_live_inside_another_event_loop(tmp_path: Path):
 
 
 async def test_heartbeats_come_at_the_interval_that_subscribed_tells(embedded_mesos: MesosFactory):
+    """The first at once; by themselves they would come each 15 s."""
     mesos = embedded_mesos(simulate=True, heartbeat_interval=0.2)
+    start = time.monotonic()
     async with scheduling(mesos.url) as scheduler:
         beats = [await scheduler.next("HEARTBEAT") for _ in range(4)]
 
         assert scheduler.subscribed["heartbeat_interval_seconds"] == 0.2
-        gaps = [after["at"] - before["at"] for before, after in itertools.pairwise(beats)]
-        assert all(0.1 < gap < 1.0 for gap in gaps)
+        assert all(beat["at"] - start > number * 0.19 for number, beat in enumerate(beats))
+        assert beats[-1]["at"] - start < 40
 
 
 async def test_a_scheduler_that_does_not_read_is_cut_off(embedded_mesos: MesosFactory):
