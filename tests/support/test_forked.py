@@ -9,10 +9,13 @@ from pathlib import Path
 from tests.support.processes import REPOSITORY, free_port
 from tests.support.waiting import eventually
 
+# Nothing is imported ahead: what the daemon does is of no interest.
 STARTER = """
 import signal, sys
 from pathlib import Path
+from tests.support import forked
 from tests.support.processes import start
+forked._server.set_forkserver_preload([forked.__name__])
 command = [sys.executable, "-m", "embedded.consul.daemon", "--port", sys.argv[1], "--state-dir", sys.argv[2]]
 print(start(command, Path(sys.argv[2], "log")).pid, flush=True)
 signal.pause()

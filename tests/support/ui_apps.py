@@ -118,6 +118,11 @@ def sweep(dromos: Platform) -> None:
         found = dromos.get(f"/v2/apps{app['id']}")["app"]
         if any(found[name] != value for name, value in app.items() if name in ("cmd", "instances", "labels", "mem")):
             put(dromos, app)
+    pod = dromos.get(f"/v2/pods{POD['id']}")
+    if pod.get("labels") or pod["scaling"] != POD["scaling"]:
+        requests.put(
+            f"{dromos.api_url}/v2/pods{POD['id']}", json=POD, params={"force": "true"}, timeout=60
+        ).raise_for_status()
     _settled(dromos)
 
 
