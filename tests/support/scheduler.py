@@ -223,7 +223,7 @@ class Scheduler:
     ) -> Json:
         """The next status of the task; given a `state`, those before it are acknowledged and passed over.
 
-        One that was sent again before its acknowledgement came is passed over too.
+        One that was sent again, the acknowledgement being late or lost, is passed over too.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -233,10 +233,11 @@ class Scheduler:
                 timeout=deadline - time.monotonic(),
             )
             status: Json = event["update"]["status"]
-            if status.get("uuid") in self._acknowledged:
-                continue
-            if acknowledge and "uuid" in status:
+            again = status.get("uuid") in self._acknowledged
+            if "uuid" in status and (acknowledge or again):
                 await self.acknowledge(status)
+            if again:
+                continue
             if state in (None, status["state"]):
                 return status
 
