@@ -155,6 +155,7 @@ class Stage:
     def __init__(self, folder: Path, services: int, seed: int) -> None:
         self.folder, self.services, self.seed = folder, services, seed
         self.out, self.reloads = folder / "out", folder / "reloads"
+        self.applied = folder / "applied"  # what the file said at the last reload
         self.writes = 0
         self._tail = b""
         self._lives = contextlib.ExitStack()
@@ -174,7 +175,7 @@ class Stage:
             self.start_registrator()
             eventually(lambda: len(self.consul.http.get("catalog/services").json()) > self.services, 300)
             self.start_template()
-            eventually(self.is_true, 120, what="the file says what is true")
+            eventually(self.is_applied, 120, what="the file says what is true")
             yield self
 
     def _count(self, data: bytes) -> None:
@@ -203,7 +204,7 @@ class Stage:
         (self.folder / "t.j2").write_text(TEMPLATE)
         (self.folder / "c.toml").write_text(
             f"""
-            wait = "250ms:1s"
+            wait = "400ms:1s"
             block_query_wait = "10s"
             state_dir = "{self.folder}/state"
             [consul]
@@ -215,7 +216,7 @@ class Stage:
             [[template]]
             source = "{self.folder}/t.j2"
             destination = "{self.out}"
-            command = "echo x >> {self.reloads}"
+            command = "echo x >> {self.reloads}; cp {self.out} {self.applied}"
             """
         )
         command = [*PROGRAM, "-config", str(self.folder / "c.toml")]
@@ -229,6 +230,10 @@ class Stage:
 
     def is_true(self) -> bool:
         return self.lines() == self.truth.lines()
+
+    def is_applied(self) -> bool:
+        """It says so, and the command for it has run."""
+        return self.is_true() and self.applied.exists() and self.applied.read_text() == self.out.read_text()
 
     def consul_is_true(self) -> bool:
         """Each task that there is is registered once, drained as it is to be, and no other."""
@@ -321,8 +326,8 @@ def churn(
                 stage.end(fault)
                 result.fewest_reloads += in_outage > 0
             ended = time.monotonic()
-            eventually(stage.is_true, 60, what="the file says what is true")
-            eventually(stage.consul_is_true, 60, what="Consul says what is true")
+            eventually(stage.is_applied, 120, what="the file says what is true")
+            eventually(stage.consul_is_true, 120, what="Consul says what is true")
             result.settled_after = time.monotonic() - ended
         result.seconds = time.monotonic() - began
         result.changes = result.fewest_writes = stage.truth.changes
