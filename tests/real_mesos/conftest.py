@@ -40,7 +40,9 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def framework(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Framework]:
+def framework(cluster: Cluster) -> Iterator[Framework]:
+    if cluster.framework.process is None or cluster.framework.process.poll() is not None:
+        cluster.framework.start(PATIENCE)  # a story that kills it ended before it was there again
     yield cluster.framework
     for app in cluster.framework.get("/v2/apps")["apps"]:
         cluster.framework.change("DELETE", f"/v2/apps{app['id']}?force=true")

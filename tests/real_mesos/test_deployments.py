@@ -84,19 +84,22 @@ def test_a_failed_update_goes_back_by_itself_and_leaves_the_old_ones_alone(frame
     }
     framework.deploy({**app, **SMALL}, PATIENCE)
     before = ids(framework, "/failing/web")
-    answer = framework.request(
-        "PUT", "/v2/apps/failing/web?deadline=8&onFailure=rollback", json={"cmd": "echo no >&2; exit 9"}
-    )
-    assert answer.ok, answer.text
 
     def failure() -> Json:
         found: Json = framework.app("/failing/web").get("lastTaskFailure") or {}
         return found
 
-    eventually(lambda: "exited with status 9" in failure().get("message", ""), timeout=PATIENCE)
+    for deadline in (8, 40):  # a slow machine may not have failed in the first time
+        answer = framework.request(
+            "PUT", f"/v2/apps/failing/web?deadline={deadline}&onFailure=rollback", json={"cmd": "echo no >&2; exit 9"}
+        )
+        assert answer.ok, answer.text
+        eventually(lambda: framework.app("/failing/web")["cmd"] == SERVE, timeout=PATIENCE, what="the roll-back")
+        framework.settled(PATIENCE)
+        if failure():
+            break
     assert failure()["state"] == "TASK_FAILED"
-    eventually(lambda: framework.app("/failing/web")["cmd"] == SERVE, timeout=PATIENCE, what="the roll-back")
-    framework.settled(PATIENCE)
+    assert "exited with status 9" in failure()["message"]
     assert ids(framework, "/failing/web") == before
     eventually(lambda: set(cluster.tasks("failing_web")) == before, timeout=PATIENCE)
 
@@ -150,8 +153,8 @@ def test_a_group_starts_what_others_depend_on_first_and_scales_and_goes_as_one(f
     framework.change("POST", "/v2/groups", group)
     framework.settled(PATIENCE)
     tasks = {app_id: framework.tasks(app_id)[0] for app_id in ("/chain/db/main", "/chain/web", "/chain/front")}
-    assert tasks["/chain/db/main"]["startedAt"] < tasks["/chain/web"]["stagedAt"]
-    assert tasks["/chain/web"]["startedAt"] < tasks["/chain/front"]["stagedAt"]
+    assert tasks["/chain/db/main"]["startedAt"] <= tasks["/chain/web"]["stagedAt"]
+    assert tasks["/chain/web"]["startedAt"] <= tasks["/chain/front"]["stagedAt"], "in whole milliseconds"
     framework.change("PUT", "/v2/groups/chain", {"scaleBy": 2})
     framework.settled(PATIENCE)
     assert len(cluster.tasks("chain_")) == 6
@@ -283,12 +286,12 @@ def test_a_kill_waits_as_long_as_the_app_asks_for(framework: Framework, grace: i
 
 
 def call(mesos: Mesos, kind: str, **content: Any) -> None:
-    response = requests.post(f"{mesos.url}/api/v1", json={"type": kind, kind.lower(): content}, timeout=20)
+    response = requests.post(f"{mesos.url}/api/v1", json={"type": kind, kind.lower(): content}, timeout=PATIENCE)
     assert response.ok, f"{kind}: {response.status_code} {response.text}"
 
 
 def agent_state(mesos: Mesos, agent_id: str) -> str | None:
-    answer = requests.post(f"{mesos.url}/api/v1", json={"type": "GET_AGENTS"}, timeout=20).json()["get_agents"]
+    answer = requests.post(f"{mesos.url}/api/v1", json={"type": "GET_AGENTS"}, timeout=PATIENCE).json()["get_agents"]
     [agent] = [a for a in answer["agents"] if a["agent_info"]["id"]["value"] == agent_id]
     found: str | None = (agent.get("drain_info") or {}).get("state")
     return found
@@ -319,7 +322,7 @@ class listening:  # noqa: N801  reads as a word
     def __init__(self, framework: Framework) -> None:
         self._heard = Heard()
         self._response = requests.get(
-            f"{framework.url}/v2/events", headers={"Accept": "text/event-stream"}, stream=True, timeout=(10, PATIENCE)
+            f"{framework.url}/v2/events", headers={"Accept": "text/event-stream"}, stream=True, timeout=PATIENCE
         )
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
@@ -330,7 +333,7 @@ class listening:  # noqa: N801  reads as a word
     def __exit__(self, *_: object) -> None:
         self._over = True
         self._response.raw.shutdown() if hasattr(self._response.raw, "shutdown") else self._response.close()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._response.close()
 
     _over = False
