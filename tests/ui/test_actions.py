@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -78,17 +79,22 @@ def test_an_instance_is_killed_and_another_with_scaling_down(ui: Ui, dromos: Pla
     assert dromos.get(f"/v2/apps{app}")["app"]["instances"] == 0
 
 
-def test_an_instance_that_drains_is_shown_as_such(ui: Ui, dromos: Platform) -> None:
-    put(dromos, {**WORKER, "id": "/drains", "labels": {"DROMOS_DRAIN_SECONDS": "300"}})
-    eventually(lambda: dromos.get("/v2/apps/drains")["app"]["tasksRunning"] == 1, 60)
-    page = ui.open("app", "drains")
-    task = dromos.tasks("/drains")[0]["id"]
-    requests.post(f"{dromos.api_url}/v2/tasks/delete", json={"ids": [task]}, timeout=60).raise_for_status()
-    row = page.get_by_role("row").filter(has=page.get_by_role("checkbox", name=task))
-    expect(row).to_contain_text("draining")
-    row.get_by_role("link").click()
-    expect(page.locator(".facts")).to_contain_text("draining")
-    delete(dromos, "/drains")
+def test_an_instance_that_drains_is_shown_as_such(ui: Ui, dromos: Platform, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    cmd = f"until [ -e {end} ]; do sleep 0.2; done"
+    try:
+        put(dromos, {**WORKER, "id": "/drains", "cmd": cmd, "labels": {"DROMOS_DRAIN_SECONDS": "300"}})
+        eventually(lambda: dromos.get("/v2/apps/drains")["app"]["tasksRunning"] == 1, 60)
+        page = ui.open("app", "drains")
+        task = dromos.tasks("/drains")[0]["id"]
+        requests.post(f"{dromos.api_url}/v2/tasks/delete", json={"ids": [task]}, timeout=60).raise_for_status()
+        row = page.get_by_role("row").filter(has=page.get_by_role("checkbox", name=task))
+        expect(row).to_contain_text("draining")
+        row.get_by_role("link").click()
+        expect(page.locator(".facts")).to_contain_text("draining")
+        delete(dromos, "/drains")
+    finally:
+        end.touch()  # or it would be on its agent for so long
 
 
 def test_a_deployment_in_the_way_is_asked_about_and_forced(ui: Ui, dromos: Platform) -> None:

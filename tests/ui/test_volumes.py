@@ -121,6 +121,7 @@ def test_the_volumes_of_a_pod_are_shown_and_wiped_with_their_instance_and_withou
     page.get_by_role("button", name="Suspend").click()
     page.get_by_role("dialog", name="Suspend").get_by_role("button", name="Suspend").click()
     ui.go("pod", "prod", "twin", tab="volumes")
+    expect(kept).to_have_count(1)
     expect(kept).to_contain_text("waiting")
     kept.get_by_role("button", name="Wipe").click()
     page.get_by_role("dialog", name="Wipe").get_by_role("button", name="Wipe").click()
