@@ -4,14 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.clients import node_modules_with_client
 from tests.support.framework import Framework
 from tests.support.processes import running
 from tests.support.waiting import eventually
-
-pytestmark = pytest.mark.timeout(600)  # the client is installed first, where it is not there yet
 
 PROGRAM = Path(__file__).parent / "programs" / "event_bus.js"
 

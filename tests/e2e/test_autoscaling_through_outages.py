@@ -16,7 +16,7 @@ from tests.support.processes import free_port, running
 from tests.support.proxy import Faults, Proxy
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 
 DOWN_AFTER = 1.5  # seconds; an app turns round six times that after its last rise
 

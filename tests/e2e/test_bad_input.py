@@ -13,7 +13,7 @@ from tests.support.platform import Platform, platform
 from tests.support.processes import free_port, free_ports
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow]
 on_embedded = pytest.mark.xdist_group("e2e-bad-input")
 
 SLEEPER = {"cmd": "exec sleep 1000", "cpus": 0.01, "mem": 16}

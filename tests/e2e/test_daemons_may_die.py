@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import Kind
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("e2e-daemons")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e-daemons")]
 
 DAEMONS = ("framework", "registrator", "edge", "autoscale", "consul", "mesos")
 

@@ -12,7 +12,7 @@ from tests.support.platform import pids_of_task
 from tests.support.waiting import eventually
 
 CLIENTS = 8  # of `under_load`
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow]
 
 
 def test_an_app_is_reached_through_the_edge_on_all_its_instances(kind):

@@ -11,7 +11,7 @@ from tests.support.cgroups import cgroups_named
 from tests.support.platform import Platform
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500), pytest.mark.xdist_group("e2e-up-and-down")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e-up-and-down")]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -13,13 +12,6 @@ from tests.support.ui_apps import SCRIPT, deploy_all, sweep
 
 PATIENCE_MS = int(os.environ.get("UI_PATIENCE_MS", "60000"))
 FAILED = pytest.StashKey[bool]()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first of them starts a platform and a browser; each waits for many things, each of which may take its time."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(400))
 
 
 @pytest.hookimpl(wrapper=True)

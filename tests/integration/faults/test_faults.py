@@ -14,7 +14,6 @@ CHOSEN = ("kill -9 of the leader", "leader cut off from both for 20 s")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_dead_leader_and_one_that_is_cut_off_cost_no_write_and_no_task() -> None:
     only = [part for name in CHOSEN for part in ("--only", name)]
     command = [sys.executable, "-m", "tests.integration.faults", "--mesos", "embedded", "--quick", "--json", *only]
