@@ -372,7 +372,6 @@ def test_what_is_wrong_with_a_session_is_said_before_it_begins(cli: Cli, framewo
     cli("destroy", "/refuses")
 
 
-@pytest.mark.timeout(320)  # five interpreters are started
 def test_a_shell_completes_commands_options_and_the_ids_of_apps(cli: Cli, framework: Framework):
     cli("deploy", "-", stdin=json.dumps([{"id": f"/done/{name}", **SLEEP, "instances": 0} for name in ("one", "two")]))
     script = """
