@@ -108,13 +108,18 @@ def test_a_container_that_does_not_end_although_it_was_told_to_is_in_rotation_ag
         command=["sh", "-c", "trap '' TERM; httpd -f -p 80 & while true; do wait; done"], ports={"80/tcp": None}
     )
     eventually(lambda: real_consul.healthy("busybox"))
-    container.client.api.kill(container.id, "SIGTERM")
 
     def turned() -> list[str]:
         said = (json.loads(line)["event"] for line in daemon.log.read_text().splitlines())
         return [event for event in said if event in ("drains", "is in rotation")]
 
-    eventually(lambda: turned() == ["drains", "is in rotation"])
+    def told_to_stop() -> bool:
+        """It is told again where the daemon slept longer than the hold."""
+        container.client.api.kill(container.id, "SIGTERM")
+        return eventually(lambda: "drains" in turned(), 10)
+
+    eventually(told_to_stop, 60)
+    eventually(lambda: turned()[-2:] == ["drains", "is in rotation"])
     eventually(lambda: real_consul.healthy("busybox"), what="in rotation again")
 
 
