@@ -139,7 +139,7 @@ async def answers(edge: EdgeDaemon, path: str = "/", host: str = "", count: int 
     return found
 
 
-async def becomes(edge: EdgeDaemon, expected: set[str], path: str = "/", host: str = "", timeout: float = 30.0) -> None:
+async def becomes(edge: EdgeDaemon, expected: set[str], path: str = "/", host: str = "", timeout: float = 60.0) -> None:
     async def check() -> bool:
         return await answers(edge, path, host) == expected
 
