@@ -15,7 +15,7 @@ import requests
 from tests.framework.ha.conftest import Nodes, StartNodes, quickest
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.xdist_group("zookeeper")
 APP = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1, "portDefinitions": []}
 
 

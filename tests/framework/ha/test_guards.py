@@ -19,7 +19,7 @@ from tests.support.mesos import MesosFactory
 from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble
 
-pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.xdist_group("zookeeper")
 APP = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1}
 
 

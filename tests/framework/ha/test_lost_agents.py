@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import pytest
 import requests
 
 from tests.support.framework import running_framework
 from tests.support.mesos import MesosFactory
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(600)
 APP = {"cmd": "sleep 1000", "cpus": 0.01, "mem": 1, "instances": 4, "constraints": [["hostname", "GROUP_BY"]]}
 
 

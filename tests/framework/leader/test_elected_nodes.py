@@ -25,7 +25,7 @@ from tests.support.memory_cluster import Cluster
 from tests.support.waiting import eventually_async
 from tests.support.zookeeper import Ensemble
 
-pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.xdist_group("zookeeper")
 
 
 @dataclass

@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 from tests.support.zookeeper import Ensemble
 
 PATIENCE = 60.0
-pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.xdist_group("zookeeper")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from framework.store.zookeeper import ZooKeeperStore
 from framework.store.zookeeper_client import make_client, parse_address
 from tests.support.waiting import eventually_async
 
-ON_ZOOKEEPER = pytest.param("zookeeper", marks=[pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)])
+ON_ZOOKEEPER = pytest.param("zookeeper", marks=pytest.mark.xdist_group("zookeeper"))
 
 
 def zookeeper_store(address: str, directory: Path, **more: Any) -> ZooKeeperStore:

@@ -21,7 +21,7 @@ from framework.store.zookeeper_client import make_client, parse_address
 from tests.support.waiting import eventually_async
 from tests.support.zookeeper import Ensemble
 
-pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.xdist_group("zookeeper")
 
 
 @contextlib.asynccontextmanager

@@ -16,7 +16,7 @@ from framework.store.zookeeper_client import make_client
 from tests.support.certificates import make_certificate
 from tests.support.zookeeper import Member, running_secure_zookeeper
 
-pytestmark = [pytest.mark.xdist_group("zookeeper"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.xdist_group("zookeeper")
 
 
 @dataclass
