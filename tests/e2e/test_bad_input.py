@@ -66,7 +66,7 @@ def test_a_port_that_another_app_has(embedded_platform):
 def test_a_missing_image(embedded_platform):
     app = {
         "id": "/no-image",
-        "container": {"type": "DOCKER", "docker": {"image": "dromos.invalid/no-such-image"}},
+        "container": {"type": "DOCKER", "docker": {"image": "127.0.0.1:1/no-such-image"}},
         "cpus": 0.01,
         "mem": 16,
     }
