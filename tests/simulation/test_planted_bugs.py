@@ -25,8 +25,6 @@ from tests.simulation.run import Schedule, simulate
 from tests.simulation.wide import WideSchedule
 from tests.simulation.world import Violation
 
-pytestmark = pytest.mark.timeout(900)  # they wait for nothing, and compute for long
-
 
 def caught(schedule: type[Schedule], first: int = 0, most: int = 2000) -> str:
     """What the first schedule that fails says."""

@@ -29,7 +29,6 @@ from tests.simulation.world import Violation
 
 SCHEDULES = int(os.environ.get("DROMOS_SCHEDULES", "2000"))
 BLOCK = 25
-pytestmark = pytest.mark.timeout(900)  # they wait for nothing, and compute for long
 
 
 def _kills_without_asking(patch: pytest.MonkeyPatch) -> None:

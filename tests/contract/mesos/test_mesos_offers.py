@@ -1,13 +1,13 @@
 """Offers: what is in them, when they come, and when they come again."""
 
-import asyncio
 import time
 import uuid
 
 import pytest
 
 from tests.support.mesos import Mesos
-from tests.support.scheduler import Scheduler, amount, port_range, ranges, scalar, scheduling, task
+from tests.support.scheduler import Json, Scheduler, amount, port_range, ranges, scalar, scheduling, task
+from tests.support.waiting import eventually_async
 
 # The business of the master alone, which is the same whatever its agents are.
 pytestmark = pytest.mark.parametrize("mesos", ["simulated", "real"], indirect=True, scope="package")
@@ -195,10 +195,15 @@ async def test_two_frameworks_share_the_agents(mesos: Mesos):
         offers = await first.offers(3)
         async with scheduling(mesos.url) as second:
             await first.decline(offers, refuse_seconds=0)
-            mine, theirs = await asyncio.gather(first.offers(1), second.offers(1))
+            await eventually_async(lambda: len(untaken(first) + untaken(second)) == 3)
+            mine, theirs = untaken(first), untaken(second)
 
-            assert len(mine) + len(theirs) == 3
+            assert mine and theirs
             assert {o["agent_id"]["value"] for o in mine}.isdisjoint(o["agent_id"]["value"] for o in theirs)
+
+
+def untaken(scheduler: Scheduler) -> list[Json]:
+    return [offer for event in scheduler.waiting if event["type"] == "OFFERS" for offer in event["offers"]["offers"]]
 
 
 async def test_a_framework_that_holds_more_is_offered_less(mesos: Mesos):
