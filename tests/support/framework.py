@@ -50,7 +50,19 @@ class Framework:
     def start(self, timeout: float = 60.0) -> None:
         """Starts it and waits until it is subscribed."""
         self.launch()
-        eventually(lambda: self.health()["healthy"], timeout=timeout, what=f"{self.url} healthy; see {self.log}")
+
+        def healthy() -> bool:
+            self.launch_again()
+            return bool(self.health()["healthy"])
+
+        eventually(healthy, timeout=timeout, what=f"{self.url} healthy; see {self.log}")
+
+    def launch_again(self) -> None:
+        """Where its process has ended because of what it starts beside: it would find its port free now, or ZooKeeper answering."""
+        if self.process is not None and self.process.poll() is not None:
+            *_, last = self.log.read_text().splitlines() or [""]
+            if "cannot listen" in last or "does not answer" in last:
+                self.launch()
 
     def kill(self) -> None:
         """As a crash: SIGKILL."""

@@ -224,5 +224,7 @@ async def running_framework(
             await loop
     finally:
         stop.set()
-        await asyncio.wait([loop], timeout=60)
+        await asyncio.wait([loop], timeout=20)
+        loop.cancel()  # where a test that failed left it waiting for what never comes
+        await asyncio.wait([loop])
         await cluster.close()

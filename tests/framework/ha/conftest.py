@@ -66,6 +66,13 @@ class Nodes:
         for node in self.all:
             if node.process is None:
                 node.launch()
+
+        def all_there() -> bool:
+            for node in self.all:
+                node.launch_again()
+            return all("leader" in node.get("/v2/leader") for node in self.all)
+
+        eventually(all_there, timeout=90, what=f"all nodes serve; see {', '.join(str(node.log) for node in self.all)}")
         self.standbys()
         return self
 
