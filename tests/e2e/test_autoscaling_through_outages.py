@@ -83,7 +83,7 @@ def test_an_outage_takes_nothing_away_and_a_rolling_update_in_it_fails_no_reques
     # The platform's own autoscaler looks at labels; this one has a policy file, and the label says that the count is its own.
     keep = {"DROMOS_AUTOSCALE_KEEP": "true"}
     platform.deploy(kind.app(app_id, **keep), "--wait")
-    eventually(lambda: len(platform.answers(host)) == 2, timeout=60)
+    eventually(lambda: len(platform.answers(host)) >= 2, timeout=60)  # to ask that often is a load by itself
     with platform.under_load(host, rate=100) as load:  # five times what five are to carry: a slow client is no calm
         eventually(lambda: instances(platform, app_id) == 5, timeout=60)
         eventually(lambda: len(platform.answers(host, asked=40)) == 5, timeout=60)
