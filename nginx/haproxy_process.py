@@ -1,6 +1,9 @@
 """The HAProxy that the edge owns, in master-worker mode: checked, started, adopted, reloaded and stopped. Everything here blocks.
 
 A process is ours if its program is haproxy and our configuration file is a word of its command line; workers have the master's words.
+
+A master loads itself anew at each reload, once as a loader and once as one that waits. Meanwhile it stays the same process, but has for
+moments no command line and no pid file, and a signal to reload is lost on it.
 """
 
 import shutil
@@ -15,6 +18,7 @@ from nginx.errors import ProxyFailedError, ProxyMissingError
 from nginx.layout import Layout
 
 START_SECONDS = 15.0
+LOAD_SECONDS = 10.0  # for a master to load itself
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,31 @@ def running(layout: Layout) -> Master | None:
         return None
 
 
-def signal_master(layout: Layout, master: Master, number: signal.Signals) -> None:
-    """Raises ProxyFailedError if that master is gone, or the pid is another process by now."""
-    if not pids.send(master.pid, number, lambda _pid: running(layout) == master):
+def settled(layout: Layout, seconds: float = 2.0) -> Master | None:
+    """As `running`, once a master that is about to load itself has done so: as long as there are workers there may be one."""
+    deadline = time.monotonic() + seconds
+    while (master := running(layout)) is None and ours(layout) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return master
+
+
+def lives(master: Master) -> bool:
+    """Whether it is still there, also while it loads itself."""
+    return pids.is_alive(master.pid, master.started)
+
+
+def signal_master(master: Master, number: signal.Signals) -> None:
+    """Once it hears. Raises ProxyFailedError if that master is gone, or the pid is another process by now."""
+    deadline = time.monotonic() + LOAD_SECONDS
+    while lives(master) and not pids.catches(master.pid, number) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if not pids.send(master.pid, number, lambda _pid: lives(master)):
         raise ProxyFailedError(f"haproxy (pid {master.pid}) is gone")
 
 
 def stop(layout: Layout) -> bool:
     """Ends it with all its workers. Whether there was one."""
+    settled(layout)
     found = pids.end_all(lambda: ours(layout), lambda pid: _is_ours(pid, layout))
     paths = (
         layout.haproxy_pid,

@@ -64,6 +64,26 @@ def start_time(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
+def is_alive(pid: int, started: int) -> bool:
+    """Whether that process is still there, whatever program it has become. `started` as of `start_time`."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0] not in ("Z", "X") and int(fields[19]) == started
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether it has a handler for that signal, and does not hold it back."""
+    masks = {"SigCgt": 0, "SigBlk": 0}
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in masks:
+                masks[name] = int(value, 16)
+    return bool(masks["SigCgt"] & ~masks["SigBlk"] & 1 << number - 1)
+
+
 def named(name: str) -> list[int]:
     """The pids of all processes of that (short) program name."""
     found = []

@@ -63,7 +63,7 @@ class Haproxy:
             if self._around.listen.tls:
                 placeholder = await asyncio.to_thread(certificate_files.placeholder, self._layout.placeholder)
                 certificate_files.write(Bundle({}, {}), self._layout.tls, placeholder, keep=True)
-            self._master = await asyncio.to_thread(haproxy_process.running, self._layout)
+            self._master = await asyncio.to_thread(haproxy_process.settled, self._layout)
             adopted = self._master is not None
             if not adopted:
                 await self._start_fresh()
@@ -71,11 +71,11 @@ class Haproxy:
             return adopted
 
     async def ensure_running(self) -> bool:
-        if self._master is not None and haproxy_process.running(self._layout) == self._master:
+        if self._master is not None and haproxy_process.lives(self._master):
             return False
         async with self._lock:
             log.warning("haproxy is gone, starting it again")
-            self._master = await asyncio.to_thread(haproxy_process.running, self._layout)
+            self._master = await asyncio.to_thread(haproxy_process.settled, self._layout)
             if self._master is None:
                 await self._start_fresh()
             self._runtime.expected = await self._wait_for(None)
@@ -212,7 +212,7 @@ class Haproxy:
             try:
                 if self._master is None:
                     raise ProxyFailedError("haproxy does not run")
-                await asyncio.to_thread(haproxy_process.signal_master, self._layout, self._master, signal.SIGUSR2)
+                await asyncio.to_thread(haproxy_process.signal_master, self._master, signal.SIGUSR2)
                 mark = self._mark()
                 self._runtime.expected = await self._wait_for(mark[0] if mark else None)
             except EdgeError as error:

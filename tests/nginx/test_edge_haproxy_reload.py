@@ -1,15 +1,21 @@
-"""After a reload HAProxy's old process may still answer on the socket: what it says is not believed, what it was told is told again."""
+"""After a reload HAProxy's old process may still answer on the socket: what it says is not believed, what it was told is told again.
+And its master may still be about to load itself once more: it is not taken for gone, and the next reload waits for it."""
 
 import asyncio
 import contextlib
+import os
+import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from nginx import haproxy_process
 from nginx.layout import Layout
 from tests.support.backends import backends
 from tests.support.rig import Rig, instance, rig
+from tests.support.waiting import eventually_async
 
 
 @pytest.fixture
@@ -62,3 +68,44 @@ async def test_servers_are_not_read_from_an_old_process(edge: Rig) -> None:
             await edge.show(instance(one), instance(two), instance(one, "other"))
         assert len(told) == 2
         assert set(await edge.answers(8)) == {"one", "two"}
+
+
+def stop_at_its_next_worker(master: int) -> None:
+    """The process stands still from about the moment at which it has a new child: before it has loaded itself once more."""
+
+    def children() -> set[str]:
+        return set(Path(f"/proc/{master}/task/{master}/children").read_text().split())
+
+    before, deadline = children(), time.monotonic() + 30
+    while not children() - before and time.monotonic() < deadline:
+        pass  # a pause would be longer than that moment
+    os.kill(master, signal.SIGSTOP)
+
+
+async def test_a_reload_that_follows_at_once_is_not_lost(edge: Rig) -> None:
+    async with backends("one") as (one,):
+        await edge.show(instance(one))
+        master = haproxy_process.settled(edge.layout)
+        assert master
+        stopping = asyncio.create_task(asyncio.to_thread(stop_at_its_next_worker, master.pid))
+        try:
+            await edge.show(instance(one), instance(one, "second"))
+            await stopping
+            following = asyncio.create_task(edge.show(instance(one), instance(one, "second"), instance(one, "third")))
+            await eventually_async(lambda: "third" in edge.layout.haproxy_config.read_text())
+            assert not (await asyncio.wait({following}, timeout=0.3))[0], "it waits for the master"
+        finally:
+            await stopping
+            os.kill(master.pid, signal.SIGCONT)
+        await following
+        assert set(await edge.answers(2, host="third.test")) == {"one"}
+
+
+async def test_a_master_without_a_pid_file_for_a_moment_is_not_started_again(edge: Rig) -> None:
+    async with backends("one") as (one,):
+        await edge.show(instance(one))
+        path = edge.layout.haproxy_pid
+        aside = path.rename(path.with_name("aside"))
+        assert await edge.proxy.ensure_running() is False
+        aside.rename(path)
+        assert haproxy_process.settled(edge.layout)

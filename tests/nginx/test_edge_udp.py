@@ -57,7 +57,7 @@ async def test_udp_routes_come_change_and_go_without_a_reload_of_haproxy(tmp_pat
             await eventually_async(lambda name=name: asyncio.to_thread(lambda: ask(port) == f"{name} ?"))
         assert edge.layout.haproxy_config.read_bytes() == config
         # The next daemon finds both as they are to be.
-        nginx, haproxy = process.running(beside), haproxy_process.running(edge.layout)
+        nginx, haproxy = process.running(beside), haproxy_process.settled(edge.layout)
         assert await edge.proxy.start() is True
         result = await apply(edge.proxy, edge.model, Applied())
         assert (result.outcome.value, process.running(beside)) == ("unchanged", nginx)

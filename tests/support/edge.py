@@ -42,7 +42,7 @@ class EdgeDaemon:
 
     def master(self) -> object:
         """The master process of the proxy that runs, None if there is none."""
-        return process.running(self.layout) or haproxy_process.running(self.layout)
+        return process.running(self.layout) or haproxy_process.settled(self.layout)
 
     @property
     def log(self) -> str:
