@@ -46,8 +46,8 @@ def dockerd() -> Iterator[Dockerd]:
     if not daemon.answers(url):
         daemon.sweep(parent, "dromos-docker-*")
         own = parent / f"dromos-docker-{os.getpid()}"
-        url = daemon.start(own, die_with_parent=True)
-    client = docker.DockerClient(base_url=url, version="auto", timeout=60)
+        url = daemon.start(own, die_with_parent=True, timeout=180)
+    client = docker.DockerClient(base_url=url, version="auto", timeout=180)
     try:
         yield Dockerd(url, client)
     finally:
