@@ -70,14 +70,14 @@ async def test_servers_are_not_read_from_an_old_process(edge: Rig) -> None:
         assert set(await edge.answers(8)) == {"one", "two"}
 
 
-def stop_at_its_next_worker(master: int) -> None:
+def children(pid: int) -> set[str]:
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def stop_with_a_new_worker(master: int, before: set[str]) -> None:
     """The process stands still from about the moment at which it has a new child: before it has loaded itself once more."""
-
-    def children() -> set[str]:
-        return set(Path(f"/proc/{master}/task/{master}/children").read_text().split())
-
-    before, deadline = children(), time.monotonic() + 30
-    while not children() - before and time.monotonic() < deadline:
+    deadline = time.monotonic() + 30
+    while not children(master) - before and time.monotonic() < deadline:
         pass  # a pause would be longer than that moment
     os.kill(master, signal.SIGSTOP)
 
@@ -87,7 +87,8 @@ async def test_a_reload_that_follows_at_once_is_not_lost(edge: Rig) -> None:
         await edge.show(instance(one))
         master = haproxy_process.settled(edge.layout)
         assert master
-        stopping = asyncio.create_task(asyncio.to_thread(stop_at_its_next_worker, master.pid))
+        stop = asyncio.to_thread(stop_with_a_new_worker, master.pid, children(master.pid))
+        stopping = asyncio.create_task(stop)
         try:
             await edge.show(instance(one), instance(one, "second"))
             await stopping
