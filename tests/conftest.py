@@ -1,6 +1,7 @@
 """Fixtures that any test may ask for; each is defined, and described, in `tests/support`."""
 
 import gc
+from collections.abc import Generator
 
 import hypothesis
 import pytest
@@ -44,6 +45,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.getoption("loadgroup", False):
         apart = [i.nodeid for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid]
         assert not apart, f"pytest-xdist does not keep groups together with this pytest: {apart[:3]}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """While the source of a failure is parsed no garbage is collected. What a finalizer logs of an exception is parsed as well, and where
+    one parsing interrupts another, CPython 3.11 gives up both (SystemError: AST constructor recursion depth mismatch), and pytest the
+    whole run."""
+    if call.excinfo is None:
+        return (yield)
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupsBesideTheOthers | None:
