@@ -7,6 +7,7 @@ import os
 import time
 from base64 import b64decode
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -178,6 +179,7 @@ class Audit:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="audit")  # one, so that lines keep their order
 
     async def note(
         self, *, who: str, client: str, forwarded: str, scope: Scope, status: int, deployment: str | None
@@ -197,7 +199,7 @@ class Audit:
         if self._path is not None:
             line = orjson.dumps({"time": to_text(time.time()), **entry}) + b"\n"
             try:
-                await asyncio.to_thread(_append, self._path, line)
+                await asyncio.get_running_loop().run_in_executor(self._writing, _append, self._path, line)
             except OSError as error:
                 log.error("the audit file cannot be written", path=str(self._path), error=str(error))
 

@@ -6,6 +6,7 @@ import json
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemonkit.errors import OperatorError
+from framework.api.security import guard
 from framework.api.security.accounts import Identity, fits, hashed_password, hashed_token, load
 from framework.api.settings import ApiSettings
 from tests.support.certificates import make_certificate
@@ -203,6 +205,31 @@ async def test_every_change_is_audited_and_no_secret_is_in_it(guarded: Framework
     ]
     assert lines[0]["deployment"] and lines[0]["client"] == "127.0.0.1" and lines[0]["time"].endswith("Z")
     assert "token" not in text and "guess" not in text and "s3cret" not in text
+
+
+async def test_a_line_of_the_audit_that_takes_its_time_is_not_overtaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, append = threading.Event(), guard._append
+
+    def slow(path: Path, line: bytes) -> None:
+        if b"/first" in line:
+            release.wait(60)
+        append(path, line)
+
+    monkeypatch.setattr(guard, "_append", slow)
+    audit = tmp_path / "audit.log"
+    async with running_framework(ApiSettings(audit_file=audit)) as framework:
+        for app_id in ("first", "second"):
+            assert (await framework.call("PUT", f"/v2/apps/{app_id}", {"cmd": "x"})).status == 201
+        with pytest.raises(AssertionError):
+            await eventually_async(audit.exists, timeout=0.3)
+        release.set()
+        await eventually_async(lambda: audit.read_text().count("\n") == 2)
+    assert [json.loads(line)["path"] for line in audit.read_text().splitlines()] == [
+        "/v2/apps/first",
+        "/v2/apps/second",
+    ]
 
 
 async def test_read_only_refuses_changes_and_serves_reads() -> None:

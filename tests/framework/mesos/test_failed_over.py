@@ -64,6 +64,7 @@ async def test_a_scheduler_whose_framework_another_one_took_leaves_and_does_not_
         new.subscribe(framework_id, ["*"])
         await asyncio.wait_for(left.wait(), 60)
         assert isinstance(heard[0][-1], Disconnected) and "failed over" in heard[0][-1].why
+        await eventually_async(lambda: [e for e in heard[1] if isinstance(e, Subscribed)], timeout=60)
         # The new one's stream answers after that, and was not broken.
         new.reconcile([(f"unknown-{uuid.uuid4()}", None)])
         await eventually_async(lambda: [e for e in heard[1] if isinstance(e, StatusReceived)], timeout=60)
