@@ -54,19 +54,19 @@ def test_a_rolling_update_never_leaves_fewer_healthy_ones_than_it_may(framework:
     assert healthy(framework, "/rolling/web") == 3
     change = {"env": {"VERSION": "2"}, "upgradeStrategy": {"minimumHealthCapacity": 0.6, "maximumOverCapacity": 0.0}}
     with listening(framework) as heard:
-        framework.change("PUT", "/v2/apps/rolling/web", change)
+        update = framework.change("PUT", "/v2/apps/rolling/web", change)["deploymentId"]
         seen = []
         while framework.deployments():
             now = framework.app("/rolling/web")
             seen.append((now["tasksHealthy"], now["tasksRunning"] + now["tasksStaged"]))
-        eventually(lambda: "deployment_success" in heard.types(), timeout=PATIENCE)
+        eventually(lambda: "deployment_success" in heard.steps(update), timeout=PATIENCE)
     assert min(healthy for healthy, _ in seen) >= 2, seen
     assert max(all_of_them for _, all_of_them in seen) <= 3, seen
     new = ids(framework, "/rolling/web")
     assert len(new) == 3 and not new & old
     eventually(lambda: set(cluster.tasks("rolling_web")) == new, timeout=PATIENCE, what="Mesos knows the same")
-    types = heard.types()
-    assert types.index("deployment_info") < types.index("deployment_step_success") < types.index("deployment_success")
+    steps = heard.steps(update)
+    assert steps.index("deployment_info") < steps.index("deployment_step_success") < steps.index("deployment_success")
     states = {event["taskStatus"] for event in heard.of("status_update_event")}
     assert {"TASK_RUNNING", "TASK_KILLED"} <= states
     assert {event["instanceId"] for event in heard.of("instance_changed_event")} >= {
@@ -309,8 +309,10 @@ def sandbox_of(framework: Framework, task_id: str, command: str) -> str:
 class Heard:
     events: list[Json] = field(default_factory=list)
 
-    def types(self) -> list[str]:
-        return [event["eventType"] for event in self.events]
+    def steps(self, deployment_id: str) -> list[str]:
+        """The types of what was told of a deployment. The end of the one before may still be on its way."""
+        own = [e for e in self.events if deployment_id in (e.get("id"), e.get("plan", {}).get("id"))]
+        return [event["eventType"] for event in own]
 
     def of(self, kind: str) -> list[Json]:
         return [event for event in self.events if event["eventType"] == kind]
