@@ -117,11 +117,11 @@ class Framework:
     def deploy(self, app: Json, timeout: float = 60.0) -> None:
         """Creates or updates an app and waits for the end of its deployment; asks again while nobody leads."""
 
-        def answered() -> requests.Response | None:
+        def answered() -> list[requests.Response]:
             response = self.request("PUT", f"/v2/apps/{app['id'].lstrip('/')}?force=true", json=app)
-            return response if response.status_code not in (502, 503) else None
+            return [response] if response.status_code not in (502, 503) else []
 
-        answer = eventually(lambda: [response for response in [answered()] if response is not None], timeout)[0]
+        [answer] = eventually(answered, timeout)
         assert answer.ok, f"{app['id']}: {answer.status_code} {answer.text}"
         self.settled(timeout)
 
