@@ -106,7 +106,9 @@ class Truth:
     def _put(self, service: int, instance: int) -> None:
         port = self.random.randrange(1, 60000)
         self.ports[service, instance] = port
-        self.consul.register(f"svc-{service:02d}", f"svc-{service:02d}-{instance}", port=port)
+        # The next change does not wait until the catalog has this one.
+        body = {"Name": f"svc-{service:02d}", "ID": f"svc-{service:02d}-{instance}", "Port": port}
+        self.consul.http.put("agent/service/register", body).raise_for_status()
 
     def change(self) -> None:
         service, instance = self.random.randrange(SERVICES), self.random.randrange(INSTANCES)
