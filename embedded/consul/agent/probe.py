@@ -70,7 +70,9 @@ async def _tcp(definition: CheckDefinition) -> Finding:
 
 async def _in_time(definition: CheckDefinition, run: Awaitable[Finding | tuple[str, str]]) -> Finding:
     try:
-        return Finding(*await asyncio.wait_for(run, definition.patience))
+        # wait_for would lose a cancellation that comes with the connection.
+        async with asyncio.timeout(definition.patience):
+            return Finding(*await run)
     except TimeoutError:
         return Finding(CRITICAL, f"dial tcp {definition.tcp or definition.grpc}: i/o timeout")
     except Exception as error:
