@@ -96,7 +96,7 @@ async def test_a_check_that_hangs_counts_as_failed_and_leaves_no_process(world):
     hangs = "setsid sleep 1000 & echo $$ $! > pids; sleep 1000"
     check = command_check(hangs, consecutive_failures=10_000, timeout_seconds=0.3)
     w.launch(task("t", "sleep 1000", health_check=check))
-    shell, child = await eventually_async(lambda: map(int, (w.sandbox("t") / "pids").read_text().split()))
+    shell, child = map(int, await eventually_async(lambda: (w.sandbox("t") / "pids").read_text().split()))
     await eventually_async(lambda: False in health(w, "t"))
     await eventually_async(lambda: not _exists(shell) and not _exists(child))
 
