@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dromos.api import Api, Json, app_path, pod_path
@@ -36,6 +36,7 @@ class _Seen:
     busy: bool
     failure: Json | None = None
     old: int = 0  # instances of an earlier configuration
+    changed_at: str = ""  # the version that made its configuration; a change of its count alone makes another one
 
     def __str__(self) -> str:
         return f"{self.ready}/{self.wanted}" + (f" ({self.old} old)" if self.old else "")
@@ -76,16 +77,20 @@ class Waiting:
                 if self._changed is None:
                     self._changed = {spec_id for spec_id, s in seen if s and s.version >= self._started.version}
                 self._tell(plan, seen)
+                successor = None if plan else self._successor(seen)
                 reached = self._clock()
             except NotReachableError:
                 if self._clock() - reached > OUTAGE_SECONDS:
                     raise
                 self._sleep(POLL_SECONDS)
                 continue
-            if plan is None:
+            if successor:
+                self._say(f"deployment {self._started.id} goes on as {successor}, with another number of instances")
+                self._started = replace(self._started, id=successor)
+            elif plan is None:
                 self._check(seen)
                 return None
-            if waits_for_go(plan):
+            elif waits_for_go(plan):
                 return plan
             if self._clock() > deadline:
                 ids = (*self._started.apps, *self._started.pods)
@@ -99,6 +104,22 @@ class Waiting:
         """The deployment, None when it is over."""
         found: list[Json] = self._api.get("/v2/deployments")
         return next((item for item in found if item.get("id") == self._started.id), None)
+
+    def _successor(self, seen: Sequence[tuple[str, _Seen | None]]) -> str | None:
+        """The deployment that took the place of one that was not done, for the same configuration: an autoscaler wants more of it."""
+        for app_id, spec in seen:
+            if (
+                spec is None
+                or not spec.busy
+                or spec.changed_at != self._started.version
+                or app_id in self._started.pods
+            ):
+                continue
+            asked = self._api.get_or_none(f"{app_path(app_id)}/versions/{self._started.version}") or {}
+            if spec.old or spec.ready < min(spec.wanted, asked.get("instances", 0)):
+                found: list[Json] = self._api.get("/v2/deployments")
+                return next((str(item["id"]) for item in found if app_id in item["affectedApps"]), None)
+        return None
 
     def _look(self) -> list[tuple[str, _Seen | None]]:
         apps = [(app_id, _app(self._api, app_id)) for app_id in self._started.apps]
@@ -128,6 +149,8 @@ class Waiting:
 
     def _stands(self, spec: _Seen) -> bool:
         """Whether what was asked for is still declared; a later change may have made another version of it."""
+        if spec.changed_at and spec.changed_at == self._started.version:
+            return True
         if spec.version <= self._started.version or spec.id in self._started.pods:
             return spec.version >= self._started.version
         versions = app_path(spec.id) + "/versions/"
@@ -194,6 +217,7 @@ def _app(api: Api, app_id: str) -> _Seen | None:
         bool(app.get("deployments")),
         app.get("lastTaskFailure"),
         sum(str(task.get("version")) < changed_at for task in app.get("tasks") or []),
+        changed_at,
     )
 
 

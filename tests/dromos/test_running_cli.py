@@ -270,6 +270,33 @@ def test_a_deployment_that_is_called_off_is_exit_code_4(cli: Cli, framework: Fra
     cli("destroy", "/off")
 
 
+def test_a_deployment_whose_place_one_with_more_instances_takes_is_followed_on(
+    cli: Cli, framework: Framework, tmp_path: Path
+):
+    """As the autoscaler's, which does not wait for a deployment when it wants more."""
+    cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/grows", **SLEEP}))
+    go = tmp_path / "go"
+    serve = f"while ! test -e {go}; do sleep 0.1; done; exec busybox httpd -f -p 127.0.0.1:$PORT0"
+    check = {"protocol": "TCP", "portIndex": 0, "intervalSeconds": 1, "gracePeriodSeconds": 300}
+    change = {"id": "/grows", **SMALL, "cmd": serve, "portDefinitions": [{"port": 0}], "healthChecks": [check]}
+    results: list[Done] = []
+    thread = threading.Thread(
+        target=lambda: results.append(cli("deploy", "-", "--wait", "--timeout", "120s", stdin=json.dumps(change)))
+    )
+    thread.start()
+    try:
+        first = eventually(framework.deployments, timeout=60)[0]["id"]
+        framework.change("PUT", "/v2/apps/grows?force=true", {"instances": 2})
+        second = eventually(lambda: [d["id"] for d in framework.deployments() if d["id"] != first], timeout=60)[0]
+    finally:
+        go.touch()
+        thread.join(130)
+    assert framework.app("/grows")["tasksHealthy"] == 2
+    told = (results[0].out + results[0].err).splitlines()
+    assert f"deployment {first} goes on as {second}, with another number of instances" in told
+    assert "/grows 2/2" in told and "/grows deployed" in told
+
+
 def test_logs_of_several_tasks_and_both_streams(cli: Cli, framework: Framework):
     cmd = 'echo "I am ☃ $MESOS_TASK_ID"; echo oops >&2; printf unfinished; sleep 1000'
     cli("deploy", "-", "--wait", stdin=json.dumps({"id": "/speaks", "cmd": cmd, "instances": 2, **SMALL}))
