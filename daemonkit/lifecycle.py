@@ -70,5 +70,6 @@ async def keep_running(
 async def sleep_or_stop(seconds: float, stop: asyncio.Event) -> bool:
     """Waits; True if `stop` was set meanwhile."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), timeout=max(0.0, seconds))
+        async with asyncio.timeout(max(0.0, seconds)):  # wait_for would lose a cancellation that comes with the stop
+            await stop.wait()
     return stop.is_set()

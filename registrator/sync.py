@@ -96,7 +96,8 @@ class Sync:
                 break
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout=left)
+                async with asyncio.timeout(left):  # wait_for would lose a cancellation that comes with a hint
+                    await self._wake.wait()
 
     async def _round(self) -> None:
         """One comparison. What fails is tried again after a while."""

@@ -20,7 +20,7 @@ from framework.engine.commands import Abdicate
 from framework.model import path_id
 
 _LEVELS = {"trace": logging.DEBUG, "warn": logging.WARNING, "off": logging.CRITICAL + 1}
-_restoring: set[asyncio.TimerHandle] = set()
+_for_a_while: dict[str, tuple[int, asyncio.TimerHandle]] = {}  # logger -> its level of before, and when that comes back
 
 
 async def ping(request: Request) -> Response:
@@ -91,17 +91,25 @@ async def show_logging(_request: Request) -> Response:
 
 
 async def set_logging(request: Request) -> Response:
-    """`durationSeconds` brings the former level back by itself."""
+    """`durationSeconds` brings the level of before back by itself, after several such changes the one of before them all."""
     require(request, "admin", path_id.ROOT)
     given = check_types(shapes.LogLevel, await json_body(request))
-    name, level = given["logger"], given["level"]
+    name, level, seconds = given["logger"], given["level"], given.get("durationSeconds", 0)
     logger = logging.getLogger(None if name in ("", "ROOT") else name)
     former = logger.level
     logger.setLevel(_LEVELS.get(level, level.upper()))
-    if given.get("durationSeconds", 0) > 0:
-        handle = asyncio.get_running_loop().call_later(given["durationSeconds"], logger.setLevel, former)
-        _restoring.add(handle)
+    if logger.name in _for_a_while:
+        former, timer = _for_a_while.pop(logger.name)
+        timer.cancel()
+    if seconds > 0:
+        timer = asyncio.get_running_loop().call_later(seconds, _bring_back, logger)
+        _for_a_while[logger.name] = former, timer
     return await show_logging(request)
+
+
+def _bring_back(logger: logging.Logger) -> None:
+    level, _ = _for_a_while.pop(logger.name)
+    logger.setLevel(level)
 
 
 async def help_page(_request: Request) -> Response:

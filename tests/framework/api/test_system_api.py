@@ -150,6 +150,23 @@ async def test_log_levels_are_shown_set_and_come_back(framework: Framework) -> N
     assert (await framework.call("POST", "/logging", {"logger": "x", "level": "loud"})).status == 422
 
 
+async def test_a_level_that_was_changed_twice_for_a_while_is_in_the_end_what_it_was(framework: Framework) -> None:
+    async def change(logger: logging.Logger, level: str, **seconds: float) -> None:
+        answer = await framework.call("POST", "/logging", {"logger": logger.name, "level": level, **seconds})
+        assert answer.json[logger.name] == level.upper()
+
+    twice, for_good = logging.getLogger("dromos.test.twice"), logging.getLogger("dromos.test.for-good")
+    await change(twice, "debug")
+    await change(twice, "error", durationSeconds=600)
+    await change(for_good, "error", durationSeconds=1)
+    await change(for_good, "info")
+    await change(twice, "info", durationSeconds=1)
+    await eventually_async(lambda: twice.level == logging.DEBUG)
+    assert for_good.level == logging.INFO, "a later change without a time is for good"
+    for logger in (twice, for_good):
+        logger.setLevel(logging.NOTSET)
+
+
 async def test_other_methods_and_paths_are_refused(framework: Framework) -> None:
     assert (await framework.call("PUT", "/ping")).status == 405
     assert (await framework.call("POST", "/v2/deployments")).status == 405
