@@ -318,7 +318,7 @@ def test_logs_of_several_tasks_and_both_streams(cli: Cli, framework: Framework):
 
 
 def test_logs_of_what_could_not_even_be_launched_say_why(cli: Cli):
-    image = {"type": "DOCKER", "docker": {"image": "none.invalid/none:1"}}
+    image = {"type": "DOCKER", "docker": {"image": "127.0.0.1:1/none:1"}}
     cli("deploy", "-", stdin=json.dumps({"id": "/no-image", "container": image, "instances": 1, **SMALL}))
 
     def told() -> Done | None:
