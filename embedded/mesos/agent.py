@@ -287,12 +287,10 @@ class Agent:
         """The framework knows of its end."""
         self.completed.append(Completed(run, run.to_json()))
         self.runs.pop((run.framework_id, run.task_id), None)
+        others = (other.executor_id for other in self._of_groups(run.framework_id))
+        is_last = run.group is not None and run.executor_id not in others  # now: another may go while files are removed
         await asyncio.to_thread(_erase, run.launch.directory.parent)
-        if (
-            run.group
-            and self._master
-            and not any(other.executor_id == run.executor_id for other in self._of_groups(run.framework_id))
-        ):
+        if is_last and self._master:
             self._master.executor_exited(self.id, run.framework_id, run.executor_id, 0)
 
     def _on_end(self, run: TaskRun) -> None:

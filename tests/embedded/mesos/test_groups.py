@@ -30,6 +30,22 @@ async def test_a_task_that_fails_ends_the_group(world):
     await eventually_async(lambda: w.master.exited == [("fw", "pod", 0)])
 
 
+async def test_the_end_of_a_group_is_told_once_however_many_of_it_are_forgotten_at_the_same_moment(world):
+    w = await world()
+    names = ("a", "b", "c", "d")
+    w.launch_group(*(task(name, "while [ ! -e go ]; do sleep 0.02; done") for name in names))
+    for name in names:
+        await w.master.until(name, "TASK_RUNNING")
+    w.master.acknowledges = False
+    for name in names:
+        (w.sandbox(name) / "go").touch()
+    for end in [await w.master.until(name, "TASK_FINISHED") for name in names]:
+        w.master.acknowledge(end)
+    await eventually_async(lambda: list((w.work_dir / "agent-1" / "meta" / "tasks").iterdir()) == [])
+    await eventually_async(lambda: w.master.exited)
+    assert w.master.exited == [("fw", "pod", 0)]
+
+
 async def test_a_task_that_ends_well_leaves_the_others_running(world):
     w = await world()
     w.launch_group(task("short", "true"), task("long", "sleep 1000"))
