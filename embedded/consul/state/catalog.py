@@ -218,7 +218,7 @@ class Catalog:
         for id in list(self._services.get(key, {})):
             self._remove_service(key, id)
         if self._node_checks.get(key):
-            self.ledger.bump(CHECKS)
+            self.ledger.bump(SERVICES, CHECKS)
         for id in self._node_checks.pop(key, {}):
             del self._check_service[key, id]
             self.ledger.save(CHECKS, f"{key}\0{id}", None)

@@ -274,3 +274,18 @@ def test_any_sequence_of_writes_has_the_same_outcome(embedded_consul: ConsulServ
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_a_node_that_goes_with_a_check_of_its_own_moves_the_list_of_services_too(
+    embedded_consul: ConsulServer, real_consul: ConsulServer
+) -> None:
+    class OnBoth(SideBySide):
+        servers = (embedded_consul, real_consul)
+
+    state = OnBoth()
+    try:
+        state.begin()
+        state.register(node="n2", address="10.0.0.1", service=None, check=("c2", "warning", False))
+        state.deregister(node="n2", what={})
+    finally:
+        state.teardown()
