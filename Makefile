@@ -6,7 +6,7 @@ JOBS ?= 6
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: ui up down test real-mesos simulate faults fuzz lint format bench churn edge-load lock setup setup-test clean screenshots ui-large
+.PHONY: ui up down test real-mesos simulate faults fuzz explore lint format bench churn edge-load lock setup setup-test clean screenshots ui-large
 
 up: setup ui  ## run the platform on this machine; ARGS='--detach …' passes flags to `dromos up`
 	.venv/bin/dromos up $(ARGS)
@@ -25,7 +25,11 @@ simulate: setup-test  ## schedules of the simulated framework: RUNS=100000 many,
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST))
 
 fuzz: setup-test  ## 10,000 generated requests, and 50 for each operation of the API's description; EXAMPLES=…
-	DROMOS_FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON) -m pytest -q -o timeout=3600 tests/framework/api/test_fuzz.py $(ARGS)
+	DROMOS_EXPLORE=1 DROMOS_FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON) -m pytest -q -o timeout=3600 tests/framework/api/test_fuzz.py $(ARGS)
+
+explore: setup-test  ## the property tests with examples that were not tried before: TURNS=10
+	@for turn in $$(seq $(or $(TURNS),1)); do \
+		DROMOS_EXPLORE=1 $(PYTHON) -m pytest -q -n $(JOBS) --dist loadgroup -m hypothesis $(ARGS) || exit 1; done
 
 faults: setup-test  ## break the real daemons in network namespaces, as root; ARGS='--only TEXT --mesos embedded|real --write'
 	@$(PYTHON) -m tests.integration.faults $(ARGS)

@@ -1,6 +1,7 @@
 """Fixtures that any test may ask for; each is defined, and described, in `tests/support`."""
 
 import gc
+import os
 from collections.abc import Generator
 
 import hypothesis
@@ -25,8 +26,13 @@ from tests.support.zookeeper import shared_ensemble as shared_ensemble
 
 gc.disable()  # until all tests are collected
 
-# How long one example takes says more of the machine than of the code.
-hypothesis.settings.register_profile("dromos", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# How long one example takes says more of the machine than of the code. `make test` tries the same examples every time, `make explore` others.
+hypothesis.settings.register_profile(
+    "dromos",
+    deadline=None,
+    derandomize="DROMOS_EXPLORE" not in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("dromos")
 
 

@@ -8,6 +8,7 @@ from http.client import HTTPConnection
 from typing import Any, ClassVar
 
 import orjson
+import pytest
 import requests
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -259,6 +260,7 @@ def _registration(
     return body
 
 
+@pytest.mark.hypothesis
 def test_any_sequence_of_writes_has_the_same_outcome(embedded_consul: ConsulServer, real_consul: ConsulServer) -> None:
     class OnBoth(SideBySide):
         servers = (embedded_consul, real_consul)
