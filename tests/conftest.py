@@ -26,7 +26,7 @@ from tests.support.zookeeper import shared_ensemble as shared_ensemble
 
 gc.disable()  # until all tests are collected
 
-# How long one example takes says more of the machine than of the code. `make test` tries the same examples every time, `make explore` others.
+# How long an example takes says more of the machine than of the code. `make test` tries the same ones every time, `make explore` others.
 hypothesis.settings.register_profile(
     "dromos",
     deadline=None,
