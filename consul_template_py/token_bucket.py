@@ -27,5 +27,5 @@ def take(rate: Rate, bucket: Bucket, now: float) -> tuple[Bucket, float]:
         return bucket, 0.0
     tokens = min(float(rate.burst), bucket.tokens + max(0.0, now - bucket.at) * rate.per_second)
     if tokens >= 1 - 1e-9:
-        return Bucket(tokens - 1, now), 0.0
+        return Bucket(max(0.0, tokens - 1), now), 0.0
     return Bucket(tokens, now), (1 - tokens) / rate.per_second

@@ -1,7 +1,7 @@
 """The pure decisions: when a burst is over, when a drop is believed, how often a reload may happen."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consul_template_py.guard import Believe, Doubt, Guard, Hold, confirmed, judge
@@ -103,12 +103,13 @@ def test_growth_is_always_believed_and_a_doubt_always_has_an_end(
 
 
 @given(TIMES, st.floats(0.1, 10), st.integers(1, 5))
+@example([0.0, 0.0, 0.5, 1.0, 10.0], 0.1, 4)
 def test_never_more_than_the_burst_and_the_rate_allow(times: list[float], per_second: float, burst: int) -> None:
     rate, bucket, taken = Rate(per_second, burst), full(Rate(per_second, burst), times[0]), 0
     for time in times:
         bucket, delay = take(rate, bucket, time)
         taken += delay == 0
-        assert (delay == 0) == (bucket.tokens >= 0 and delay <= 0)
+        assert 0 <= bucket.tokens <= burst and delay >= 0
     assert taken <= burst + per_second * (times[-1] - times[0]) + 1e-6
 
 
