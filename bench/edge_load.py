@@ -9,9 +9,6 @@ The goal is no failed request for nginx-lua and haproxy, and the command fails o
 """
 
 import argparse
-import contextlib
-import os
-import signal
 import sys
 import tempfile
 import time
@@ -25,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.support.load import LoadResult, load_in_thread
-from tests.support.platform import Platform, pids_of_task, platform
+from tests.support.platform import Platform, kill_task, platform
 from tests.support.waiting import eventually
 
 APP, HOST = "/load", "load.localhost"
@@ -106,9 +103,7 @@ class Run:
 
     def lose(self, tasks: list[dict[str, Any]], also: Callable[[], None] = lambda: None) -> None:
         for task in tasks:
-            for pid in pids_of_task(task["id"]):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill_task(task["id"])
         also()
         gone = {task["id"] for task in tasks}
 

@@ -10,8 +10,6 @@ first second after the SIGKILL, which the instance may have had under way, are t
 
 import argparse
 import contextlib
-import os
-import signal
 import sys
 import tempfile
 import time
@@ -24,11 +22,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from tests.support.consul import running_real_consul
 from tests.support.load import LoadResult
-from tests.support.mesos import running_real_mesos
-from tests.support.platform import ROOT, Platform, pids_of_task, platform
-from tests.support.processes import free_ports
+from tests.support.platform import ROOT, Platform, kill_task, platform, real_neighbours
 from tests.support.waiting import eventually
 
 APP, HOST = "/hello", "hello.localhost"
@@ -76,9 +71,7 @@ class Story:
     def lose_an_instance(self, load: LoadResult) -> None:
         victim = self.one.tasks(APP)[0]["id"]
         began, sent = time.monotonic(), load.requests
-        for pid in pids_of_task(victim):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_task(victim)
         self._until(lambda: len(found := self._answering()) == INSTANCES and victim not in found)
         second = began - load.started + 1
         late = sum(at > second for at, _ in load.failures)
@@ -131,16 +124,9 @@ def app(version: str, app_id: str = APP) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def running(neighbours: str, directory: Path) -> Iterator[Platform]:
-    if neighbours == "embedded":
-        with platform(directory / "state") as one:
-            yield one
-        return
-    first, last = free_ports(100)
-    resources = f"cpus:8;mem:8192;disk:8192;ports:[{first}-{last}]"
-    with running_real_mesos(directory, resources=resources) as mesos, running_real_consul(directory) as consul:
-        flags = ("--mesos-master", mesos.address, "--consul-addr", f"127.0.0.1:{consul.port}")
-        with platform(directory / "state", *flags) as one:
-            yield one
+    with contextlib.ExitStack() as stack:
+        flags = stack.enter_context(real_neighbours(directory)) if neighbours == "real" else ()
+        yield stack.enter_context(platform(directory / "state", *flags))
 
 
 def shown(neighbours: str, steps: list[Step]) -> Table:

@@ -72,12 +72,13 @@ class Waiting:
         reached = self._clock()
         while True:
             try:
-                plan = self._plan()
+                under_way: list[Json] = self._api.get("/v2/deployments")
+                plan = next((item for item in under_way if item.get("id") == self._started.id), None)
                 seen = self._look()
                 if self._changed is None:
                     self._changed = {spec_id for spec_id, s in seen if s and s.version >= self._started.version}
                 self._tell(plan, seen)
-                successor = None if plan else self._successor(seen)
+                successor = None if plan else self._successor(under_way, seen)
                 reached = self._clock()
             except NotReachableError:
                 if self._clock() - reached > OUTAGE_SECONDS:
@@ -100,12 +101,7 @@ class Waiting:
                 )
             self._sleep(POLL_SECONDS)
 
-    def _plan(self) -> Json | None:
-        """The deployment, None when it is over."""
-        found: list[Json] = self._api.get("/v2/deployments")
-        return next((item for item in found if item.get("id") == self._started.id), None)
-
-    def _successor(self, seen: Sequence[tuple[str, _Seen | None]]) -> str | None:
+    def _successor(self, under_way: list[Json], seen: Sequence[tuple[str, _Seen | None]]) -> str | None:
         """The deployment that took the place of one that was not done, for the same configuration: an autoscaler wants more of it."""
         for app_id, spec in seen:
             if (
@@ -117,8 +113,7 @@ class Waiting:
                 continue
             asked = self._api.get_or_none(f"{app_path(app_id)}/versions/{self._started.version}") or {}
             if spec.old or spec.ready < min(spec.wanted, asked.get("instances", 0)):
-                found: list[Json] = self._api.get("/v2/deployments")
-                return next((str(item["id"]) for item in found if app_id in item["affectedApps"]), None)
+                return next((str(item["id"]) for item in under_way if app_id in item["affectedApps"]), None)
         return None
 
     def _look(self) -> list[tuple[str, _Seen | None]]:

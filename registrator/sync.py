@@ -8,6 +8,7 @@ from typing import Any
 
 from daemonkit.backoff import Backoff
 from daemonkit.health import Health
+from daemonkit.lifecycle import sleep_or_stop
 from daemonkit.logs import get_logger
 from registrator.apply import Applier
 from registrator.diff import Limits, Memory, Plan, diff, names_that_drain
@@ -95,9 +96,7 @@ class Sync:
             if (left := ready - _now()) <= 0:
                 break
             self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):  # wait_for would lose a cancellation that comes with a hint
-                    await self._wake.wait()
+            await sleep_or_stop(left, self._wake)
 
     async def _round(self) -> None:
         """One comparison. What fails is tried again after a while."""

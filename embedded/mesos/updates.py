@@ -5,13 +5,13 @@ Only the first unacknowledged update is on its way; the next follows its acknowl
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from daemonkit.backoff import Backoff
+from daemonkit.lifecycle import sleep_or_stop
 from daemonkit.logs import get_logger
 from embedded.mesos.durable import read_json, write_json
 from embedded.mesos.records import TERMINAL
@@ -142,9 +142,7 @@ class UpdateStream:
             loop = asyncio.get_running_loop()
             due = loop.time() + delay
             while self._awaits(update) and not self._resend and (left := due - loop.time()) > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(left):  # wait_for would lose a cancellation that comes with a change
-                        await self._changed.wait()
+                await sleep_or_stop(left, self._changed)
                 self._changed.clear()
                 await self._save()
 

@@ -7,11 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.consul import running_real_consul
 from tests.support.docker import Dockerd
-from tests.support.mesos import running_real_mesos
-from tests.support.platform import ROOT, Platform, platform
-from tests.support.processes import free_ports
+from tests.support.platform import ROOT, Platform, platform, real_neighbours
 
 # Rates are measured over a shorter time than by default, so that load and calm are seen sooner; a destroyed app's route goes sooner.
 QUICK = {"DROMOS_AUTOSCALE_INTERVAL": "0.5", "DROMOS_AUTOSCALE_WINDOW": "3", "DROMOS_EDGE_FORGET_AFTER": "1"}
@@ -52,12 +49,8 @@ def embedded_platform(tmp_path_factory: pytest.TempPathFactory, dockerd: Dockerd
 @pytest.fixture(scope="module")
 def real_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     directory = tmp_path_factory.mktemp("real")
-    first, last = free_ports(100)
-    resources = f"cpus:8;mem:8192;disk:8192;ports:[{first}-{last}]"
-    with running_real_mesos(directory, resources=resources) as mesos, running_real_consul(directory) as consul:
-        neighbours = ("--mesos-master", mesos.address, "--consul-addr", f"127.0.0.1:{consul.port}")
-        with platform(directory / "state", *neighbours, **QUICK) as one:
-            yield one
+    with real_neighbours(directory) as neighbours, platform(directory / "state", *neighbours, **QUICK) as one:
+        yield one
 
 
 @pytest.fixture(

@@ -1,14 +1,11 @@
 """The platform's main job, as a user sees it: an app is deployed, reached, loses an instance, is scaled, updated and destroyed."""
 
-import contextlib
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from tests.support.platform import pids_of_task
+from tests.support.platform import kill_task
 from tests.support.waiting import eventually
 
 CLIENTS = 8  # of `under_load`
@@ -159,11 +156,3 @@ def test_destroying_an_app_removes_its_service_and_its_upstream(kind):
     platform.ok("destroy", app_id, "--wait")
     eventually(lambda: platform.edge(host).status_code == 404)
     assert platform.run("tasks", app_id).returncode == 1
-
-
-def kill_task(task_id: str) -> None:
-    pids = pids_of_task(task_id)
-    assert pids, f"no process of {task_id}"
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):  # with the one before it
-            os.kill(pid, signal.SIGKILL)

@@ -16,7 +16,9 @@ from unittest import mock
 import requests
 
 from tests.support import cli
+from tests.support.consul import running_real_consul
 from tests.support.load import LoadResult, load_in_thread
+from tests.support.mesos import running_real_mesos
 from tests.support.processes import free_ports
 from tests.support.waiting import eventually
 
@@ -145,6 +147,24 @@ def platform(state_dir: Path, *up_flags: str, **environment: str) -> Iterator[Pl
     finally:
         done = one.down()
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+@contextlib.contextmanager
+def real_neighbours(directory: Path) -> Iterator[tuple[str, ...]]:
+    """An Apache Mesos and a Consul; the flags of `dromos up` that name them."""
+    first, last = free_ports(100)
+    resources = f"cpus:8;mem:8192;disk:8192;ports:[{first}-{last}]"
+    with running_real_mesos(directory, resources=resources) as mesos, running_real_consul(directory) as consul:
+        yield "--mesos-master", mesos.address, "--consul-addr", f"127.0.0.1:{consul.port}"
+
+
+def kill_task(task_id: str) -> None:
+    """kill -9 of all its processes."""
+    pids = pids_of_task(task_id)
+    assert pids, f"no process of {task_id}"
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # with the one before it
+            os.kill(pid, signal.SIGKILL)
 
 
 def pids_of_task(task_id: str) -> list[int]:
